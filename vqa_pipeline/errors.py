@@ -1,0 +1,157 @@
+"""The exceptions of this package: bad worlds. A bad record is never one of these; it is a `Reject`, a value.
+
+    VqaPipelineError            everything a user can mend; its message names the culprit and the fix
+    ├── SettingsError           the pipeline's settings cannot be used
+    ├── SourceError             a source's file is missing, unreadable or not of its format
+    │   └── SourceChanged       a source's files changed while they were read
+    ├── GateFailed              a candidate did not pass; nothing was published
+    ├── StoreError              the store cannot be used as asked
+    │   ├── NotPublished        an asset has no published version yet
+    │   ├── DamagedVersion      a published version is not what its manifest says
+    │   └── StoreBusy           another run is publishing this asset
+    ├── VocabularyMismatch      a checkpoint and an answer vocabulary disagree
+    └── TrainingError           training or prediction did not end well
+        ├── BackboneError       the backbone cannot be found or loaded
+        ├── NonFiniteLoss       loss or gradient became NaN or infinite
+        ├── WorkerFailed        the child process ended abnormally
+        └── TrainingCancelled   somebody asked it to stop; progress is saved
+
+Each takes its culprits as data, keeps them as attributes, and builds its own message. This module imports nothing of
+the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class VqaPipelineError(Exception):
+    """Something a user can mend. The message names the culprit and the fix; no stack trace is needed."""
+
+
+class SettingsError(VqaPipelineError):
+    """The pipeline's settings cannot be used."""
+
+    def __init__(self, setting: str, reason: str, fix: str) -> None:
+        self.setting, self.reason, self.fix = setting, reason, fix
+        super().__init__(f"`{setting}`: {reason}. {fix}")
+
+
+class SourceError(VqaPipelineError):
+    """A source's file is missing, unreadable or not of its format."""
+
+    def __init__(
+        self, source: str, setting: str, path: Path | str, reason: str, fix: str, *, line: int | None = None
+    ) -> None:
+        self.source, self.setting, self.path, self.reason, self.fix, self.line = source, setting, path, reason, fix, line
+        place = f"{path}, line {line}" if line is not None else str(path)
+        super().__init__(f"source '{source}', `{setting}`: {place}: {reason}. {fix}")
+
+
+class SourceChanged(SourceError):
+    """A source's files changed while they were read, so what was read belongs to no one state of them."""
+
+    def __init__(self, source: str, path: Path | str) -> None:
+        super().__init__(source, "files", path, "changed while it was being read", "Run again when nothing writes to it.")
+
+
+class GateFailed(VqaPipelineError):
+    """A candidate did not pass a blocking check. Nothing was published; the candidate is kept to look at."""
+
+    def __init__(self, asset: str, failures: Sequence[str], candidate: Path | str) -> None:
+        self.asset, self.failures, self.candidate = asset, tuple(failures), candidate
+        listed = "\n".join(f"  - {failure}" for failure in failures)
+        super().__init__(
+            f"{asset} was not published:\n{listed}\nThe candidate is kept in {candidate}; the last good version stays."
+        )
+
+
+class StoreError(VqaPipelineError):
+    """The store cannot be used as asked."""
+
+
+class NotPublished(StoreError):
+    """An asset has no published version yet."""
+
+    def __init__(self, asset: str, root: Path | str) -> None:
+        self.asset, self.root = asset, root
+        super().__init__(f"{asset} has no published version in {root}. Materialize {asset} first.")
+
+
+class DamagedVersion(StoreError):
+    """A published version is not what its manifest says."""
+
+    def __init__(self, asset: str, version: str, path: Path | str, reason: str) -> None:
+        self.asset, self.version, self.path, self.reason = asset, version, path, reason
+        super().__init__(
+            f"{asset} version {version}: {path}: {reason}. Restore the file or delete the version and materialize {asset}."
+        )
+
+
+class StoreBusy(StoreError):
+    """Another run is publishing this asset."""
+
+    def __init__(self, asset: str, lock: Path | str) -> None:
+        self.asset, self.lock = asset, lock
+        super().__init__(f"another run is working on {asset} (it holds {lock}). Wait for it to end, then run again.")
+
+
+class VocabularyMismatch(VqaPipelineError):
+    """A checkpoint and an answer vocabulary disagree: the same index would mean two answers."""
+
+    def __init__(self, checkpoint: str, vocabulary: str) -> None:
+        self.checkpoint, self.vocabulary = checkpoint, vocabulary
+        super().__init__(
+            f"the checkpoint was trained with answer vocabulary {checkpoint}, not {vocabulary}. "
+            "Use the vocabulary stored in the checkpoint, or train again with the new one."
+        )
+
+
+class TrainingError(VqaPipelineError):
+    """Training or prediction did not end well."""
+
+
+class BackboneError(TrainingError):
+    """The backbone cannot be found or loaded."""
+
+    def __init__(self, backbone: str, reason: str, fix: str) -> None:
+        self.backbone, self.reason, self.fix = backbone, reason, fix
+        super().__init__(f"`training.backbone`: {backbone}: {reason}. {fix}")
+
+
+class NonFiniteLoss(TrainingError):
+    """Loss or gradient became NaN or infinite; no update was made with it."""
+
+    def __init__(self, step: int, epoch: int, learning_rate: float, question_ids: Sequence[str]) -> None:
+        self.step, self.epoch, self.learning_rate, self.question_ids = step, epoch, learning_rate, tuple(question_ids)
+        super().__init__(
+            f"the loss or its gradient is not finite at step {step} (epoch {epoch}, learning rate {learning_rate:.3g}; "
+            f"questions {', '.join(question_ids[:4])}, …). Lower `training.learning_rate`, or look at those questions."
+        )
+
+
+class WorkerFailed(TrainingError):
+    """The child process ended abnormally."""
+
+    def __init__(self, task: str, exit_status: int, last_lines: str, log: Path | str | None = None) -> None:
+        self.task, self.exit_status, self.last_lines, self.log = task, exit_status, last_lines, log
+        how = f"was killed by signal {-exit_status}" if exit_status < 0 else f"ended with status {exit_status}"
+        where = f" Its log is {log}." if log else ""
+        super().__init__(f"the {task} process {how}.{where} Run again: it resumes from its last checkpoint.\n{last_lines}".rstrip())
+
+
+class TrainingCancelled(TrainingError):
+    """Somebody asked the training to stop; its progress is saved and the next run goes on from there."""
+
+    def __init__(self, step: int, checkpoint: Path | str | None) -> None:
+        self.step, self.checkpoint = step, checkpoint
+        super().__init__(f"stopped on request at step {step}; the next run resumes from {checkpoint}.")
+
+
+EXIT_CANCELLED = 75
+"""Exit status of a worker that saved and left on request (sysexits.h, EX_TEMPFAIL: try again)."""
+
+EXIT_USER_ERROR = 65
+"""Exit status of a worker whose last line is the message of a `VqaPipelineError` (sysexits.h, EX_DATAERR)."""
+

@@ -1,0 +1,43 @@
+"""Settings of training. Loads without torch; flat, so that Dagster's launchpad can show every field."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from vqa_pipeline.schemas import Frozen
+
+
+class TrainingSettings(Frozen):
+    """How the checkpoint is trained."""
+
+    backbone: str = Field(
+        "dandelin/vilt-b32-mlm",
+        description="`tiny` (a small ViLT from scratch), a local folder, or the name of a ViLT on the hub.",
+    )
+    strategy: Literal["full", "head"] = Field(
+        "full", description="full: every parameter learns; head: only the classifier, on a frozen trunk."
+    )
+    epochs: int = Field(10, ge=1, description="Passes over the training questions.")
+    batch_size: int = Field(64, ge=1, description="Questions per optimizer step.")
+    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of the trunk.")
+    head_learning_rate_factor: float = Field(
+        10.0, gt=0, description="The head learns at this multiple of `learning_rate` (with `tiny`: 1)."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay; not on biases and norms.")
+    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of steps over which the rate rises from 0.")
+    clip_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this total norm.")
+    patience: int = Field(
+        3, ge=0, description="Stop after this many epochs without a better validation score; 0: never. `tiny` never stops."
+    )
+    seed: int = Field(0, ge=0, description="Seed of initialization and order.")
+    checkpoint_every_steps: int = Field(500, ge=1, description="Progress is saved this often, and after every epoch.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU when there is one.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: as many as this process may use.")
+    tiny_layers: int = Field(2, ge=1, description="`tiny` only: transformer layers.")
+    tiny_width: int = Field(96, ge=8, description="`tiny` only: hidden size.")
+    tiny_heads: int = Field(4, ge=1, description="`tiny` only: attention heads.")
+    tiny_patch_pixels: int = Field(16, ge=1, description="`tiny` only: side of a patch.")
+    tiny_image_pixels: int = Field(64, ge=8, description="`tiny` only: shorter side of an image after resizing.")

@@ -1,0 +1,270 @@
+"""What flows between stages: raw records, records, rejects, examples, images, predictions, manifests.
+
+Pydantic models and TypedDicts validate single things; the Arrow schemas beside them are the tables where stages meet.
+Nothing here reads a file, a clock or a random number.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+
+import pyarrow as pa
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+Fate = Literal["accepted", "duplicate", "rejected", "excluded"]
+FATES: tuple[Fate, ...] = ("accepted", "duplicate", "rejected", "excluded")
+
+RecordKind = Literal["question", "annotation"]
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="Lower-case letters, digits and underscores.")]
+
+
+class Locator(NamedTuple):
+    """Where a raw record lies; valid for the raw version that the manifest beside it names."""
+
+    file: str
+    """Path of the file relative to the source's root, `/` between parts."""
+    record: int
+    """Number of the record in its file, from 0."""
+    item: int | None = None
+    """Number of the question inside the record, from 0, where one record holds several."""
+    byte_offset: int | None = None
+    """Offset of the record's first byte in the (uncompressed) file, where known."""
+    line: int | None = None
+    """Line of the record in its file, from 1, where the format has lines."""
+
+    def __str__(self) -> str:
+        place = f":{self.line}" if self.line is not None else f"[{self.record}]"
+        return f"{self.file}{place}" + (f".{self.item}" if self.item is not None else "")
+
+
+class RawRecord(NamedTuple):
+    """A record as a source's file holds it, before validation."""
+
+    kind: RecordKind
+    payload: bytes
+    """The record itself: a slice of the file where that is JSON, else its fields as a JSON object (UTF-8)."""
+    locator: Locator
+
+
+class Answer(TypedDict):
+    """One annotator's answer to a question."""
+
+    answer: str
+    answer_id: int | None
+    answer_confidence: str | None
+
+
+class Repair(TypedDict):
+    """A mend made to a field of a record, kept beside it."""
+
+    kind: str
+    before: str
+    after: str
+
+
+class QuestionFields(TypedDict):
+    """What a format says of one question, before the checks that all formats share."""
+
+    native_id: int | str | None
+    """The record's own id; None: made from image reference and question."""
+    image: str
+    """Image reference as the source gives it, relative to the source's image root."""
+    question: str
+    split: str | None
+    """The declared split in the source's own words, or None."""
+    question_type: str | None
+    answer_type: str | None
+    answers: list[Answer] | None
+    """None: this source keeps answers in records of their own (kind `annotation`), or the question has none."""
+
+
+class AnnotationFields(TypedDict):
+    """What a format says of one annotation: answers to a question that another record asks."""
+
+    native_id: int | str
+    question_type: str | None
+    answer_type: str | None
+    answers: list[Answer]
+
+
+class Reject(NamedTuple):
+    """A raw record that did not become a record, or an example, and why."""
+
+    rule: str
+    """Short, stable name of the broken rule, such as `image_missing`."""
+    reason: str
+    """One sentence that names the culprit."""
+    fix: str
+    """What a person can do about it."""
+    raw: RawRecord
+    question_id: str | None = None
+
+
+# ---------------------------------------------------------------------------------------------------- Arrow tables
+
+ANSWERS = pa.list_(
+    pa.struct([("answer", pa.string()), ("answer_id", pa.int64()), ("answer_confidence", pa.string())])
+)
+REPAIRS = pa.list_(pa.struct([("kind", pa.string()), ("before", pa.string()), ("after", pa.string())]))
+LOCATOR = pa.struct(
+    [
+        ("file", pa.string()),
+        ("record", pa.int64()),
+        ("item", pa.int64()),
+        ("byte_offset", pa.int64()),
+        ("line", pa.int64()),
+    ]
+)
+
+QUESTION_RECORDS = pa.schema(
+    [
+        pa.field("question_id", pa.string(), nullable=False),  # <source>/<native id>
+        pa.field("native_id", pa.string()),  # JSON, so that 7 and "7" stay apart; null: the source has none
+        pa.field("image", pa.string(), nullable=False),  # repaired, relative to the image root, `/` between parts
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("split", pa.string()),  # train, val, test; null: not declared
+        pa.field("question_type", pa.string()),
+        pa.field("answer_type", pa.string()),
+        pa.field("answers", ANSWERS),
+        pa.field("repairs", REPAIRS, nullable=False),
+        pa.field("locator", LOCATOR, nullable=False),
+        pa.field("raw", pa.binary(), nullable=False),
+    ]
+)
+"""`records/<source>`, files `questions-*.parquet`: one row per valid question record."""
+
+ANNOTATION_RECORDS = pa.schema(
+    [
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("question_type", pa.string()),
+        pa.field("answer_type", pa.string()),
+        pa.field("answers", ANSWERS, nullable=False),
+        pa.field("locator", LOCATOR, nullable=False),
+        pa.field("raw", pa.binary(), nullable=False),
+    ]
+)
+"""`records/<source>`, files `annotations-*.parquet`: answers kept apart from their questions."""
+
+REJECTS = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # question or annotation
+        pa.field("question_id", pa.string()),
+        pa.field("fate", pa.string(), nullable=False),  # duplicate, rejected or excluded
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("fix", pa.string(), nullable=False),
+        pa.field("locator", LOCATOR, nullable=False),
+        pa.field("raw", pa.binary(), nullable=False),
+    ]
+)
+"""Every raw row that is not accepted: `rejects/` of the dataset; `rejects-*.parquet` of `records/<source>`."""
+
+QUESTIONS = pa.schema(
+    [
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("native_id", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("image", pa.string(), nullable=False),  # reference, relative to the source's image root
+        pa.field("image_sha256", pa.string()),  # null: no image (only with images_required: false)
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("question_type", pa.string()),
+        pa.field("answer_type", pa.string()),
+        pa.field("answers", ANSWERS),  # null: unannotated, to be predicted only
+        pa.field("most_common_answer", pa.string()),  # recomputed: mode after normalization, ties alphabetical
+        pa.field("repairs", REPAIRS, nullable=False),
+        pa.field("locator", LOCATOR, nullable=False),
+    ]
+)
+"""`dataset`, files `questions/<split>-*.parquet`: one row per accepted question (an example), ordered by `question_id`
+inside a file."""
+
+IMAGES = pa.schema(
+    [
+        pa.field("image_sha256", pa.string(), nullable=False),  # of the file's bytes
+        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),  # pixels, orientation applied
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("mode", pa.string(), nullable=False),  # Pillow's mode before conversion to RGB
+        pa.field("format", pa.string(), nullable=False),  # Pillow's name of the container: PNG, JPEG, …
+        pa.field("dhash", pa.int64(), nullable=False),  # 64-bit difference hash of the decoded pixels, two's complement
+    ],
+    metadata={"huggingface": json.dumps({"info": {"features": {
+        "image_sha256": {"dtype": "string", "_type": "Value"},
+        "image": {"_type": "Image"},
+        "width": {"dtype": "int32", "_type": "Value"},
+        "height": {"dtype": "int32", "_type": "Value"},
+        "mode": {"dtype": "string", "_type": "Value"},
+        "format": {"dtype": "string", "_type": "Value"},
+        "dhash": {"dtype": "int64", "_type": "Value"},
+    }}})},
+)
+"""Image packs, `images/*.parquet`: original files' bytes, one row per distinct image, ordered by `image_sha256`."""
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("variant", pa.string(), nullable=False),  # model (later also shuffled_image)
+        pa.field("checkpoint", pa.string(), nullable=False),  # the checkpoint's data version
+        pa.field("answer", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # sigmoid of the answer's logit, in [0, 1]
+        pa.field(
+            "top_answers",
+            pa.list_(pa.struct([("answer", pa.string()), ("score", pa.float32())])),
+            nullable=False,
+        ),
+    ]
+)
+"""`predictions`, file `predictions.parquet`: ordered by variant and `question_id`; at most five `top_answers`."""
+
+
+# ------------------------------------------------------------------------------------------------------- manifests
+
+
+class Frozen(BaseModel):
+    """A value: no unknown fields, no changes after it was made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Input(Frozen):
+    """A version that a stage read."""
+
+    version: str = Field(description="The version's id: the digest of its bytes.")
+    data_version: str = Field(description="What matters of it downstream; equal data versions are interchangeable.")
+
+
+class Check(Frozen):
+    """The outcome of one check of a candidate."""
+
+    name: str
+    passed: bool
+    blocking: bool = Field(description="A failed blocking check keeps the candidate from being published.")
+    message: str = Field(description="What was found and, when it failed, what to do.")
+    numbers: dict[str, float | int | None] = Field(default_factory=dict)
+
+
+class Manifest(Frozen):
+    """The account of one published version; written last, so that a version without it does not exist."""
+
+    asset: str = Field(description="Key of the asset below its pipeline, such as `records/shapes`.")
+    version: str = Field(description="Digest of everything inside the version but this manifest.")
+    data_version: str = Field(description="Covers what matters downstream; Dagster's data version.")
+    stage_number: int = Field(description="Raised by hand when the stage's results change.")
+    settings: dict[str, Any] = Field(description="The settings that the stage used.")
+    inputs: dict[str, Input] = Field(description="The versions that the stage read, by asset.")
+    numbers: dict[str, float | int | None] = Field(description="Counts and headline figures.")
+    details: dict[str, Any] = Field(default_factory=dict, description="What else this asset tells; its stage says what.")
+    checks: tuple[Check, ...] = ()
+    files: dict[str, int] = Field(description="Size in bytes of every file inside, by path relative to the version.")
+    seconds: float = Field(description="How long the stage took.")
+    created_at: AwareDatetime
+    packages: dict[str, str] = Field(description="Versions of the packages that results depend on.")
+    git_commit: str | None = Field(description="Commit of the project, `+` appended when the tree was changed.")

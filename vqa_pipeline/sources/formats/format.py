@@ -1,0 +1,58 @@
+"""What a source format is. One file per format: its settings beside its reader; the table is in `formats/__init__`.
+
+A reader streams raw records and never judges them; a parser turns one raw record into fields, or says why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from vqa_pipeline.schemas import AnnotationFields, QuestionFields, RawRecord
+
+Parser = Callable[[RawRecord], QuestionFields | AnnotationFields]
+
+
+class MalformedRecord(ValueError):
+    """A raw record breaks a rule of its format; curation turns this into a reject, with its locator."""
+
+    def __init__(self, rule: str, reason: str, fix: str) -> None:
+        self.rule, self.reason, self.fix = rule, reason, fix
+        super().__init__(reason)
+
+
+class Format(Protocol):
+    """A family of source files. `settings` is always the format's own settings class; `root` is the folder that
+    relative paths in the settings start from."""
+
+    def find_files(self, settings: Any, root: Path) -> list[Path]:
+        """The files with rows, in reading order.
+
+        Raises:
+            SourceError: a named file or folder does not exist, or a glob matches nothing.
+        """
+        ...
+
+    def find_image_root(self, settings: Any, root: Path) -> Path | None:
+        """The folder that image references are relative to; None when the source has no images.
+
+        Raises:
+            SourceError: the folder does not exist.
+        """
+        ...
+
+    def read(self, settings: Any, root: Path) -> Iterator[RawRecord]:
+        """Every record of every file, streamed: memory does not grow with the files.
+
+        Raises:
+            SourceError: a file cannot be read or is not of this format.
+        """
+        ...
+
+    def build_parser(self, settings: Any, root: Path) -> Parser:
+        """The function from a raw record to its fields.
+
+        The parser raises `MalformedRecord` or `pydantic.ValidationError` for a record that is not of this format.
+        """
+        ...
