@@ -8,6 +8,7 @@
     ├── StoreError              the store cannot be used as asked
     │   ├── NotPublished        an asset has no published version yet
     │   ├── DamagedVersion      a published version is not what its manifest says
+    │   ├── StaleInput          two inputs of a stage belong to different states of the data
     │   └── StoreBusy           another run is publishing this asset
     ├── VocabularyMismatch      a checkpoint and an answer vocabulary disagree
     └── TrainingError           training or prediction did not end well
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 class VqaPipelineError(Exception):
@@ -59,8 +61,12 @@ class SourceChanged(SourceError):
 class GateFailed(VqaPipelineError):
     """A candidate did not pass a blocking check. Nothing was published; the candidate is kept to look at."""
 
-    def __init__(self, asset: str, failures: Sequence[str], candidate: Path | str) -> None:
+    def __init__(
+        self, asset: str, failures: Sequence[str], candidate: Path | str, checks: Sequence[Any] = (), markdown: str = ""
+    ) -> None:
         self.asset, self.failures, self.candidate = asset, tuple(failures), candidate
+        self.checks, self.markdown = tuple(checks), markdown
+        """`checks`: every `schemas.Check` of the candidate, passed or not; `markdown`: its page."""
         listed = "\n".join(f"  - {failure}" for failure in failures)
         super().__init__(
             f"{asset} was not published:\n{listed}\nThe candidate is kept in {candidate}; the last good version stays."
@@ -86,6 +92,17 @@ class DamagedVersion(StoreError):
         self.asset, self.version, self.path, self.reason = asset, version, path, reason
         super().__init__(
             f"{asset} version {version}: {path}: {reason}. Restore the file or delete the version and materialize {asset}."
+        )
+
+
+class StaleInput(StoreError):
+    """Two inputs of a stage belong to different states of the data; together they would be a mixture."""
+
+    def __init__(self, asset: str, stale: str, newer: str) -> None:
+        self.asset, self.stale, self.newer = asset, stale, newer
+        super().__init__(
+            f"{asset} would mix states: {stale} was made from another {newer} than the current one. "
+            f"Materialize {stale} first, or everything at once."
         )
 
 

@@ -2,16 +2,39 @@
 
     <store>/<name>/<asset>/versions/<id>/…      files, then manifest.json, written last: no manifest, no version
     <store>/<name>/<asset>/current.json         {"version": "<id>"}, replaced atomically
-    <store>/<name>/<asset>/candidates/…         the last candidate that failed a gate: rejects and page, to look at
-    <store>/<name>/<asset>/images/…             (dataset) image packs, immutable, shared between versions
+    <store>/<name>/<asset>/candidates/<id>/…    the last candidate that failed a gate, to look at
+    <store>/<name>/<asset>/shared/<sha256>.<suffix>   immutable files that several versions use (image packs)
+
+Nothing is renamed as a folder and no absolute path is written, so a store can be copied or moved as it is. `<id>` is a
+digest of the files, so publishing the same bytes twice is one version. Locks and unfinished candidates lie in scratch.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
 from pathlib import Path
+from typing import Any
 
-from vqa_pipeline.schemas import Manifest
+from pydantic import Field, ValidationError
+
+from vqa_pipeline.errors import DamagedVersion, NotPublished, StoreBusy
+from vqa_pipeline.files import digest_file, write_atomically
+from vqa_pipeline.schemas import Check, Frozen, Input, Manifest
+
+MANIFEST = "manifest.json"
+_ID_LENGTH = 16  # hex digits: 64 bits tell the versions of one asset apart
+_PACKAGES = ("vqa-pipeline", "numpy", "pandas", "pillow", "polars", "pyarrow", "pydantic", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -21,10 +44,229 @@ class Version:
     path: Path
     manifest: Manifest
 
+    @property
+    def asset(self) -> str:
+        """Key of the asset below its pipeline."""
+        return self.manifest.asset
+
+    def as_input(self) -> Input:
+        """What a stage that reads this version writes into its own manifest."""
+        return Input(version=self.manifest.version, data_version=self.manifest.data_version)
+
+
+class Draft(Frozen):
+    """What a stage says of the version it is about to publish; the store adds the rest of the manifest."""
+
+    data_version: str
+    stage_number: int
+    settings: dict[str, Any]
+    inputs: dict[str, Input] = Field(default_factory=dict)
+    numbers: dict[str, float | int | None] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    seconds: float
+    packages: dict[str, str] = Field(default_factory=dict)
+    """Versions of packages that this process does not have, such as the worker's torch."""
+
 
 class Store:
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    """The published versions of one pipeline.
 
-    def current(self, asset: str) -> Version | None: ...
-    def require(self, asset: str) -> Version: ...
+    Args:
+        root: Folder of the pipeline in the store; made when something is published.
+        scratch: Folder for locks and unfinished candidates; may be deleted when nothing runs.
+    """
+
+    def __init__(self, root: Path, scratch: Path) -> None:
+        self.root = root
+        self.scratch = scratch
+
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    def current(self, asset: str) -> Version | None:
+        """The version that downstream reads, or None when nothing was published yet.
+
+        Raises:
+            DamagedVersion: the pointer or the manifest cannot be read.
+        """
+        pointer = self.root / asset / "current.json"
+        try:
+            version = json.loads(pointer.read_bytes())["version"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedVersion(asset, "current", pointer, f"is not a pointer ({error})") from error
+        return self._read(asset, str(version))
+
+    def require(self, asset: str) -> Version:
+        """The current version, with the size of each of its files checked.
+
+        Raises:
+            NotPublished: nothing was published yet.
+            DamagedVersion: a file is missing or has another size than the manifest says.
+        """
+        version = self.current(asset)
+        if version is None:
+            raise NotPublished(asset, self.root)
+        for name, size in version.manifest.files.items():
+            path = version.path / name
+            if not path.is_file():
+                raise DamagedVersion(asset, version.manifest.version, path, "is missing")
+            if path.stat().st_size != size:
+                reason = f"has {path.stat().st_size} bytes, not {size}"
+                raise DamagedVersion(asset, version.manifest.version, path, reason)
+        return version
+
+    def versions(self, asset: str) -> list[Version]:
+        """Every published version of an asset, oldest first."""
+        folders = (self.root / asset / "versions").glob("*")
+        found = [self._read(asset, folder.name) for folder in folders if (folder / MANIFEST).is_file()]
+        return sorted(found, key=lambda version: (version.manifest.created_at, version.manifest.version))
+
+    def find(self, asset: str, data_version: str) -> Version | None:
+        """The newest published version with this data version, current or not."""
+        matching = [v for v in self.versions(asset) if v.manifest.data_version == data_version]
+        return matching[-1] if matching else None
+
+    def _read(self, asset: str, version: str) -> Version:
+        folder = self.root / asset / "versions" / version
+        try:
+            return Version(folder, Manifest.model_validate_json((folder / MANIFEST).read_bytes()))
+        except FileNotFoundError as error:
+            raise DamagedVersion(asset, version, folder / MANIFEST, "is missing") from error
+        except ValidationError as error:
+            raise DamagedVersion(asset, version, folder / MANIFEST, f"is not a manifest: {error}") from error
+
+    # --------------------------------------------------------------------------------------------------- publishing
+
+    @contextmanager
+    def candidate(self, asset: str) -> Iterator[Path]:
+        """An empty folder for the files of a version to be, while no other run works on the same asset.
+
+        The folder lies in scratch and is removed at the end; what a killed run left there is removed at the start.
+
+        Raises:
+            StoreBusy: another run works on this asset.
+        """
+        with self.lock(asset):
+            folder = self.scratch / "candidates" / asset.replace("/", "__")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def lock(self, asset: str) -> Iterator[None]:
+        """Hold an asset; the operating system lets go of it however the process ends.
+
+        Raises:
+            StoreBusy: another run holds it.
+        """
+        path = self.scratch / "locks" / f"{asset.replace('/', '__')}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreBusy(asset, path) from error
+            yield
+
+    def publish(self, asset: str, folder: Path, draft: Draft) -> Version:
+        """Copy a candidate's files into the store, then its manifest, then point `current` at it.
+
+        Killed in between, the store still shows the version before. When the same bytes are published already, only
+        the manifest is replaced: it now tells how they came about this time.
+        """
+        files = _list_files(folder)
+        version = _digest_files(folder, files)
+        target = self.root / asset / "versions" / version
+        for name in files:
+            _copy(folder / name, target / name)
+        manifest = Manifest(
+            asset=asset,
+            version=version,
+            files=files,
+            created_at=datetime.now(UTC),
+            git_commit=read_git_commit(),
+            **{**dict(draft), "packages": read_package_versions() | draft.packages},
+        )
+        write_atomically(target / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        published = Version(target, manifest)
+        self.point_at(published)
+        return published
+
+    def point_at(self, version: Version) -> None:
+        """Make a published version the current one."""
+        pointer = self.root / version.asset / "current.json"
+        write_atomically(pointer, json.dumps({"version": version.manifest.version}).encode())
+
+    def share(self, asset: str, file: Path) -> str:
+        """Add an immutable file that versions of an asset use together; returns its path relative to the asset."""
+        name = f"shared/{digest_file(file)}{file.suffix}"
+        _copy(file, self.root / asset / name)
+        return name
+
+    def keep_candidate(self, asset: str, folder: Path) -> Path:
+        """Keep a candidate that failed a gate, to look at; the one before it goes. Returns where it is."""
+        kept = self.root / asset / "candidates"
+        shutil.rmtree(kept, ignore_errors=True)
+        files = _list_files(folder)
+        target = kept / _digest_files(folder, files)
+        for name in files:
+            _copy(folder / name, target / name)
+        return target
+
+
+def _list_files(folder: Path) -> dict[str, int]:
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(found)}
+
+
+def _digest_files(folder: Path, files: dict[str, int]) -> str:
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(f"{len(name)}:{name}{digest_file(folder / name)}".encode())
+    return digest.hexdigest()[:_ID_LENGTH]
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file so that it is whole or absent; one of the same size is there already under a name that its bytes
+    determine."""
+    if target.is_file() and target.stat().st_size == source.stat().st_size:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with source.open("rb") as read, unfinished.open("wb") as written:
+            shutil.copyfileobj(read, written, 1 << 20)
+            written.flush()
+            os.fsync(written.fileno())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_package_versions() -> dict[str, str]:
+    """Versions of the installed packages that results depend on."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = package_version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def read_git_commit() -> str | None:
+    """Commit of the source tree that this code runs from, `+` appended when it was changed; None outside of one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()  # noqa: S603
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,47 @@
+# Everything a newcomer types. Python ≥ 3.11, make and a package registry are all it needs.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+export DAGSTER_HOME := $(CURDIR)
+export PYTHONWARNINGS := ignore
+
+.PHONY: help setup demo ui test test-slow check bench clean
+
+help:
+	@echo "make demo       set up, run the demo pipeline to its end, print scores"
+	@echo "make ui         Dagster's UI on the same instance"
+	@echo "make test       set up, run the tests       make test-slow: kills, browser, daemon, five seeds"
+	@echo "make check      lint, types, import rules   make bench: benchmarks"
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the pinned packages into .venv (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[training,ui,dev]' --constraint constraints.txt
+	@touch $@
+
+demo: setup
+	@$(BIN)/vqa-pipeline run --pipeline demo
+
+ui: setup
+	@$(BIN)/dagster dev --workspace workspace.yaml
+
+test: setup
+	@$(BIN)/python -m pytest -q
+
+test-slow: setup
+	@$(BIN)/python -m pytest -q -m slow
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/dg check defs
+
+bench: setup
+	@$(BIN)/python benchmarks/curation.py
+
+clean:
+	rm -rf .venv .dagster data
