@@ -1,52 +1,62 @@
 """One function per asset: read the inputs' current versions, call the room that knows, publish. No Dagster, no torch.
 
-A stage whose inputs, settings and stage number are those of its current version does nothing: the version is reused.
-A stage whose candidate fails a blocking check publishes nothing and raises `GateFailed`.
+The rooms are imported inside the stages, so that loading this module (Dagster's definitions do) stays light. How a
+version is reused, gated and published is told in `publishing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from vqa_pipeline.errors import SettingsError, SourceChanged, StaleInput
+from vqa_pipeline.files import write_atomically
 from vqa_pipeline.modeling.jobs import PredictJob, TrainJob
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
-from vqa_pipeline.schemas import Check
-from vqa_pipeline.store import Version
+from vqa_pipeline.publishing import (
+    PAGE,
+    CheckDeclaration,
+    Log,
+    Outcome,
+    Stage,
+    Work,
+    compute_fingerprint,
+    run_stage,
+)
+from vqa_pipeline.schemas import SPLITS, Split
+from vqa_pipeline.store import Store, Version
 
-Log = Callable[[str], None]
+if TYPE_CHECKING:
+    from vqa_pipeline.answers.scoring import MetricPolicy
+    from vqa_pipeline.answers.vocabulary import AnswerVocabulary
+    from vqa_pipeline.curation.plan import DatasetSummary, SourceRecords
+    from vqa_pipeline.sources.formats import Source
+    from vqa_pipeline.sources.observation import FileState
+
 RunWorker = Callable[[TrainJob | PredictJob], None]
 """Runs a job in a process of its own and returns when it is done; raises `TrainingError` when it did not end well."""
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a stage did."""
-
-    version: Version
-    reused: bool
-    """True: nothing had changed, the current version stays."""
-    checks: tuple[Check, ...]
-    markdown: str
-    """The asset's page for Dagster's UI: headline, tables, pictures as data URIs; text from data is escaped."""
-
-
-class CheckDeclaration(NamedTuple):
-    """A check that a stage makes, known before it runs."""
-
-    name: str
-    blocking: bool
-    description: str
-
+STAGE_NUMBERS: dict[str, int] = {
+    "raw": 1,
+    "records": 1,
+    "dataset": 1,
+    "vocabulary": 1,
+    "checkpoint": 1,
+    "predictions": 1,
+    "metrics": 1,
+}
+"""Raised by hand when a stage's results change for the same inputs and settings; golden tests tell when."""
 
 CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
     "dataset": (
         CheckDeclaration("ledger_balances", True, "Every raw row has exactly one fate."),
         CheckDeclaration("reject_fraction", True, "At most `dataset.max_reject_fraction` of the rows are rejected."),
-        CheckDeclaration("no_leakage", True, "No image is in two splits, unless `dataset.leakage` says how to handle it."),
-        CheckDeclaration("splits_filled", True, "There are annotated questions to train on, to choose by and to score."),
+        CheckDeclaration("no_leakage", True, "No image is in two splits, unless `dataset.leakage` allows it."),
         CheckDeclaration("no_rejects", False, "No row was rejected."),
     ),
     "vocabulary": (CheckDeclaration("coverage", False, "The vocabulary covers 95 % of the training questions."),),
@@ -54,11 +64,527 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
 }
 """Checks by asset. Blocking checks gate publishing; the others warn."""
 
+COVERAGE_GOAL = 0.95
+_NOT_IN_FINGERPRINT = {"checkpoint_every_steps", "device", "threads"}
+"""Training settings that change how fast a checkpoint comes about, not which."""
 
-def observe_source(pipeline: Pipeline, source: str, log: Log) -> Outcome: ...
-def build_records(pipeline: Pipeline, source: str, log: Log) -> Outcome: ...
-def build_dataset(pipeline: Pipeline, log: Log) -> Outcome: ...
-def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome: ...
-def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker: RunWorker, log: Log) -> Outcome: ...
-def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome: ...
-def evaluate(pipeline: Pipeline, log: Log) -> Outcome: ...
+
+def open_store(pipeline: Pipeline) -> Store:
+    """The store of a pipeline's versions."""
+    return Store(pipeline.store_folder, pipeline.scratch_folder)
+
+
+def stage_settings(pipeline: Pipeline, asset: str, training: TrainingSettings | None = None) -> dict[str, Any]:
+    """The settings that a stage's results depend on; `asset` is a key such as `records/shapes` or `dataset`.
+
+    Absolute paths are made relative to the project: no absolute path is stored.
+    """
+    settings = pipeline.settings
+    stage, _, source = asset.partition("/")
+    if source:
+        return _without_absolute_paths(pipeline.source(source).model_dump(mode="json"), pipeline.project_root)
+    if stage == "checkpoint":
+        chosen = (training or settings.training).model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
+        return _without_absolute_paths(chosen, pipeline.project_root)
+    own: dict[str, dict[str, Any]] = {
+        "dataset": settings.dataset.model_dump(mode="json"),
+        "vocabulary": settings.vocabulary.model_dump(mode="json"),
+        "predictions": {"splits": list(settings.evaluation.splits)},
+        "metrics": settings.evaluation.model_dump(mode="json"),
+    }
+    return own[stage]
+
+
+def _without_absolute_paths(value: Any, root: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_absolute_paths(item, root) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_absolute_paths(item, root) for item in value]
+    return os.path.relpath(value, root) if isinstance(value, str) and value.startswith("/") else value
+
+
+def _make_stage(pipeline: Pipeline, asset: str, inputs: Mapping[str, Version]) -> Stage:
+    name = asset.partition("/")[0]
+    return Stage(asset, STAGE_NUMBERS[name], stage_settings(pipeline, asset), inputs, CHECKS.get(name, ()))
+
+
+# ---------------------------------------------------------------------------------------------------------------- raw
+
+
+def observe_source(pipeline: Pipeline, source: str, log: Log) -> Outcome:
+    """`raw/<source>`: the source's files and their digests; a generated source generates its files.
+
+    Raises:
+        SourceError: a file or folder that the settings name does not exist.
+    """
+    from vqa_pipeline.reporting.cards import raw_markdown
+    from vqa_pipeline.sources.formats.shapes import ShapesSource, generate
+    from vqa_pipeline.sources.observation import digest_states, observe_files
+
+    settings = pipeline.source(source)
+    stage = _make_stage(pipeline, f"raw/{source}", {})
+
+    def describe(work: Work, states: Mapping[str, FileState]) -> None:
+        work.data_version = digest_states(states)
+        work.numbers = {"num_files": len(states), "num_bytes": sum(state.size for state in states.values())}
+        work.write(PAGE, raw_markdown({"source": source, "format": settings.format, **work.numbers}))
+
+    def generate_files(work: Work) -> None:
+        assert isinstance(settings, ShapesSource)  # noqa: S101 - chosen below
+        generate(settings, work.folder)
+        files = sorted(path for path in work.folder.rglob("*") if path.is_file())
+        describe(work, observe_files(files, work.folder, {}))
+
+    if isinstance(settings, ShapesSource):
+        return run_stage(open_store(pipeline), stage, generate_files, log)
+    states = _observe_source_files(pipeline, settings)
+
+    def list_files(work: Work) -> None:
+        listed = {name: {"size": state.size, "sha256": state.sha256} for name, state in states.items()}
+        work.write("files.json", json.dumps(listed, indent=1, sort_keys=True, ensure_ascii=False))
+        describe(work, states)
+
+    observed = stage._replace(settings={**stage.settings, "content": digest_states(states)})
+    return run_stage(open_store(pipeline), observed, list_files, log)
+
+
+def _observe_source_files(pipeline: Pipeline, settings: Source) -> dict[str, FileState]:
+    """State of every file of a source; bytes are read only where size or time moved since the last look."""
+    from vqa_pipeline.sources.observation import FileState, find_source_files, observe_files, source_base
+
+    remembered = pipeline.scratch_folder / "observed" / f"{settings.name}.json"
+    known = {}
+    if remembered.is_file():
+        known = {name: FileState(*state) for name, state in json.loads(remembered.read_bytes()).items()}
+    root = pipeline.project_root
+    states = observe_files(find_source_files(settings, root), source_base(settings, root), known)
+    if states != known:
+        write_atomically(remembered, json.dumps(states).encode())
+    return states
+
+
+@contextmanager
+def _unchanged(pipeline: Pipeline, settings: Source) -> Iterator[None]:
+    """Fail when a source's files change while they are read: what was read would belong to no one state."""
+    from vqa_pipeline.sources.formats.shapes import ShapesSource
+
+    if isinstance(settings, ShapesSource):
+        yield
+        return
+    before = _observe_source_files(pipeline, settings)
+    yield
+    after = _observe_source_files(pipeline, settings)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        raise SourceChanged(settings.name, changed[0])
+
+
+def _source_root(pipeline: Pipeline, settings: Source, raw: Version) -> Path:
+    """Where a source's relative paths start: its published files if they are generated, else the project."""
+    from vqa_pipeline.sources.formats.shapes import ShapesSource
+
+    return raw.path if isinstance(settings, ShapesSource) else pipeline.project_root
+
+
+# ------------------------------------------------------------------------------------------------------------ records
+
+
+def build_records(pipeline: Pipeline, source: str, log: Log) -> Outcome:
+    """`records/<source>`: the source's rows, read and validated, each with its locator; rejects beside them.
+
+    Raises:
+        SourceError: a file is missing, unreadable or not of its format.
+        SourceChanged: a file changed while it was read.
+    """
+    from vqa_pipeline.curation.validation import validate_source
+    from vqa_pipeline.reporting.cards import records_markdown
+
+    raw = _observe_again(pipeline, source, log)
+    settings = pipeline.source(source)
+
+    def build(work: Work) -> None:
+        with _unchanged(pipeline, settings):
+            summary = validate_source(settings, _source_root(pipeline, settings, raw), work.folder)
+        work.data_version = summary.data_version
+        work.details = summary.model_dump(mode="json", exclude={"data_version"})
+        work.numbers = {name: value for name, value in work.details.items() if name.startswith("num_")}
+        work.write(PAGE, records_markdown({"source": source, **work.details}))
+
+    stage = _make_stage(pipeline, f"records/{source}", {f"raw/{source}": raw})
+    return run_stage(open_store(pipeline), stage, build, log)
+
+
+def _observe_again(pipeline: Pipeline, source: str, log: Log) -> Version:
+    """The source as it is now; a look costs a `stat` per file, and a version that is not of this state is never read."""
+    return observe_source(pipeline, source, log).version
+
+
+# ------------------------------------------------------------------------------------------------------------ dataset
+
+
+def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
+    """`dataset`: records of all sources joined with their images, deduplicated, split, leak-free, with the ledger.
+
+    Raises:
+        GateFailed: too many rejects, leakage, or a ledger that does not balance.
+        StaleInput: a source changed since its records were read.
+    """
+    from vqa_pipeline.curation.plan import build_dataset as build_plan
+
+    store = open_store(pipeline)
+    inputs: dict[str, Version] = {}
+    for source in pipeline.settings.sources:
+        raw = _observe_again(pipeline, source.name, log)
+        records = store.require(f"records/{source.name}")
+        _check_made_from(records, raw, "dataset")
+        inputs |= {raw.asset: raw, records.asset: records}
+
+    def build(work: Work) -> None:
+        current = store.current("dataset")
+        known = _find_image_packs(store, current) if current else ()
+        sources = [_describe_records(pipeline, source, inputs) for source in pipeline.settings.sources]
+        scratch = pipeline.scratch_folder / "plan"
+        summary = build_plan(sources, pipeline.settings.dataset, known, scratch, work.folder)
+        packs = [store.share("dataset", pack) for pack in summary.new_packs]
+        for pack in summary.new_packs:
+            pack.unlink()
+        work.data_version = summary.data_version
+        work.details = summary.describe() | {"image_packs": sorted({*_pack_names(current), *packs})}
+        work.numbers = summary.count()
+        _check_dataset(pipeline, work, summary)
+        _write_dataset_pages(pipeline, work, summary)
+
+    return run_stage(store, _make_stage(pipeline, "dataset", inputs), build, log)
+
+
+def _check_made_from(version: Version, source: Version, asset: str) -> None:
+    """Refuse a version that was made from another state of `source` than the one read beside it."""
+    made_from = version.manifest.inputs[source.asset]
+    if made_from.data_version != source.manifest.data_version:
+        raise StaleInput(asset, version.asset, source.asset)
+
+
+def _pack_names(dataset: Version | None) -> list[str]:
+    return list(dataset.manifest.details["image_packs"]) if dataset else []
+
+
+def _find_image_packs(store: Store, dataset: Version) -> tuple[Path, ...]:
+    """The image packs of a dataset version, which it shares with other versions."""
+    return tuple(store.root / "dataset" / name for name in _pack_names(dataset))
+
+
+def _describe_records(pipeline: Pipeline, source: Source, inputs: Mapping[str, Version]) -> SourceRecords:
+    from vqa_pipeline.curation.plan import SourceRecords
+    from vqa_pipeline.sources.formats import get_format
+
+    records = inputs[f"records/{source.name}"]
+    root = _source_root(pipeline, source, inputs[f"raw/{source.name}"])
+    return SourceRecords(
+        name=source.name,
+        folder=records.path,
+        image_root=get_format(source).find_image_root(source, root),
+        num_question_records=records.manifest.details["num_question_records"],
+        num_annotation_records=records.manifest.details["num_annotation_records"],
+        has_annotations=records.manifest.details["has_annotations"],
+    )
+
+
+def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> None:
+    settings = pipeline.settings.dataset
+    ledger = summary.ledger
+    work.check("ledger_balances", ledger.find_imbalances(), num_rows=ledger.num_rows)
+    rejected = ledger.num_rejected / max(1, ledger.num_rows)
+    problems = []
+    if rejected > settings.max_reject_fraction:
+        problems = [
+            f"{ledger.num_rejected} of {ledger.num_rows} rows ({rejected:.2%}) are rejected, more than "
+            f"`dataset.max_reject_fraction: {settings.max_reject_fraction:g}` allows; the page of the candidate lists them"
+        ]
+    work.check("reject_fraction", problems, reject_fraction=rejected, num_rejected=ledger.num_rejected)
+    leaks = summary.num_leaking_images
+    problems = []
+    if leaks and settings.leakage == "fail":
+        pairs = "; ".join(leak.describe() for leak in summary.leaks[:3])
+        problems = [
+            f"{leaks} images are in more than one split ({pairs}{'; …' if leaks > 3 else ''}). Choose a policy: "  # noqa: PLR2004
+            "`dataset: {leakage: drop_from_train}` or `dataset: {leakage: report}`"
+        ]
+    work.check("no_leakage", problems, num_leaking_images=leaks)
+    rejects = [f"{ledger.num_rejected} rows are rejected: `vqa-pipeline rejects`"] if ledger.num_rejected else []
+    work.check("no_rejects", rejects, num_rejected=ledger.num_rejected)
+
+
+def _write_dataset_pages(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> None:
+    from vqa_pipeline.reporting.cards import dataset_card, dataset_markdown
+    from vqa_pipeline.reporting.pages import render_dataset_page
+
+    failures = [check.message for check in work.checks if check.blocking and not check.passed]
+    facts = {"name": pipeline.name, **work.details, **work.numbers}
+    work.write("page.html", render_dataset_page(facts, work.folder / "rejects", failures))
+    work.write("README.md", dataset_card(facts))
+    work.write(PAGE, dataset_markdown(facts))
+
+
+# --------------------------------------------------------------------------------------------------------- vocabulary
+
+
+def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome:
+    """`vocabulary`: the distinct most common answers of the training questions, ordered, with what they cover.
+
+    Raises:
+        SettingsError: no training question has an answer, or fewer than two answers are left.
+    """
+    from vqa_pipeline.answers.vocabulary import build_vocabulary as build_from_counts
+    from vqa_pipeline.answers.vocabulary import count_answers, measure_coverage, suggest_min_count
+    from vqa_pipeline.reporting.cards import vocabulary_markdown
+
+    store = open_store(pipeline)
+    dataset = store.require("dataset")
+    settings = pipeline.settings.vocabulary
+
+    def build(work: Work) -> None:
+        references = {split: _read_references(dataset, split) for split in SPLITS}
+        counts = count_answers(references["train"])
+        vocabulary = build_from_counts(counts, settings)
+        if len(vocabulary.answers) < 2:  # noqa: PLR2004 - one class cannot be learned
+            reason = f"leaves {len(vocabulary.answers)} answers of {len(counts)} in {len(references['train'])} training questions"
+            raise SettingsError("vocabulary.min_count", reason, "Lower it, or bring training questions with answers.")
+        policy = _choose_policy(references["train"])
+        coverages = {split: measure_coverage(vocabulary, known, policy) for split, known in references.items() if known}
+        work.data_version = vocabulary.fingerprint[:16]
+        work.write("vocabulary.json", vocabulary.to_json())
+        work.numbers = {"num_answers": len(vocabulary.answers), "num_answers_seen": len(counts)}
+        for split, measured in coverages.items():
+            work.numbers |= {f"coverage_{split}": measured.coverage, f"ceiling_{split}": measured.ceiling}
+        covered = coverages["train"].coverage
+        work.check("coverage", _explain_coverage(covered, suggest_min_count(counts, settings, references["train"])))
+        work.details = {"fingerprint": vocabulary.fingerprint, "metric": policy}
+        work.write(PAGE, vocabulary_markdown({**work.numbers, **work.details}, vocabulary))
+
+    return run_stage(store, _make_stage(pipeline, "vocabulary", {"dataset": dataset}), build, log)
+
+
+def _explain_coverage(coverage: float, min_count: int | None) -> list[str]:
+    if coverage >= COVERAGE_GOAL:
+        return []
+    if min_count is None:
+        advice = "no `vocabulary.min_count` reaches 95 %; raise `vocabulary.max_answers`"
+    else:
+        advice = f"`vocabulary: {{min_count: {min_count}}}` would reach 95 %"
+    return [f"the vocabulary covers {coverage:.1%} of the training questions; {advice}"]
+
+
+def _read_references(dataset: Version, split: Split) -> list[list[Any]]:
+    """References of a split's annotated questions, in the order of the files."""
+    import pyarrow.parquet as pq
+
+    tables = [pq.read_table(path, columns=["answers"]) for path in _find_questions(dataset, split)]
+    return [answers for table in tables for answers in table["answers"].to_pylist() if answers]
+
+
+def _find_questions(dataset: Version, split: Split) -> list[Path]:
+    return sorted((dataset.path / "questions").glob(f"{split}-*.parquet"))
+
+
+def _choose_policy(references: list[list[Any]]) -> MetricPolicy:
+    from vqa_pipeline.answers.scoring import choose_policy
+
+    return choose_policy(len(answers) for answers in references)
+
+
+def _read_vocabulary(version: Version) -> AnswerVocabulary:
+    from vqa_pipeline.answers.vocabulary import AnswerVocabulary
+
+    return AnswerVocabulary.from_json((version.path / "vocabulary.json").read_text(encoding="utf-8"))
+
+
+# --------------------------------------------------------------------------------------------------------- checkpoint
+
+
+def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker: RunWorker, log: Log) -> Outcome:
+    """`checkpoint`: a ViLT trained on the dataset, with its processor and vocabulary, loadable by plain transformers.
+
+    `training` are the settings of this run: the pipeline's own, unless the launchpad or the command line changed some.
+    A checkpoint with the same fingerprint that was published before is used again.
+
+    Raises:
+        StaleInput: the vocabulary was made from another dataset.
+        SettingsError: there is nothing to train on or to choose by.
+        TrainingError: training did not end well; the next run resumes.
+    """
+    from vqa_pipeline.reporting.cards import checkpoint_markdown
+
+    store = open_store(pipeline)
+    dataset, vocabulary = store.require("dataset"), store.require("vocabulary")
+    _check_made_from(vocabulary, dataset, "checkpoint")
+    stage = _make_stage(pipeline, "checkpoint", {"dataset": dataset, "vocabulary": vocabulary})
+    stage = stage._replace(settings=stage_settings(pipeline, "checkpoint", training))
+    versions = {name: version.manifest.data_version for name, version in stage.inputs.items()}
+    fingerprint = compute_fingerprint("checkpoint", stage.number, stage.settings, versions)
+    trained = store.find("checkpoint", fingerprint)
+    if trained is not None:
+        store.point_at(trained)
+
+    def build(work: Work) -> None:
+        job = _make_train_job(pipeline, training, fingerprint, dataset, vocabulary, work.folder)
+        run_worker(job)
+        told = json.loads((work.folder / "training.json").read_bytes())
+        work.data_version = fingerprint
+        work.numbers = _count_training(told)
+        work.packages = told.get("packages", {})
+        declared = stage_settings(pipeline, "checkpoint")
+        overridden = {name: value for name, value in stage.settings.items() if declared[name] != value}
+        work.details = {"overridden": overridden, "training": told}
+        work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden, "data_version": fingerprint}))
+
+    return run_stage(store, stage, build, log)
+
+
+def _make_train_job(
+    pipeline: Pipeline,
+    training: TrainingSettings,
+    fingerprint: str,
+    dataset: Version,
+    vocabulary: Version,
+    output: Path,
+) -> TrainJob:
+    annotated = dataset.manifest.details["num_annotated_by_split"]
+    for split, purpose in (("train", "train on"), ("val", "choose the checkpoint by")):
+        if not annotated.get(split):
+            raise SettingsError(
+                "dataset.split_fractions",
+                f"the dataset has no annotated {split} questions to {purpose}",
+                "Declare the split in the sources, or give it a share here.",
+            )
+    backbone = training.backbone
+    if (pipeline.project_root / backbone).is_dir():
+        training = training.model_copy(update={"backbone": str(pipeline.project_root / backbone)})
+    return TrainJob(
+        fingerprint=fingerprint,
+        settings=training,
+        metric=vocabulary.manifest.details["metric"],
+        train_questions=tuple(map(str, _find_questions(dataset, "train"))),
+        val_questions=tuple(map(str, _find_questions(dataset, "val"))),
+        image_packs=tuple(map(str, _find_image_packs(open_store(pipeline), dataset))),
+        vocabulary=str(vocabulary.path / "vocabulary.json"),
+        progress_folder=str(pipeline.scratch_folder / "training"),
+        output_folder=str(output),
+    )
+
+
+def _count_training(told: Mapping[str, Any]) -> dict[str, float | int | None]:
+    names = ("num_steps", "num_train_questions", "num_val_questions", "best_epoch", "best_val_accuracy", "seconds")
+    return {name: told[name] for name in names}
+
+
+# -------------------------------------------------------------------------------------------------------- predictions
+
+
+def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome:
+    """`predictions`: the checkpoint's answers to every question of the evaluated splits; the official result file
+    beside them.
+
+    Raises:
+        TrainingError: prediction did not end well.
+    """
+    from vqa_pipeline.curation.digest import digest_table
+    from vqa_pipeline.reporting.cards import predictions_markdown
+
+    store = open_store(pipeline)
+    dataset, checkpoint = store.require("dataset"), store.require("checkpoint")
+    splits = pipeline.settings.evaluation.splits
+
+    def build(work: Work) -> None:
+        import pyarrow.parquet as pq
+
+        training = pipeline.settings.training
+        run_worker(
+            PredictJob(
+                checkpoint=str(checkpoint.path),
+                checkpoint_version=checkpoint.manifest.data_version,
+                questions=tuple((split, str(path)) for split in splits for path in _find_questions(dataset, split)),
+                image_packs=tuple(map(str, _find_image_packs(store, dataset))),
+                batch_size=training.batch_size,
+                device=training.device,
+                precision=training.precision,
+                threads=training.threads,
+                output_file=str(work.folder / "predictions.parquet"),
+            )
+        )
+        table = pq.read_table(work.folder / "predictions.parquet")
+        work.data_version = digest_table(table)
+        work.numbers = {"num_predictions": table.num_rows}
+        _write_official_results(work, dataset, splits)
+        work.write(PAGE, predictions_markdown({**work.numbers, "splits": list(splits)}, table.slice(0, 5).to_pylist()))
+
+    inputs = {"dataset": dataset, "checkpoint": checkpoint}
+    return run_stage(store, _make_stage(pipeline, "predictions", inputs), build, log)
+
+
+def _write_official_results(work: Work, dataset: Version, splits: tuple[Split, ...]) -> None:
+    import pandas as pd
+
+    from vqa_pipeline.evaluation.official_results import build_official_results
+
+    predictions = pd.read_parquet(work.folder / "predictions.parquet", columns=["question_id", "split", "answer"])
+    for split in splits:
+        questions = _read_questions(dataset, (split,), ["question_id", "native_id"])
+        results = build_official_results(questions, predictions[predictions["split"] == split])
+        work.write(f"official_results/{split}.json", json.dumps(results, ensure_ascii=False))
+
+
+def _read_questions(dataset: Version, splits: tuple[Split, ...], columns: list[str] | None = None) -> pd.DataFrame:
+    import pandas as pd
+
+    paths = [path for split in splits for path in _find_questions(dataset, split)]
+    frames = [pd.read_parquet(path, columns=columns) for path in paths]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+# ------------------------------------------------------------------------------------------------------------ metrics
+
+
+def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
+    """`metrics`: accuracy on the evaluated splits beside blind baselines, and the report.
+
+    Raises:
+        StaleInput: the predictions answer another dataset.
+        SettingsError: no evaluated question is annotated.
+    """
+    store = open_store(pipeline)
+    dataset, predictions = store.require("dataset"), store.require("predictions")
+    _check_made_from(predictions, dataset, "metrics")
+
+    def build(work: Work) -> None:
+        import pandas as pd
+
+        from vqa_pipeline.answers.vocabulary import AnswerVocabulary
+        from vqa_pipeline.evaluation.metrics import compute_metrics
+
+        settings = pipeline.settings.evaluation
+        checkpoint = _find_checkpoint(store, predictions)
+        vocabulary = AnswerVocabulary.from_json((checkpoint.path / "vocabulary.json").read_text(encoding="utf-8"))
+        evaluated = _read_questions(dataset, settings.splits)
+        answered = pd.read_parquet(predictions.path / "predictions.parquet")
+        train = _read_questions(dataset, ("train",))
+        metrics, scored = compute_metrics(train, evaluated, answered, vocabulary, settings.metric)
+        told = metrics.model_dump(mode="json")
+        work.write("metrics.json", json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False))
+        work.data_version = compute_fingerprint(told)
+        work.numbers = {name: value for name, value in told.items() if isinstance(value, int | float)}
+        blind = {name: told[name] for name in told if name.startswith("baseline_") and told[name] >= told["vqa_accuracy"]}
+        problems = [f"{name} {score:.3f} is not below the model's {told['vqa_accuracy']:.3f}" for name, score in blind.items()]
+        work.check("beats_baselines", problems, vqa_accuracy=told["vqa_accuracy"])
+        _write_report(pipeline, work, store, checkpoint, dataset, told, evaluated, scored)
+
+    inputs = {"dataset": dataset, "predictions": predictions}
+    return run_stage(store, _make_stage(pipeline, "metrics", inputs), build, log)
+
+
+def _find_checkpoint(store: Store, predictions: Version) -> Version:
+    """The checkpoint that made the predictions, which need not be the current one any more."""
+    made_by = predictions.manifest.inputs["checkpoint"].data_version
+    checkpoint = store.find("checkpoint", made_by)
+    if checkpoint is None:
+        raise StaleInput("metrics", "predictions", "checkpoint")
+    return checkpoint
