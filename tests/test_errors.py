@@ -1,0 +1,58 @@
+"""The exception tree: every member is a user's to mend, and its message names culprit and fix."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from vqa_pipeline import errors
+
+
+def test_the_tree_in_the_docstring_is_the_tree_in_the_code():
+    classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.VqaPipelineError)]
+    drawn = errors.__doc__ or ""
+    assert len(classes) == 16
+    assert [c.__name__ for c in classes if c.__name__ not in drawn] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            errors.SettingsError("vocabulary.min_count", "leaves no answer", "Lower it."),
+            "`vocabulary.min_count`: leaves no answer. Lower it.",
+        ),
+        (
+            errors.SourceError("clinic", "files", "raw/a.csv", "does not exist", "Check the path.", line=7),
+            "source 'clinic', `files`: raw/a.csv, line 7: does not exist. Check the path.",
+        ),
+        (
+            errors.GateFailed("dataset", ["12 rows are rejected"], "store/candidates/1"),
+            "dataset was not published:\n  - 12 rows are rejected\n"
+            "The candidate is kept in store/candidates/1; the last good version stays.",
+        ),
+        (
+            errors.StaleInput("checkpoint", "vocabulary", "dataset"),
+            "checkpoint would mix states: vocabulary was made from another dataset than the current one. "
+            "Materialize vocabulary first, or everything at once.",
+        ),
+        (
+            errors.VocabularyMismatch("aaaa", "bbbb"),
+            "the checkpoint was trained with answer vocabulary aaaa, not bbbb. "
+            "Use the vocabulary stored in the checkpoint, or train again with the new one.",
+        ),
+        (
+            errors.WorkerFailed("train", -9, "last words", "log.txt"),
+            "the train process was killed by signal 9. Its log is log.txt. "
+            "Run again: it resumes from its last checkpoint.\nlast words",
+        ),
+    ],
+)
+def test_messages_name_the_culprit_and_the_fix(error, expected):
+    assert str(error) == expected
+
+
+def test_culprits_are_kept_as_data():
+    error = errors.NonFiniteLoss(12, 3, 0.5, ["a/1", "a/2"])
+    assert (error.step, error.epoch, error.learning_rate, error.question_ids) == (12, 3, 0.5, ("a/1", "a/2"))
