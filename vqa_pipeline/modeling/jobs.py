@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from vqa_pipeline.answers.scoring import MetricPolicy
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.schemas import Frozen, Split
-
-MetricPolicy = Literal["official", "normalized"]
 
 
 class TrainJob(Frozen):

@@ -1,0 +1,104 @@
+"""How much credit an answer earns against the answers that people gave: soft scores, soft targets, metric policies.
+
+One home for the metric and for what training aims at, so that the two cannot drift apart. Credits are in [0, 1] and are
+never rounded here. Pure functions; whoever calls them brings the references of one question.
+
+Sources: `official` is GT-Vision-Lab/VQA at a013f00, `vqaEval.py`, under Python 3; `normalized` is ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from vqa_pipeline.answers.normalization import normalize, tidy
+from vqa_pipeline.schemas import Answer
+
+MetricPolicy = Literal["official", "normalized"]
+"""official: the public evaluator to the last oddity, made for ten references. normalized: for any number of them."""
+
+OFFICIAL_NUM_REFERENCES = 10
+
+_ENOUGH = 3
+"""Matches that earn full credit under `official`; at ten references, `normalized` asks for as many."""
+
+
+def choose_policy(reference_counts: Iterable[int]) -> MetricPolicy:
+    """What `auto` means: official when every annotated question has exactly ten references, else normalized.
+
+    Counts of zero are questions without annotation and say nothing; without any other, the policy is normalized.
+    """
+    counts = {count for count in reference_counts if count}
+    return "official" if counts == {OFFICIAL_NUM_REFERENCES} else "normalized"
+
+
+def score_answer(answer: str, references: Sequence[Answer], policy: MetricPolicy) -> float:
+    """Credit of one answer, in [0, 1], against one question's references (at least one).
+
+    Under `normalized` it is min(1, m / (0.3 n)) for m of n references that match, both sides normalized; an answer that
+    normalizes to nothing earns nothing. A single reference is thus met or missed, and at ten, three matches are enough.
+
+    Under `official` it is the mean of min(1, m / 3) over all ways to leave out one reference, with these oddities:
+
+    - Both sides are normalized only if the references are not all the same string: "Black." earns 0 against ten times
+      "black" (GT-Vision-Lab/VQA#14 says that this is meant).
+    - Every reference that equals the left-out one in answer, `answer_id` and `answer_confidence` is left out with it:
+      references without ids cancel each other, and ten times "yes" without ids gives "yes" a credit of 0.
+
+    Raises:
+        ValueError: there are no references.
+    """
+    if not references:
+        raise ValueError("a question without references cannot be scored")
+    if policy == "normalized":
+        return soft_targets(references, policy).get(normalize(answer), 0.0)
+    given, spellings = tidy(answer), [tidy(reference["answer"]) for reference in references]
+    if len(set(spellings)) > 1:
+        given, spellings = normalize(answer), [normalize(spelling) for spelling in spellings]
+    matching = [reference for reference, spelling in zip(references, spellings, strict=True) if spelling == given]
+    alike = Counter((reference["answer_id"], reference["answer_confidence"]) for reference in matching)
+    return _leave_one_out(alike.values(), len(references))
+
+
+def _leave_one_out(matches: Iterable[int], num_references: int) -> float:
+    """Mean of min(1, m / 3) over all references, each left out together with the ones that equal it.
+
+    `matches` are the matching references, counted by equal ones. Counted in whole thirds, so that nothing is rounded
+    before the last division.
+    """
+    groups = list(matches)
+    num_matches = sum(groups)
+    thirds = (num_references - num_matches) * min(_ENOUGH, num_matches)
+    thirds += sum(group * min(_ENOUGH, num_matches - group) for group in groups)
+    return thirds / (_ENOUGH * num_references)
+
+
+def soft_targets(references: Sequence[Answer], policy: MetricPolicy) -> dict[str, float]:
+    """Credit in (0, 1] by normalized answer, most frequent first and ties alphabetical; what training aims at.
+
+    The empty answer is never a target, though its annotators count among all. Under `official`, references are always
+    normalized and every annotator counts as one of their own, with or without ids: k of ten: 0.3, 0.6, 0.9, 1. Among
+    normalized references with ids, that is what `score_answer` gives; its oddities elsewhere are nothing to learn.
+    """
+    num_references = len(references)
+    targets = {}
+    for answer, matches in _count_normalized(references):
+        if policy == "official":
+            credit = _leave_one_out([1] * matches, num_references)
+        else:
+            credit = min(1.0, 10 * matches / (_ENOUGH * num_references))
+        if credit:
+            targets[answer] = credit
+    return targets
+
+
+def most_common_answer(references: Sequence[Answer]) -> str | None:
+    """The mode of the references after normalization, ties alphabetical; never empty, None if nothing is left."""
+    return next((answer for answer, _ in _count_normalized(references)), None)
+
+
+def _count_normalized(references: Sequence[Answer]) -> list[tuple[str, int]]:
+    counts = Counter(normalize(reference["answer"]) for reference in references)
+    del counts[""]
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
