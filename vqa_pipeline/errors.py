@@ -46,7 +46,14 @@ class SourceError(VqaPipelineError):
     def __init__(
         self, source: str, setting: str, path: Path | str, reason: str, fix: str, *, line: int | None = None
     ) -> None:
-        self.source, self.setting, self.path, self.reason, self.fix, self.line = source, setting, path, reason, fix, line
+        self.source, self.setting, self.path, self.reason, self.fix, self.line = (
+            source,
+            setting,
+            path,
+            reason,
+            fix,
+            line,
+        )
         place = f"{path}, line {line}" if line is not None else str(path)
         super().__init__(f"source '{source}', `{setting}`: {place}: {reason}. {fix}")
 
@@ -55,7 +62,9 @@ class SourceChanged(SourceError):
     """A source's files changed while they were read, so what was read belongs to no one state of them."""
 
     def __init__(self, source: str, path: Path | str) -> None:
-        super().__init__(source, "files", path, "changed while it was being read", "Run again when nothing writes to it.")
+        super().__init__(
+            source, "files", path, "changed while it was being read", "Run again when nothing writes to it."
+        )
 
 
 class GateFailed(VqaPipelineError):
@@ -155,7 +164,9 @@ class WorkerFailed(TrainingError):
         self.task, self.exit_status, self.last_lines, self.log = task, exit_status, last_lines, log
         how = f"was killed by signal {-exit_status}" if exit_status < 0 else f"ended with status {exit_status}"
         where = f" Its log is {log}." if log else ""
-        super().__init__(f"the {task} process {how}.{where} Run again: it resumes from its last checkpoint.\n{last_lines}".rstrip())
+        super().__init__(
+            f"the {task} process {how}.{where} Run again: it resumes from its last checkpoint.\n{last_lines}".rstrip()
+        )
 
 
 class TrainingCancelled(TrainingError):
@@ -171,4 +182,3 @@ EXIT_CANCELLED = 75
 
 EXIT_USER_ERROR = 65
 """Exit status of a worker whose last line is the message of a `VqaPipelineError` (sysexits.h, EX_DATAERR)."""
-

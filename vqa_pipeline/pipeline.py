@@ -46,9 +46,13 @@ class CronSettings(Frozen):
 class PipelineSettings(Frozen):
     """A whole VQA pipeline: what it reads, how it trains, and how it scores."""
 
-    name: Name | None = Field(None, description="Prefixes asset keys, group and store path; default: the folder's name.")
+    name: Name | None = Field(
+        None, description="Prefixes asset keys, group and store path; default: the folder's name."
+    )
     store: str = Field("data/store", description="Folder of published versions, relative to the project.")
-    scratch: str = Field("data/scratch", description="Folder of caches and unfinished work; deleting it costs time only.")
+    scratch: str = Field(
+        "data/scratch", description="Folder of caches and unfinished work; deleting it costs time only."
+    )
     sources: tuple[Source, ...] = Field(min_length=1, description="Where questions come from.")
     dataset: DatasetSettings = Field(DatasetSettings(), description="How records become the dataset.")
     vocabulary: VocabularySettings = Field(VocabularySettings(), description="Which answers a model can give.")

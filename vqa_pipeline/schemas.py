@@ -107,9 +107,7 @@ class Reject(NamedTuple):
 
 # ---------------------------------------------------------------------------------------------------- Arrow tables
 
-ANSWERS = pa.list_(
-    pa.struct([("answer", pa.string()), ("answer_id", pa.int64()), ("answer_confidence", pa.string())])
-)
+ANSWERS = pa.list_(pa.struct([("answer", pa.string()), ("answer_id", pa.int64()), ("answer_confidence", pa.string())]))
 REPAIRS = pa.list_(pa.struct([("kind", pa.string()), ("before", pa.string()), ("after", pa.string())]))
 LOCATOR = pa.struct(
     [
@@ -195,15 +193,23 @@ IMAGES = pa.schema(
         pa.field("format", pa.string(), nullable=False),  # Pillow's name of the container: PNG, JPEG, …
         pa.field("dhash", pa.int64(), nullable=False),  # 64-bit difference hash of the decoded pixels, two's complement
     ],
-    metadata={"huggingface": json.dumps({"info": {"features": {
-        "image_sha256": {"dtype": "string", "_type": "Value"},
-        "image": {"_type": "Image"},
-        "width": {"dtype": "int32", "_type": "Value"},
-        "height": {"dtype": "int32", "_type": "Value"},
-        "mode": {"dtype": "string", "_type": "Value"},
-        "format": {"dtype": "string", "_type": "Value"},
-        "dhash": {"dtype": "int64", "_type": "Value"},
-    }}})},
+    metadata={
+        "huggingface": json.dumps(
+            {
+                "info": {
+                    "features": {
+                        "image_sha256": {"dtype": "string", "_type": "Value"},
+                        "image": {"_type": "Image"},
+                        "width": {"dtype": "int32", "_type": "Value"},
+                        "height": {"dtype": "int32", "_type": "Value"},
+                        "mode": {"dtype": "string", "_type": "Value"},
+                        "format": {"dtype": "string", "_type": "Value"},
+                        "dhash": {"dtype": "int64", "_type": "Value"},
+                    }
+                }
+            }
+        )
+    },
 )
 """Image packs, `images/*.parquet`: original files' bytes, one row per distinct image, ordered by `image_sha256`."""
 
@@ -261,7 +267,9 @@ class Manifest(Frozen):
     settings: dict[str, Any] = Field(description="The settings that the stage used.")
     inputs: dict[str, Input] = Field(description="The versions that the stage read, by asset.")
     numbers: dict[str, float | int | None] = Field(description="Counts and headline figures.")
-    details: dict[str, Any] = Field(default_factory=dict, description="What else this asset tells; its stage says what.")
+    details: dict[str, Any] = Field(
+        default_factory=dict, description="What else this asset tells; its stage says what."
+    )
     checks: tuple[Check, ...] = ()
     files: dict[str, int] = Field(description="Size in bytes of every file inside, by path relative to the version.")
     seconds: float = Field(description="How long the stage took.")

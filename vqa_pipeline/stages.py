@@ -572,8 +572,12 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         work.write("metrics.json", json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False))
         work.data_version = compute_fingerprint(told)
         work.numbers = {name: value for name, value in told.items() if isinstance(value, int | float)}
-        blind = {name: told[name] for name in told if name.startswith("baseline_") and told[name] >= told["vqa_accuracy"]}
-        problems = [f"{name} {score:.3f} is not below the model's {told['vqa_accuracy']:.3f}" for name, score in blind.items()]
+        blind = {
+            name: told[name] for name in told if name.startswith("baseline_") and told[name] >= told["vqa_accuracy"]
+        }
+        problems = [
+            f"{name} {score:.3f} is not below the model's {told['vqa_accuracy']:.3f}" for name, score in blind.items()
+        ]
         work.check("beats_baselines", problems, vqa_accuracy=told["vqa_accuracy"])
         _write_report(pipeline, work, store, checkpoint, dataset, told, evaluated, scored)
 

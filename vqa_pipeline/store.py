@@ -232,8 +232,7 @@ def _digest_files(folder: Path, files: dict[str, int]) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file so that it is whole or absent; one of the same size is there already under a name that its bytes
-    determine."""
+    """Copy a file so that it is whole or absent; its name is its content's, so one of the same size is there already."""
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
     target.parent.mkdir(parents=True, exist_ok=True)

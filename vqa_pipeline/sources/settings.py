@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from vqa_pipeline.schemas import Frozen, Name
 
 
-def _check_relative(path: str) -> str:
-    """A path in the settings is relative to the project or absolute; it is never empty and never holds a NUL."""
-    if not path or "\0" in path:
+def _check_path(path: str) -> str:
+    if not path.strip() or "\0" in path:
         raise ValueError("must be a path")
-    return PurePosixPath(path.replace("\\", "/")).as_posix()
+    return path
 
 
-SourcePath = Annotated[
-    str, AfterValidator(_check_relative), Field(description="A path, relative to the project; globs where said.")
-]
+SourcePath = Annotated[str, AfterValidator(_check_path)]
+"""A path in the settings, relative to the project or absolute; a glob where the field says so."""
 
 
 class SplitColumn(Frozen):
@@ -29,8 +28,7 @@ class SplitColumn(Frozen):
 
 
 Splits = Literal["declared", "by_image", "train", "val", "test"] | SplitColumn
-"""How a source's questions get their split: `declared` by the format's own means, `by_image` from the image's digest,
-one split for the whole source, or a field of each record."""
+"""How a source's questions get their split."""
 
 
 class SourceSettings(Frozen):
@@ -42,3 +40,30 @@ class SourceSettings(Frozen):
         description="declared (the format says), by_image (a pure function of the image), train, val, test, "
         "or {column: NAME} (a field of each record).",
     )
+
+
+class ChosenBy:
+    """Writes a tagged union's JSON schema as if/then, so that editors and `dg check yaml` say which field is wrong.
+
+    Pydantic's own `oneOf` can only say that the value "is not valid under any of the given schemas".
+    """
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The union as: an object with the tag, and for each tag the variant's own schema."""
+        schema = handler(core)
+        variants: dict[str, str] = schema["discriminator"]["mapping"]
+        kept = {name: value for name, value in schema.items() if name not in {"oneOf", "discriminator"}}
+        return {
+            **kept,
+            "type": "object",
+            "required": [self.tag],
+            "properties": {self.tag: {"enum": sorted(variants)}},
+            "allOf": [self._if_then(value, reference) for value, reference in sorted(variants.items())],
+        }
+
+    def _if_then(self, value: str, reference: str) -> dict[str, Any]:
+        is_variant = {"properties": {self.tag: {"const": value}}, "required": [self.tag]}
+        return {"if": is_variant, "then": {"$ref": reference}}

@@ -23,8 +23,10 @@ class MalformedRecord(ValueError):
 
 
 class Format(Protocol):
-    """A family of source files. `settings` is always the format's own settings class; `root` is the folder that
-    relative paths in the settings start from."""
+    """A family of source files.
+
+    `settings` is always the format's own settings class; `root` is where relative paths in the settings start.
+    """
 
     def find_files(self, settings: Any, root: Path) -> list[Path]:
         """The files with rows, in reading order.

@@ -1,0 +1,82 @@
+"""A worker without torch: `train` copies the vocabulary, `predict` answers from a table or with the first answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vqa_pipeline.modeling.jobs import PredictJob, TrainJob
+from vqa_pipeline.schemas import PREDICTIONS
+
+
+class FakeWorker:
+    """Does jobs in this process and remembers them."""
+
+    def __init__(self, answers: Mapping[str, str] | None = None) -> None:
+        self.answers = answers or {}
+        self.jobs: list[TrainJob | PredictJob] = []
+
+    def __call__(self, job: TrainJob | PredictJob) -> None:
+        self.jobs.append(job)
+        if isinstance(job, TrainJob):
+            self._train(job)
+        else:
+            self._predict(job)
+
+    @property
+    def num_trainings(self) -> int:
+        return sum(isinstance(job, TrainJob) for job in self.jobs)
+
+    def _train(self, job: TrainJob) -> None:
+        folder = Path(job.output_folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(job.vocabulary, folder / "vocabulary.json")
+        (folder / "model.safetensors").write_text(job.fingerprint)
+        point = {"epoch": 1, "step": 2, "loss": 1.5, "learning_rate": 0.1, "val_accuracy": 0.5, "seconds": 0.1}
+        told = {
+            "fingerprint": job.fingerprint,
+            "curve": [point],
+            "learnable": {"num_parameters": 10, "num_learnable": 10, "names": ["classifier.weight"]},
+            "best_epoch": 1,
+            "best_val_accuracy": 0.5,
+            "num_steps": 2,
+            "seconds": 0.1,
+            "questions_per_second": 20.0,
+            "num_train_questions": 4,
+            "num_val_questions": 2,
+            "device": "cpu",
+            "precision": "fp32",
+            "threads": 1,
+            "backbone": job.settings.backbone,
+            "settings": job.settings.model_dump(mode="json"),
+            "vocabulary_fingerprint": "",
+            "packages": {"torch": "0.0"},
+        }
+        (folder / "training.json").write_text(json.dumps(told))
+
+    def _predict(self, job: PredictJob) -> None:
+        first = json.loads((Path(job.checkpoint) / "vocabulary.json").read_text())["answers"][0]
+        rows = []
+        for split, file in job.questions:
+            for row in pq.read_table(file, columns=["question_id", "image_sha256"]).to_pylist():
+                if row["image_sha256"] is None:
+                    continue
+                answer = self.answers.get(row["question_id"], first)
+                rows.append(
+                    {
+                        "question_id": row["question_id"],
+                        "split": split,
+                        "variant": "model",
+                        "checkpoint": job.checkpoint_version,
+                        "answer": answer,
+                        "score": 0.9,
+                        "top_answers": [{"answer": answer, "score": 0.9}],
+                    }
+                )
+        rows.sort(key=lambda row: row["question_id"])
+        pq.write_table(pa.Table.from_pylist(rows, PREDICTIONS), job.output_file)

@@ -1,0 +1,306 @@
+"""The stages from raw files to metrics, on a small folder of pictures and a table, with a worker that has no torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_worker import FakeWorker
+from PIL import Image
+
+from vqa_pipeline import stages
+from vqa_pipeline.errors import GateFailed, NotPublished, SettingsError, SourceError, StaleInput
+from vqa_pipeline.pipeline import Pipeline, PipelineSettings
+
+COLOURS = ["red", "green", "blue", "yellow"]
+SPLITS = ["train"] * 12 + ["val"] * 4 + ["test"] * 4
+
+
+def write_source(root: Path, rows: int = 20, change: dict[int, dict[str, str]] | None = None) -> None:
+    """Pictures of one colour each and a table that asks for it; `change` alters fields of single rows."""
+    images = root / "raw" / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    with (root / "raw" / "questions.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, ["id", "image", "question", "answer", "split"])
+        table.writeheader()
+        for number in range(rows):
+            colour = COLOURS[number % 4]
+            Image.new("RGB", (16 + number, 16), colour).save(images / f"{number}.png")
+            row = {
+                "id": str(number),
+                "image": f"{number}.png",
+                "question": "what colour is it?",
+                "answer": colour,
+                "split": SPLITS[number % len(SPLITS)],
+            }
+            table.writerow({**row, **(change or {}).get(number, {})})
+
+
+def make_pipeline(root: Path, **settings) -> Pipeline:
+    declared = {
+        "sources": [
+            {
+                "name": "colours",
+                "format": "table",
+                "files": "raw/questions.csv",
+                "image_root": "raw/images",
+                "columns": {"id": "id", "image": "image", "question": "question", "answers": "answer"},
+                "splits": {"column": "split"},
+            }
+        ],
+        "training": {"backbone": "tiny"},
+        **settings,
+    }
+    return Pipeline("clinic", PipelineSettings.model_validate(declared), root)
+
+
+class Runner:
+    """Runs the stages of a pipeline in order, as Dagster would."""
+
+    def __init__(self, pipeline: Pipeline, worker: FakeWorker | None = None) -> None:
+        self.pipeline, self.worker, self.said = pipeline, worker or FakeWorker(), []
+
+    def run(self, until: str = "metrics") -> dict[str, stages.Outcome]:
+        p, log = self.pipeline, self.said.append
+        steps = {
+            "raw": lambda: stages.observe_source(p, "colours", log),
+            "records": lambda: stages.build_records(p, "colours", log),
+            "dataset": lambda: stages.build_dataset(p, log),
+            "vocabulary": lambda: stages.build_vocabulary(p, log),
+            "checkpoint": lambda: stages.train_checkpoint(p, p.settings.training, self.worker, log),
+            "predictions": lambda: stages.predict(p, self.worker, log),
+            "metrics": lambda: stages.evaluate(p, log),
+        }
+        done = {}
+        for name, step in steps.items():
+            done[name] = step()
+            if name == until:
+                break
+        return done
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_source(tmp_path)
+    return tmp_path
+
+
+def test_every_stage_publishes_a_version_that_names_its_inputs(project):
+    outcomes = Runner(make_pipeline(project)).run()
+    inputs = {name: sorted(outcome.version.manifest.inputs) for name, outcome in outcomes.items()}
+    assert inputs == {
+        "raw": [],
+        "records": ["raw/colours"],
+        "dataset": ["raw/colours", "records/colours"],
+        "vocabulary": ["dataset"],
+        "checkpoint": ["dataset", "vocabulary"],
+        "predictions": ["checkpoint", "dataset"],
+        "metrics": ["dataset", "predictions"],
+    }
+    assert not any(outcome.reused for outcome in outcomes.values())
+    assert all(outcome.markdown for outcome in outcomes.values())
+
+
+def test_the_numbers_of_a_clean_table_are_what_a_person_would_count(project):
+    outcomes = Runner(make_pipeline(project)).run()
+    numbers = {name: outcome.version.manifest.numbers for name, outcome in outcomes.items()}
+    assert numbers["raw"]["num_files"] == 21
+    assert numbers["records"]["num_questions"] == 20
+    assert numbers["dataset"]["num_rows"] == 20
+    assert numbers["dataset"]["num_images"] == 20
+    assert numbers["vocabulary"]["num_answers"] == 4
+    assert numbers["predictions"]["num_predictions"] == 4
+    # the fake worker always gives the first answer, `blue`: one of the four test questions
+    assert numbers["metrics"]["vqa_accuracy"] == pytest.approx(0.25)
+    assert numbers["metrics"]["baseline_majority"] == pytest.approx(0.25)
+
+
+def test_a_second_run_reuses_everything_and_trains_nothing(project):
+    first = Runner(make_pipeline(project))
+    before = first.run()
+    second = Runner(make_pipeline(project))
+    after = second.run()
+    assert all(outcome.reused for outcome in after.values())
+    assert second.worker.jobs == []
+    assert {n: o.version.manifest for n, o in after.items()} == {n: o.version.manifest for n, o in before.items()}
+
+
+def test_rows_in_another_order_change_records_but_nothing_downstream(project):
+    runner = Runner(make_pipeline(project))
+    before = runner.run()
+    lines = (project / "raw" / "questions.csv").read_text().splitlines()
+    (project / "raw" / "questions.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    after = runner.run()
+    assert [name for name, outcome in after.items() if not outcome.reused] == ["raw", "records", "dataset"]
+    for name in ("records", "dataset"):
+        assert after[name].version.manifest.data_version == before[name].version.manifest.data_version
+    assert runner.worker.num_trainings == 1
+
+
+def test_a_changed_answer_reaches_the_model(project):
+    runner = Runner(make_pipeline(project))
+    runner.run()
+    write_source(project, change={0: {"answer": "crimson"}})
+    after = runner.run()
+    assert [name for name, outcome in after.items() if outcome.reused] == []
+    assert runner.worker.num_trainings == 2
+
+
+def test_a_replaced_image_reaches_the_model_though_no_row_changed(project):
+    runner = Runner(make_pipeline(project))
+    runner.run()
+    Image.new("RGB", (40, 40), "purple").save(project / "raw" / "images" / "0.png")
+    after = runner.run()
+    assert after["dataset"].reused is False
+    assert runner.worker.num_trainings == 2
+
+
+def test_going_back_to_earlier_data_uses_the_checkpoint_trained_on_it(project):
+    runner = Runner(make_pipeline(project))
+    first = runner.run()
+    write_source(project, change={0: {"answer": "crimson"}})
+    runner.run()
+    write_source(project)
+    third = runner.run()
+    assert runner.worker.num_trainings == 2
+    assert third["checkpoint"].version.manifest.version == first["checkpoint"].version.manifest.version
+
+
+def test_the_checkpoint_fingerprint_ignores_how_fast_it_is_trained(project):
+    Runner(make_pipeline(project)).run()
+    runner = Runner(make_pipeline(project, training={"backbone": "tiny", "threads": 1, "checkpoint_every_steps": 7}))
+    assert runner.run()["checkpoint"].reused
+
+
+def test_overridden_settings_train_another_checkpoint_and_are_recorded(project):
+    runner = Runner(make_pipeline(project))
+    runner.run()
+    changed = runner.pipeline.settings.training.model_copy(update={"epochs": 3})
+    outcome = stages.train_checkpoint(runner.pipeline, changed, runner.worker, print)
+    assert outcome.version.manifest.details["overridden"] == {"epochs": 3}
+    assert outcome.version.manifest.settings["epochs"] == 3
+    assert runner.worker.num_trainings == 2
+
+
+def test_too_many_rejects_publish_nothing_and_keep_the_candidate(project):
+    runner = Runner(make_pipeline(project))
+    good = runner.run("dataset")["dataset"]
+    write_source(project, change={number: {"image": f"missing-{number}.png"} for number in range(5)})
+    with pytest.raises(GateFailed, match=r"5 of 20 rows \(25.00%\) are rejected.*max_reject_fraction: 0.01") as failure:
+        runner.run()
+    store = stages.open_store(runner.pipeline)
+    assert store.require("dataset").manifest == good.version.manifest
+    candidate = Path(failure.value.candidate)
+    assert (candidate / "page.html").is_file()
+    assert list((candidate / "rejects").glob("*.parquet"))
+    assert {check.name: check.passed for check in failure.value.checks} == {
+        "ledger_balances": True,
+        "reject_fraction": False,
+        "no_leakage": True,
+        "no_rejects": False,
+    }
+
+
+def test_a_higher_limit_lets_the_same_rows_pass(project):
+    write_source(project, change={0: {"image": "missing.png"}})
+    outcome = Runner(make_pipeline(project, dataset={"max_reject_fraction": 0.1})).run("dataset")["dataset"]
+    assert outcome.version.manifest.numbers["num_rejected"] == 1
+    assert [check.name for check in outcome.checks if not check.passed] == ["no_rejects"]
+
+
+def test_leakage_fails_the_gate_and_names_the_policies(project):
+    write_source(project, change={16: {"image": "0.png"}})
+    with pytest.raises(GateFailed, match=r"1 images are in more than one split .*leakage: drop_from_train"):
+        Runner(make_pipeline(project)).run()
+
+
+def test_leakage_dropped_from_train_keeps_the_test_question(project):
+    write_source(project, change={16: {"image": "0.png"}})
+    runner = Runner(make_pipeline(project, dataset={"leakage": "drop_from_train"}))
+    dataset = runner.run("dataset")["dataset"].version
+    assert dataset.manifest.details["num_questions_by_split"] == {"train": 11, "val": 4, "test": 4}
+
+
+def test_a_missing_file_names_source_setting_and_path(project):
+    (project / "raw" / "questions.csv").unlink()
+    with pytest.raises(SourceError, match=r"source 'colours', `files`: .*questions.csv"):
+        Runner(make_pipeline(project)).run("raw")
+
+
+def test_a_stage_without_its_input_names_what_to_materialize(project):
+    with pytest.raises(NotPublished, match="Materialize records/colours first"):
+        stages.build_dataset(make_pipeline(project), print)
+
+
+def test_a_dataset_is_not_built_from_records_of_an_earlier_state(project):
+    runner = Runner(make_pipeline(project))
+    runner.run("records")
+    write_source(project, change={0: {"answer": "crimson"}})
+    with pytest.raises(StaleInput, match="records/colours was made from another raw/colours"):
+        stages.build_dataset(runner.pipeline, print)
+
+
+def test_a_checkpoint_is_not_trained_on_a_mixture_of_two_datasets(project):
+    runner = Runner(make_pipeline(project))
+    runner.run("vocabulary")
+    write_source(project, change={0: {"answer": "crimson"}})
+    runner.run("dataset")
+    with pytest.raises(StaleInput, match="vocabulary was made from another dataset"):
+        stages.train_checkpoint(runner.pipeline, runner.pipeline.settings.training, runner.worker, print)
+    assert runner.worker.jobs == []
+
+
+def test_a_vocabulary_of_one_answer_is_refused(project):
+    write_source(project, change={number: {"answer": "red"} for number in range(20)})
+    with pytest.raises(SettingsError, match="`vocabulary.min_count`: leaves 1 answers"):
+        Runner(make_pipeline(project)).run("vocabulary")
+
+
+def test_a_vocabulary_of_low_coverage_warns_with_the_count_that_helps(project):
+    # training answers: red 5, green 3, blue 2, yellow 1, crimson 1; at least two each leaves 10 of 12 questions covered
+    write_source(project, change={1: {"answer": "red"}, 2: {"answer": "red"}, 3: {"answer": "crimson"}, 7: {"answer": "green"}})
+    outcome = Runner(make_pipeline(project, vocabulary={"min_count": 2})).run("vocabulary")["vocabulary"]
+    [check] = [check for check in outcome.checks if check.name == "coverage"]
+    assert not check.passed
+    assert not check.blocking
+    assert "covers 83.3% of the training questions; `vocabulary: {min_count: 1}` would reach 95 %" in check.message
+
+
+def test_the_store_holds_no_absolute_path(project):
+    Runner(make_pipeline(project)).run()
+    store = project / "data" / "store"
+    texts = [p.read_bytes() for p in store.rglob("*") if p.is_file()]
+    assert not [text for text in texts if str(project).encode() in text]
+
+
+def test_the_store_can_be_moved_and_nothing_is_computed_again(project):
+    Runner(make_pipeline(project)).run()
+    shutil.move(project / "data" / "store", project / "elsewhere")
+    runner = Runner(make_pipeline(project, store="elsewhere"))
+    assert all(outcome.reused for outcome in runner.run().values())
+
+
+def test_scratch_may_be_deleted_and_nothing_is_computed_again(project):
+    Runner(make_pipeline(project)).run()
+    shutil.rmtree(project / "data" / "scratch")
+    assert all(outcome.reused for outcome in Runner(make_pipeline(project)).run().values())
+
+
+def test_new_images_go_into_a_new_pack_and_the_old_one_is_shared(project):
+    runner = Runner(make_pipeline(project))
+    first = runner.run("dataset")["dataset"].version.manifest.details["image_packs"]
+    write_source(project, rows=22)
+    second = runner.run("dataset")["dataset"].version.manifest.details["image_packs"]
+    assert len(first) == 1
+    assert set(first) < set(second)
+    assert len(second) == 2
+
+
+def test_official_results_hold_native_ids(project):
+    outcome = Runner(make_pipeline(project)).run()["predictions"]
+    results = json.loads((outcome.version.path / "official_results" / "test.json").read_text())
+    assert [row["question_id"] for row in results] == ["16", "17", "18", "19"]
+    assert {row["answer"] for row in results} == {"blue"}

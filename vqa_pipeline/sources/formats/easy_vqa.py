@@ -1,0 +1,70 @@
+"""`easy_vqa`: the easy-VQA release: `questions.json` with positional [question, answer, image id], and `images/`.
+
+Source: https://github.com/vzhou842/easy-VQA
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from vqa_pipeline.files import open_file
+from vqa_pipeline.schemas import Answer, Locator, QuestionFields, RawRecord
+from vqa_pipeline.sources.formats.files import find_base, find_folder, find_paths, name_file, reading
+from vqa_pipeline.sources.formats.format import Parser
+from vqa_pipeline.sources.json_records import split_array
+from vqa_pipeline.sources.settings import SourcePath, SourceSettings
+
+_Triple = tuple[
+    Annotated[str, Field(strict=True)], Annotated[str, Field(strict=True)], Annotated[int, Field(strict=True, ge=0)]
+]
+_TRIPLE: TypeAdapter[_Triple] = TypeAdapter(_Triple)
+
+
+class EasyVqaSource(SourceSettings):
+    """The easy-VQA release: questions about one coloured shape per picture."""
+
+    format: Literal["easy_vqa"]
+    folder: SourcePath = Field(description="Folder with `questions.json` and `images/`, such as easy_vqa/train.")
+
+
+class EasyVqaFormat:
+    """A JSON list of [question, answer, image id]; a picture is `images/<image id>.png`."""
+
+    def find_files(self, settings: EasyVqaSource, root: Path) -> list[Path]:
+        """`questions.json` in the folder."""
+        find_folder(settings.name, "folder", settings.folder, root)
+        return find_paths(settings.name, "folder", f"{settings.folder}/questions.json", root)
+
+    def find_image_root(self, settings: EasyVqaSource, root: Path) -> Path | None:
+        """`images/` in the folder."""
+        return find_folder(settings.name, "folder", f"{settings.folder}/images", root)
+
+    def read(self, settings: EasyVqaSource, root: Path) -> Iterator[RawRecord]:
+        """One record per triple."""
+        base = find_base(self.find_files(settings, root), self.find_image_root(settings, root))
+        for path in self.find_files(settings, root):
+            with reading(settings.name, "folder", path), open_file(path) as file:
+                for number, part in enumerate(split_array(file)):
+                    locator = Locator(name_file(path, base), number, byte_offset=part.byte_offset)
+                    yield RawRecord("question", part.payload, locator)
+
+    def build_parser(self, settings: EasyVqaSource, root: Path) -> Parser:  # noqa: ARG002 - every format is given both
+        """A triple has no id of its own: its position changes when the file is re-ordered."""
+
+        def parse(raw: RawRecord) -> QuestionFields:
+            question, answer, image_id = _TRIPLE.validate_json(raw.payload)
+            return QuestionFields(
+                native_id=None,
+                image=f"{image_id}.png",
+                question=question,
+                split=None,
+                question_type=None,
+                answer_type=None,
+                answers=[Answer(answer=answer, answer_id=1, answer_confidence=None)],
+            )
+
+        return parse

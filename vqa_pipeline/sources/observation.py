@@ -1,0 +1,66 @@
+"""What a source's files are right now: sizes, times and digests. Bytes are read only where size or time moved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from vqa_pipeline.files import digest_file, list_tree
+from vqa_pipeline.sources.formats import Source, get_format
+from vqa_pipeline.sources.formats.files import find_base
+
+
+class FileState(NamedTuple):
+    """A file as it was when it was looked at."""
+
+    size: int
+    modified_ns: int
+    sha256: str
+
+
+def source_base(source: Source, root: Path) -> Path:
+    """The folder that a source's files have in common.
+
+    Raises:
+        SourceError: a file or folder that the settings name does not exist.
+    """
+    chosen = get_format(source)
+    return find_base(chosen.find_files(source, root), chosen.find_image_root(source, root))
+
+
+def find_source_files(source: Source, root: Path) -> list[Path]:
+    """The files with rows and every file below the image root.
+
+    Raises:
+        SourceError: a file or folder that the settings name does not exist.
+    """
+    chosen = get_format(source)
+    files = set(chosen.find_files(source, root))
+    images = chosen.find_image_root(source, root)
+    if images:
+        files |= {images / name for name in list_tree(images)}
+    return sorted(files)
+
+
+def observe_files(paths: Iterable[Path], base: Path, known: Mapping[str, FileState]) -> dict[str, FileState]:
+    """The state of each file by its path relative to `base`; digests of unmoved files are taken from `known`."""
+    states: dict[str, FileState] = {}
+    for path in paths:
+        name = path.relative_to(base).as_posix()
+        stat = path.stat()
+        before = known.get(name)
+        if before is not None and (before.size, before.modified_ns) == (stat.st_size, stat.st_mtime_ns):
+            states[name] = before
+        else:
+            states[name] = FileState(stat.st_size, stat.st_mtime_ns, digest_file(path))
+    return states
+
+
+def digest_states(states: Mapping[str, FileState]) -> str:
+    """Digest of names and contents, 32 hex digits; times do not count."""
+    digest = hashlib.sha256()
+    for name, state in sorted(states.items()):
+        digest.update(f"{len(name)}:{name}{state.sha256}".encode())
+    return digest.hexdigest()[:32]
