@@ -285,7 +285,6 @@ def _describe_records(pipeline: Pipeline, source: Source, inputs: Mapping[str, V
         image_root=get_format(source).find_image_root(source, root),
         num_question_records=records.manifest.details["num_question_records"],
         num_annotation_records=records.manifest.details["num_annotation_records"],
-        has_annotations=records.manifest.details["has_annotations"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -19,7 +20,7 @@ class SplitFractions(Frozen):
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitFractions:
         total = self.train + self.val + self.test
-        if abs(total - 1) > 1e-9:
+        if not math.isclose(total, 1):
             raise ValueError(f"train + val + test must be 1, not {total:g}")
         return self
 

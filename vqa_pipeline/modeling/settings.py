@@ -29,7 +29,9 @@ class TrainingSettings(Frozen):
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Share of steps over which the rate rises from 0.")
     clip_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this total norm.")
     patience: int = Field(
-        3, ge=0, description="Stop after this many epochs without a better validation score; 0: never. `tiny` never stops."
+        3,
+        ge=0,
+        description="Stop after this many epochs without a better validation score; 0: never. `tiny` never stops.",
     )
     seed: int = Field(0, ge=0, description="Seed of initialization and order.")
     checkpoint_every_steps: int = Field(500, ge=1, description="Progress is saved this often, and after every epoch.")

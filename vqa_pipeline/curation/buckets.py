@@ -1,0 +1,81 @@
+"""Tables in buckets: files between the plan's tasks, from which a task reads just its share of the rows.
+
+A row's bucket is given by the top bits of a hash of its key, so a file in 2^a buckets serves tasks that want 2^b:
+buckets nest. Inside a file each bucket that has rows is one row group; the counts are in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_PER_BUCKET = 16_384
+"""A task's share. Constant, so that memory does not grow with the data."""
+
+_ROWS_PER_GROUP = 4_096
+_MAX_BUCKETS_PER_FILE = 64
+_COUNTS = b"bucket_rows"
+
+
+def choose_num_buckets(num_rows: int) -> int:
+    """How many tasks share `num_rows` rows: a power of two."""
+    return _round_up_to_power(num_rows / ROWS_PER_BUCKET)
+
+
+def _round_up_to_power(ratio: float) -> int:
+    return 1 << max(0, int(np.ceil(np.log2(max(1.0, ratio)))))
+
+
+def find_buckets(keys: Sequence[str], num_buckets: int) -> np.ndarray:
+    """The bucket of each key, 0 … num_buckets - 1."""
+    hashes = np.fromiter((zlib.crc32(key.encode()) for key in keys), dtype=np.uint64, count=len(keys))
+    return ((hashes * np.uint64(num_buckets)) >> np.uint64(32)).astype(np.int64)
+
+
+def write_buckets(table: pa.Table, key: str, path: Path, *, max_buckets: int = _MAX_BUCKETS_PER_FILE) -> None:
+    """Write a table bucketed by a column of texts; rows of a bucket keep their order."""
+    num_buckets = min(max_buckets, _round_up_to_power(table.num_rows / _ROWS_PER_GROUP))
+    buckets = find_buckets(table[key].to_pylist(), num_buckets)
+    table = table.take(pa.array(np.argsort(buckets, kind="stable")))
+    counts = np.bincount(buckets, minlength=num_buckets).tolist()
+    schema = table.schema.with_metadata({_COUNTS: json.dumps(counts).encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+        begin = 0
+        for count in counts:
+            if count:
+                writer.write_table(table.slice(begin, count).replace_schema_metadata(schema.metadata), count)
+            begin += count
+
+
+def read_bucket(
+    files: Sequence[Path],
+    key: str,
+    bucket: int,
+    num_buckets: int,
+    schema: pa.Schema,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """The rows of one bucket from several files, in the order of the files."""
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    parts = [_read_part(path, key, bucket, num_buckets, wanted.names) for path in files]
+    return pa.concat_tables([wanted.empty_table(), *(part.cast(wanted) for part in parts)])
+
+
+def _read_part(path: Path, key: str, bucket: int, num_buckets: int, columns: list[str]) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        counts = json.loads(file.schema_arrow.metadata[_COUNTS])
+        groups = np.cumsum([0, *(count > 0 for count in counts)])
+        first, last = bucket * len(counts) // num_buckets, -(-(bucket + 1) * len(counts) // num_buckets)
+        needed = list(dict.fromkeys([*columns, key]))
+        table = file.read_row_groups(range(int(groups[first]), int(groups[last])), columns=needed)
+    if len(counts) < num_buckets and table.num_rows:
+        mine = find_buckets(table[key].to_pylist(), num_buckets) == bucket
+        table = table.filter(pa.array(mine))
+    return table.select(columns).replace_schema_metadata(None)

@@ -1,0 +1,107 @@
+"""Each image that a record names is read and decoded once; what it is, or why it cannot be used, goes into one table.
+
+Images used by accepted questions are packed: the files' own bytes in Parquet, sorted by sha256, immutable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vqa_pipeline.curation.paths import resolve_reference
+from vqa_pipeline.errors import SourceChanged
+from vqa_pipeline.schemas import IMAGES
+from vqa_pipeline.sources.formats.format import MalformedRecord
+from vqa_pipeline.sources.images import ImageError, inspect_image
+
+VERDICTS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("image", pa.string()),
+        ("image_sha256", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("mode", pa.string()),
+        ("format", pa.string()),
+        ("dhash", pa.int64()),
+        ("num_bytes", pa.int64()),
+        ("image_rule", pa.string()),  # null: the image is good
+        ("image_reason", pa.string()),
+        ("image_fix", pa.string()),
+    ]
+)
+"""One row per distinct (source, image reference)."""
+
+FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes"]
+_ROWS_PER_GROUP = 100
+_PACK_BYTES = 512 << 20
+
+
+def check_images(source: str, root: Path | None, references: Sequence[str]) -> pa.Table:
+    """A verdict for each reference of a source; without a root every image is missing."""
+    return pa.Table.from_pylist([_check_image(source, root, reference) for reference in references], VERDICTS)
+
+
+def _check_image(source: str, root: Path | None, reference: str) -> dict[str, Any]:
+    verdict: dict[str, Any] = {"source": source, "image": reference}
+    if root is None:
+        reason = f"the source has no image root to look for {reference} in"
+        return verdict | _fail("image_missing", reason, "Set `image_root`, or `dataset: {images_required: false}`.")
+    try:
+        data = resolve_reference(root, reference).read_bytes()
+        facts = inspect_image(data)
+    except (MalformedRecord, ImageError) as error:
+        return verdict | _fail(error.rule, error.reason, error.fix)
+    except OSError as error:
+        return verdict | _fail(
+            "image_unreadable", f"{reference} cannot be read ({error.strerror})", "Check its rights."
+        )
+    return verdict | facts._asdict() | {"num_bytes": len(data)}
+
+
+def _fail(rule: str, reason: str, fix: str) -> dict[str, str]:
+    return {"image_rule": rule, "image_reason": reason, "image_fix": fix}
+
+
+def read_packed(packs: Sequence[Path]) -> set[str]:
+    """The sha256 of every image in the packs; reads that column only."""
+    return {sha for pack in packs for sha in pq.read_table(pack, columns=["image_sha256"])["image_sha256"].to_pylist()}
+
+
+def write_packs(images: Sequence[tuple[dict[str, Any], str, Path]], folder: Path) -> list[Path]:
+    """Pack images: (facts, source, file) in the order of their sha256, the files' own bytes uncompressed.
+
+    Raises:
+        SourceChanged: a file is not the one any more that was checked.
+    """
+    packs: list[Path] = []
+    block: list[dict[str, Any]] = []
+    size = 0
+    for facts, source, file in images:
+        data = file.read_bytes()
+        if hashlib.sha256(data).hexdigest() != facts["image_sha256"]:
+            raise SourceChanged(source, file.name)
+        name = f"{facts['image_sha256']}.{facts['format'].lower()}"
+        block.append({**facts, "image": {"bytes": data, "path": name}})
+        size += len(data)
+        if size >= _PACK_BYTES:
+            packs.append(_write_pack(block, folder, len(packs)))
+            block, size = [], 0
+    if block:
+        packs.append(_write_pack(block, folder, len(packs)))
+    return packs
+
+
+def _write_pack(rows: list[dict[str, Any]], folder: Path, number: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"pack-{number:05d}.parquet"
+    with pq.ParquetWriter(path, IMAGES, compression="none") as writer:
+        for begin in range(0, len(rows), _ROWS_PER_GROUP):
+            group = [{name: row[name] for name in IMAGES.names} for row in rows[begin : begin + _ROWS_PER_GROUP]]
+            writer.write_table(pa.Table.from_pylist(group, IMAGES), _ROWS_PER_GROUP)
+    return path

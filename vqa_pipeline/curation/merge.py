@@ -1,0 +1,103 @@
+"""The plan's task per bucket of question ids: duplicate ids, the join with annotations and images, fates.
+
+A pure function of a bucket's tables. What is decided here needs all rows of one question id, and no others.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from vqa_pipeline.curation.digest import hash_rows
+from vqa_pipeline.curation.fates import from_arrow, open_fates, settle, settle_as, take_settled, to_arrow
+from vqa_pipeline.schemas import QUESTION_RECORDS
+
+MERGED = pa.schema(
+    [
+        *[field.with_nullable(True) for field in QUESTION_RECORDS],
+        ("source", pa.string()),
+        ("image_sha256", pa.string()),
+        ("identity", pa.string()),  # of the image: its sha256, or where it would lie
+        ("annotated", pa.bool_()),
+    ]
+)
+"""Questions that may still be accepted, with their answers and image."""
+
+_QUESTION_CONTENT = ["image", "question", "split", "question_type", "answer_type", "answers"]
+_ANNOTATION_CONTENT = ["question_type", "answer_type", "answers"]
+_VERDICT = ["source", "image", "image_sha256", "identity", "image_rule", "image_reason", "image_fix"]
+
+
+class Merged(NamedTuple):
+    """What became of a bucket."""
+
+    questions: pa.Table
+    """`MERGED`, in the order of question_id."""
+    rejects: pa.Table
+    """`schemas.REJECTS`: rows whose fate is settled."""
+    joined: dict[str, int]
+    """Annotations that became part of a question, by source."""
+
+
+def merge_bucket(questions: pa.Table, annotations: pa.Table, verdicts: pa.Table, *, images_required: bool) -> Merged:
+    """Settle what all rows of the same question id can tell.
+
+    Args:
+        questions: `QUESTION_RECORDS` with `source`.
+        annotations: `ANNOTATION_RECORDS` with `source`.
+        verdicts: `image_checks.VERDICTS` with `identity`.
+        images_required: Whether a question without image is rejected.
+    """
+    asked = _settle_duplicates(_sort(questions, _QUESTION_CONTENT), "duplicate_row", "duplicate_id")
+    told = _settle_duplicates(_sort(annotations, _ANNOTATION_CONTENT), "duplicate_annotation", "annotation_conflict")
+    known = asked.select("question_id").unique().with_columns(asked=True)
+    told = told.join(known, on="question_id", how="left", maintain_order="left")
+    told = told.with_columns(settle("annotation_orphan", pl.col("asked").is_null()))
+    asked = _join_annotations(asked, told)
+    asked = _join_images(asked, from_arrow(verdicts), images_required=images_required)
+    used = told.filter(pl.col("fate").is_null())
+    return Merged(
+        to_arrow(asked.filter(pl.col("fate").is_null()), MERGED),
+        pa.concat_tables([take_settled(asked, "question"), take_settled(told, "annotation")]),
+        dict(used.group_by("source").len().sort("source").iter_rows()),
+    )
+
+
+def _sort(table: pa.Table, content: list[str]) -> pl.DataFrame:
+    """Rows in a total order, by question id and then by place, each with a hash of what it says."""
+    frame = from_arrow(table.append_column("content", pa.array(hash_rows(table, content), pa.binary())))
+    places = [pl.col("locator").struct.field(name) for name in ("file", "record", "item")]
+    return open_fates(frame.with_columns(places)).sort(["question_id", "source", "file", "record", "item"])
+
+
+def _settle_duplicates(frame: pl.DataFrame, equal: str, different: str) -> pl.DataFrame:
+    """Rows of one question id: equal ones are a row and its duplicates; if they differ, none can be trusted."""
+    frame = frame.with_columns(
+        differ=pl.col("content").n_unique().over("question_id") > 1,
+        position=pl.int_range(pl.len()).over("question_id"),
+    )
+    return frame.with_columns(settle(different, pl.col("differ"))).with_columns(settle(equal, pl.col("position") > 0))
+
+
+def _join_annotations(asked: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """Give each question its annotation's answers and types."""
+    used = told.filter(pl.col("fate").is_null())
+    answers = used.select("question_id", *[pl.col(name).alias(f"told_{name}") for name in _ANNOTATION_CONTENT])
+    disputed = told.filter(pl.col("rule") == "annotation_conflict").select("question_id").unique()
+    asked = asked.join(answers, on="question_id", how="left", maintain_order="left")
+    asked = asked.join(disputed.with_columns(disputed=True), on="question_id", how="left", maintain_order="left")
+    taken = [pl.coalesce(f"told_{name}", name).alias(name) for name in _ANNOTATION_CONTENT]
+    asked = asked.with_columns(taken).with_columns(settle("annotation_conflict", pl.col("disputed")))
+    return asked.with_columns(annotated=pl.col("answers").is_not_null())
+
+
+def _join_images(asked: pl.DataFrame, verdicts: pl.DataFrame, *, images_required: bool) -> pl.DataFrame:
+    """Give each question its image, or the reason why it has none."""
+    asked = asked.join(verdicts.select(_VERDICT), on=["source", "image"], how="left", maintain_order="left")
+    unusable = pl.col("image_rule").is_not_null()
+    if not images_required:
+        unusable &= pl.col("image_rule") != "image_missing"
+    told = {"rule": pl.col("image_rule"), "reason": pl.col("image_reason"), "fix": pl.col("image_fix")}
+    return asked.with_columns(settle_as(unusable, {"fate": pl.lit("rejected"), **told}))

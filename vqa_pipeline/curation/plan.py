@@ -1,0 +1,323 @@
+"""The plan: pure tasks over buckets, with files between them, from every source's records to the dataset.
+
+    references ─► check images ─► merge, per bucket of question ids ─► census ─► finalize, per bucket of images ─► packs
+
+Tasks run through one `map_tasks(function, items)`; here that is a loop. The same bytes come out however it runs them,
+and memory is bounded by a bucket, by the distinct image references and by the rejects of a bucket.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vqa_pipeline.curation import image_checks
+from vqa_pipeline.curation.buckets import choose_num_buckets, read_bucket, write_buckets
+from vqa_pipeline.curation.digest import format_digest, sum_rows
+from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_census
+from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates
+from vqa_pipeline.curation.merge import MERGED, merge_bucket
+from vqa_pipeline.curation.paths import resolve_reference
+from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, QUESTIONS, REJECTS, SPLITS, Fate, Split
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+MapTasks = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
+"""Applies a function to each item and returns the results in the items' order."""
+
+IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_checks.FACTS])
+"""`dataset`, file `images.parquet`: one row per accepted image, ordered by sha256; the bytes are in the packs."""
+
+_REFERENCES_PER_TASK = 512
+_ROWS_PER_GROUP = 10_000
+_LISTED_LEAKS = 100
+_CONTENT = [name for name in QUESTIONS.names if name not in {"locator", "repairs"}]
+
+
+@dataclass(frozen=True)
+class SourceRecords:
+    """A source as the plan takes it."""
+
+    name: str
+    folder: Path
+    """Records and rejects, as `validation.validate_source` wrote them."""
+    image_root: Path | None
+    num_question_records: int
+    num_annotation_records: int
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """What came out."""
+
+    ledger: Ledger
+    num_questions_by_split: dict[Split, int]
+    num_annotated_by_split: dict[Split, int]
+    num_images: int
+    num_questions_without_image: int
+    carved: tuple[Split, ...]
+    """Splits that no question had, carved from train by image."""
+    num_leaking_images: int
+    leaks: tuple[Leak, ...]
+    """The first of them, by image."""
+    repairs_by_kind: dict[str, int]
+    data_version: str
+    new_packs: tuple[Path, ...] = field(default=())
+    """Packs of images that no earlier pack holds."""
+
+    def count(self) -> dict[str, float | int | None]:
+        """The headline counts."""
+        return {
+            "num_rows": self.ledger.num_rows,
+            "num_questions": sum(self.num_questions_by_split.values()),
+            "num_images": self.num_images,
+            **{f"num_questions_{split}": count for split, count in self.num_questions_by_split.items()},
+            **{f"num_{fate}": self.ledger.count(fate) for fate in ("duplicate", "rejected", "excluded")},
+            "num_questions_without_image": self.num_questions_without_image,
+            "num_leaking_images": self.num_leaking_images,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but counts and files, as JSON."""
+        return {
+            "ledger": self.ledger.model_dump(mode="json"),
+            "num_questions_by_split": self.num_questions_by_split,
+            "num_annotated_by_split": self.num_annotated_by_split,
+            "carved": list(self.carved),
+            "leaks": [leak.model_dump(mode="json") for leak in self.leaks],
+            "repairs_by_kind": self.repairs_by_kind,
+        }
+
+
+def run_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """`map_tasks` as a plain loop."""
+    return [function(item) for item in items]
+
+
+def build_dataset(
+    sources: Sequence[SourceRecords],
+    settings: DatasetSettings,
+    known_packs: Sequence[Path],
+    scratch: Path,
+    output: Path,
+    map_tasks: MapTasks = run_in_order,
+) -> DatasetSummary:
+    """Join, check, deduplicate and split the records of all sources.
+
+    Args:
+        sources: The sources' records.
+        settings: Splits, leakage, whether images are required.
+        known_packs: Image packs of earlier versions; what they hold is not packed again.
+        scratch: A folder of this plan's own; emptied at the start and removed at the end.
+        output: An empty folder: `questions/`, `rejects/`, `images.parquet`, `ledger.json`, and `packs/` come into it.
+        map_tasks: Runs tasks.
+
+    Raises:
+        SourceChanged: an image changed between its check and its packing.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    plan = _Plan(tuple(sources), settings, scratch, output)
+    references = [part for source in sources for part in _list_references(source)]
+    _write(image_checks.VERDICTS, map_tasks(plan.check, references), plan.verdicts)
+    joined = map_tasks(plan.merge, range(plan.num_buckets))
+    census = take_census(plan.read_merged(["source", "split", "annotated"]), settings)
+    finals = map_tasks(partial(plan.finalize, census=census), range(plan.num_buckets))
+    plan.write_rejects()
+    facts, packs = plan.pack_images(known_packs)
+    summary = _summarize(plan, census, joined, [leak for leaks in finals for leak in leaks], facts, packs)
+    (output / "ledger.json").write_text(json.dumps(summary.ledger.model_dump(mode="json"), indent=1, sort_keys=True))
+    shutil.rmtree(scratch)
+    return summary
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where the plan's files lie, and its tasks."""
+
+    sources: tuple[SourceRecords, ...]
+    settings: DatasetSettings
+    scratch: Path
+    output: Path
+
+    @property
+    def verdicts(self) -> Path:
+        return self.scratch / "verdicts.parquet"
+
+    @property
+    def num_buckets(self) -> int:
+        return choose_num_buckets(sum(source.num_question_records for source in self.sources))
+
+    def check(self, item: tuple[SourceRecords, list[str]]) -> pa.Table:
+        """Task: verdicts on some image references of a source."""
+        source, references = item
+        return image_checks.check_images(source.name, source.image_root, references)
+
+    def merge(self, bucket: int) -> dict[str, int]:
+        """Task: one bucket of question ids."""
+        questions = self._read_records("questions", QUESTION_RECORDS, bucket)
+        annotations = self._read_records("annotations", ANNOTATION_RECORDS, bucket)
+        verdicts = self._read_verdicts()
+        required = self.settings.images_required
+        merged = merge_bucket(questions, annotations, verdicts, images_required=required)
+        write_buckets(merged.questions, "identity", self.scratch / "merged" / f"{bucket:05d}.parquet")
+        _write(REJECTS, [merged.rejects], self.scratch / "rejects" / f"merge-{bucket:05d}.parquet")
+        return merged.joined
+
+    def finalize(self, bucket: int, census: Census) -> list[Leak]:
+        """Task: one bucket of images."""
+        files = sorted((self.scratch / "merged").glob("*.parquet"))
+        table = read_bucket(files, "identity", bucket, self.num_buckets, MERGED)
+        final = finalize_bucket(table, self.settings, census)
+        for split in SPLITS:
+            part = final.questions.filter(pa.compute.equal(final.questions["split"], split))
+            if part.num_rows:
+                _write(QUESTIONS, [part], self.output / "questions" / f"{split}-{bucket:05d}.parquet")
+        _write(REJECTS, [final.rejects], self.scratch / "rejects" / f"finalize-{bucket:05d}.parquet")
+        return final.leaks
+
+    def read_merged(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of every merged question, file by file."""
+        for path in sorted((self.scratch / "merged").glob("*.parquet")):
+            yield pq.read_table(path, columns=columns).replace_schema_metadata(None)
+
+    def read_questions(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Some columns of every accepted question, file by file."""
+        for path in sorted((self.output / "questions").glob("*.parquet")):
+            yield pq.read_table(path, columns=columns)
+
+    def write_rejects(self) -> None:
+        """Bring the rejects of all tasks and of the records together, one numbered file per part that has any."""
+        records = [path for source in self.sources for path in sorted(source.folder.glob("rejects-*.parquet"))]
+        number = 0
+        for path in [*records, *sorted((self.scratch / "rejects").glob("*.parquet"))]:
+            table = pq.read_table(path)
+            if table.num_rows:
+                _write(REJECTS, [table], self.output / "rejects" / f"rejects-{number:05d}.parquet")
+                number += 1
+
+    def pack_images(self, known_packs: Sequence[Path]) -> tuple[pa.Table, list[Path]]:
+        """Facts of all accepted images, and new packs for those that no known pack holds."""
+        used = {sha for table in self.read_questions(["image_sha256"]) for sha in table["image_sha256"].to_pylist()}
+        used.discard(None)
+        packed = image_checks.read_packed(known_packs)
+        roots = {source.name: source.image_root for source in self.sources}
+        found: dict[str, tuple[dict[str, Any], str, Path | None, str]] = {}
+        for row in pq.read_table(self.verdicts).to_pylist():
+            if row["image_sha256"] in used:
+                facts = {name: row[name] for name in image_checks.FACTS}
+                found.setdefault(row["image_sha256"], (facts, row["source"], roots[row["source"]], row["image"]))
+        ordered = [found[sha] for sha in sorted(found)]
+        new = [
+            (facts, source, resolve_reference(root, image))
+            for facts, source, root, image in ordered
+            if root is not None and facts["image_sha256"] not in packed
+        ]
+        table = pa.Table.from_pylist([facts for facts, *_ in ordered], IMAGE_FACTS)
+        _write(IMAGE_FACTS, [table], self.output / "images.parquet")
+        return table, image_checks.write_packs(new, self.output / "packs")
+
+    def _read_records(self, kind: str, schema: pa.Schema, bucket: int) -> pa.Table:
+        tables = []
+        for source in self.sources:
+            files = sorted(source.folder.glob(f"{kind}-*.parquet"))
+            table = read_bucket(files, "question_id", bucket, self.num_buckets, schema)
+            tables.append(table.append_column("source", pa.repeat(pa.scalar(source.name), table.num_rows)))
+        return pa.concat_tables(tables)
+
+    def _read_verdicts(self) -> pa.Table:
+        """Verdicts with the image's identity: its sha256, or where it would lie."""
+        table = pq.read_table(self.verdicts)
+        roots = {source.name: f"{source.image_root.name}/" if source.image_root else "" for source in self.sources}
+        identity = [
+            sha or f"{roots[source]}{image}"
+            for sha, source, image in zip(
+                table["image_sha256"].to_pylist(), table["source"].to_pylist(), table["image"].to_pylist(), strict=True
+            )
+        ]
+        return table.append_column("identity", pa.array(identity, pa.string()))
+
+
+def _list_references(source: SourceRecords) -> Iterator[tuple[SourceRecords, list[str]]]:
+    """The distinct image references of a source, in parts of one task each."""
+    distinct: set[str] = set()
+    for path in sorted(source.folder.glob("questions-*.parquet")):
+        distinct.update(pq.read_table(path, columns=["image"])["image"].to_pylist())
+    ordered = sorted(distinct)
+    for begin in range(0, len(ordered), _REFERENCES_PER_TASK):
+        yield source, ordered[begin : begin + _REFERENCES_PER_TASK]
+
+
+def _write(schema: pa.Schema, tables: Iterable[pa.Table], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+        for table in tables:
+            writer.write_table(table, _ROWS_PER_GROUP)
+
+
+def _summarize(
+    plan: _Plan,
+    census: Census,
+    joined: Sequence[dict[str, int]],
+    leaks: Sequence[Leak],
+    facts: pa.Table,
+    packs: Sequence[Path],
+) -> DatasetSummary:
+    """Count what was written, from the files as they are."""
+    splits: Counter[Split] = Counter()
+    annotated: Counter[Split] = Counter()
+    repairs: Counter[str] = Counter()
+    without_image = total = 0
+    fates: Counter[tuple[str, Fate, str]] = Counter()
+    for table in plan.read_questions(QUESTIONS.names):
+        total += sum_rows(table, _CONTENT)
+        fates.update((source, "accepted", "") for source in table["source"].to_pylist())
+        splits.update(table["split"].to_pylist())
+        annotated.update(table.filter(pa.compute.is_valid(table["answers"]))["split"].to_pylist())
+        repairs.update(repair["kind"] for row in table["repairs"].to_pylist() for repair in row)
+        without_image += table["image_sha256"].null_count
+    for path in sorted((plan.output / "rejects").glob("*.parquet")):
+        rows = pq.read_table(path, columns=["source", "fate", "rule"]).to_pylist()
+        fates.update((row["source"], row["fate"], row["rule"]) for row in rows)
+    return DatasetSummary(
+        ledger=_draw_up_ledger(plan.sources, joined, fates),
+        num_questions_by_split={split: splits[split] for split in SPLITS},
+        num_annotated_by_split={split: annotated[split] for split in SPLITS},
+        num_images=facts.num_rows,
+        num_questions_without_image=without_image,
+        carved=tuple(split for split in SPLITS if split in census.missing),
+        num_leaking_images=len(leaks),
+        leaks=tuple(sorted(leaks, key=lambda leak: leak.image)[:_LISTED_LEAKS]),
+        repairs_by_kind=dict(sorted(repairs.items())),
+        data_version=format_digest(total, sum_rows(facts, IMAGE_FACTS.names)),
+        new_packs=tuple(packs),
+    )
+
+
+def _draw_up_ledger(
+    sources: Sequence[SourceRecords], joined: Sequence[dict[str, int]], fates: Counter[tuple[str, Fate, str]]
+) -> Ledger:
+    counted = arrange_fates(fates)
+    used: Counter[str] = Counter()
+    for counts in joined:
+        used.update(counts)
+    return Ledger(
+        sources={
+            source.name: SourceLedger(
+                num_question_records=source.num_question_records,
+                num_annotation_records=source.num_annotation_records,
+                num_joined_annotations=used[source.name],
+                fates=counted.get(source.name, {}),
+            )
+            for source in sources
+        }
+    )

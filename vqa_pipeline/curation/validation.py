@@ -1,0 +1,245 @@
+"""Raw records become records or rejects, by what the row alone can tell. Streams: memory is one block's.
+
+Writes `questions-*.parquet`, `annotations-*.parquet` and `rejects-*.parquet` into a folder it is given, bucketed by
+question id for the plan. Reads only the source's own files.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field, ValidationError
+
+from vqa_pipeline.curation.buckets import write_buckets
+from vqa_pipeline.curation.digest import format_digest, sum_rows
+from vqa_pipeline.curation.paths import check_reference
+from vqa_pipeline.curation.splits import parse_split
+from vqa_pipeline.schemas import (
+    ANNOTATION_RECORDS,
+    QUESTION_RECORDS,
+    REJECTS,
+    AnnotationFields,
+    Answer,
+    Frozen,
+    QuestionFields,
+    RawRecord,
+    Reject,
+    Split,
+)
+from vqa_pipeline.sources.formats import Source, get_format
+from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
+
+BLOCK_ROWS = 100_000
+_QUESTION_CONTENT = [name for name in QUESTION_RECORDS.names if name not in {"locator", "raw", "repairs"}]
+_ANNOTATION_CONTENT = [name for name in ANNOTATION_RECORDS.names if name not in {"locator", "raw"}]
+_REJECT_CONTENT = ["kind", "rule", "raw"]
+_SHOWN_ERRORS = 3
+
+
+class RecordsSummary(Frozen):
+    """What became of a source's raw records."""
+
+    num_question_records: int = Field(description="Question records read, valid or not.")
+    num_annotation_records: int = Field(description="Annotation records read, valid or not.")
+    num_questions: int = Field(description="Valid question records.")
+    num_annotations: int = Field(description="Valid annotation records.")
+    num_rejects: int = Field(description="Records rejected by what they alone tell.")
+    has_annotations: bool = Field(description="Whether answers are in records of their own.")
+    rejects_by_rule: dict[str, int]
+    repairs_by_kind: dict[str, int]
+    data_version: str = Field(description="Order-independent digest of the rows, without locators.")
+
+
+def validate_source(source: Source, root: Path, output: Path) -> RecordsSummary:
+    """Read a source and write its records and rejects into `output`.
+
+    Args:
+        source: Settings of the source.
+        root: Folder that relative paths in the settings start from.
+        output: An empty folder.
+
+    Raises:
+        SourceError: a file is missing, unreadable or not of its format.
+    """
+    validate = _Validator(source, get_format(source).build_parser(source, root))
+    writer = _Writer(source.name, output)
+    with _no_cyclic_collection():
+        for raw in get_format(source).read(source, root):
+            writer.add(raw, validate(raw))
+        writer.flush()
+    return writer.summarize()
+
+
+@contextmanager
+def _no_cyclic_collection() -> Iterator[None]:
+    """Millions of live dictionaries make the cyclic collector the dearest part of reading; none of them is a cycle."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _Validator:
+    """The checks that all formats share, on one raw record at a time."""
+
+    def __init__(self, source: Source, parse: Parser) -> None:
+        self.source, self.parse = source, parse
+        self.forced: Split | None = parse_split(source.splits) if isinstance(source.splits, str) else None
+
+    def __call__(self, raw: RawRecord) -> dict[str, Any] | Reject:
+        try:
+            fields = self.parse(raw)
+            build: Callable[[Any, RawRecord], dict[str, Any]]
+            build = self._build_annotation if raw.kind == "annotation" else self._build_question
+            return build(fields, raw)
+        except MalformedRecord as error:
+            return Reject(error.rule, error.reason, error.fix, raw)
+        except ValidationError as error:
+            return _explain(error, raw)
+
+    def _build_question(self, fields: QuestionFields, raw: RawRecord) -> dict[str, Any]:
+        question = fields["question"]
+        if not question.strip():
+            raise MalformedRecord("question_empty", "the question is empty", "Write the question, or remove the row.")
+        image, repairs = check_reference(fields["image"])
+        return {
+            "question_id": self._name_question(fields["native_id"], image, question),
+            "native_id": None if fields["native_id"] is None else json.dumps(fields["native_id"], ensure_ascii=False),
+            "image": image,
+            "question": question,
+            "split": self.forced or _read_split(fields["split"]),
+            "question_type": fields["question_type"],
+            "answer_type": fields["answer_type"],
+            "answers": _check_answers(fields["answers"]),
+            "repairs": repairs,
+            "locator": raw.locator._asdict(),
+            "raw": raw.payload,
+        }
+
+    def _build_annotation(self, fields: AnnotationFields, raw: RawRecord) -> dict[str, Any]:
+        return {
+            "question_id": f"{self.source.name}/{fields['native_id']}",
+            "question_type": fields["question_type"],
+            "answer_type": fields["answer_type"],
+            "answers": _check_answers(fields["answers"]),
+            "locator": raw.locator._asdict(),
+            "raw": raw.payload,
+        }
+
+    def _name_question(self, native_id: int | str | None, image: str, question: str) -> str:
+        if native_id is None:
+            native_id = hashlib.sha256(f"{len(image)}:{image}{question}".encode()).hexdigest()[:16]
+        return f"{self.source.name}/{native_id}"
+
+
+def _read_split(word: str | None) -> Split | None:
+    if word is None:
+        return None
+    split = parse_split(word)
+    if split is None:
+        reason = f"{word!r:.40} is no split"
+        raise MalformedRecord("split_unknown", reason, "Write train, val (valid, validation, dev) or test.")
+    return split
+
+
+def _check_answers(answers: list[Answer] | None) -> list[Answer] | None:
+    if answers is not None and not any(answer["answer"].strip() for answer in answers):
+        raise MalformedRecord("answers_empty", "there is no answer in it", "Write an answer, or remove the row.")
+    return answers
+
+
+def _explain(error: ValidationError, raw: RawRecord) -> Reject:
+    """What Pydantic found, in a sentence."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return Reject("record_not_json", f"the record is not JSON ({found[0]['msg']})", "Mend or remove it.", raw)
+    told = [f"{'.'.join(map(str, one['loc'])) or 'the record'}: {one['msg']}" for one in found[:_SHOWN_ERRORS]]
+    more = f"; and {len(found) - _SHOWN_ERRORS} more" if len(found) > _SHOWN_ERRORS else ""
+    return Reject("record_malformed", "; ".join(told) + more, "Give the record the form of the others.", raw)
+
+
+class _Writer:
+    """Collects rows in blocks, writes each block, and counts."""
+
+    def __init__(self, source: str, output: Path) -> None:
+        self.source, self.output = source, output
+        self.rows: dict[str, list[dict[str, Any]]] = {"questions": [], "annotations": [], "rejects": []}
+        self.num_blocks = 0
+        self.read: Counter[str] = Counter()
+        self.kept: Counter[str] = Counter()
+        self.rules: Counter[str] = Counter()
+        self.repairs: Counter[str] = Counter()
+        self.sums = dict.fromkeys(self.rows, 0)
+
+    def add(self, raw: RawRecord, outcome: dict[str, Any] | Reject) -> None:
+        self.read[raw.kind] += 1
+        if isinstance(outcome, Reject):
+            self.rules[outcome.rule] += 1
+            self.rows["rejects"].append(describe_reject(self.source, outcome))
+        elif raw.kind == "question":
+            self.repairs.update(repair["kind"] for repair in outcome["repairs"])
+            self.rows["questions"].append(outcome)
+        else:
+            self.rows["annotations"].append(outcome)
+        if sum(map(len, self.rows.values())) >= BLOCK_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        kinds = (
+            ("questions", QUESTION_RECORDS, _QUESTION_CONTENT),
+            ("annotations", ANNOTATION_RECORDS, _ANNOTATION_CONTENT),
+            ("rejects", REJECTS, _REJECT_CONTENT),
+        )
+        for kind, schema, content in kinds:
+            if not self.rows[kind]:
+                continue
+            table = pa.Table.from_pylist(self.rows[kind], schema)
+            self.rows[kind] = []
+            self.kept[kind] += table.num_rows
+            self.sums[kind] += sum_rows(table, content)
+            path = self.output / f"{kind}-{self.num_blocks:05d}.parquet"
+            if kind == "rejects":
+                pq.write_table(table, path, compression="zstd", compression_level=1)
+            else:
+                write_buckets(table, "question_id", path)
+        self.num_blocks += 1
+
+    def summarize(self) -> RecordsSummary:
+        return RecordsSummary(
+            num_question_records=self.read["question"],
+            num_annotation_records=self.read["annotation"],
+            num_questions=self.kept["questions"],
+            num_annotations=self.kept["annotations"],
+            num_rejects=self.kept["rejects"],
+            has_annotations=self.read["annotation"] > 0,
+            rejects_by_rule=dict(sorted(self.rules.items())),
+            repairs_by_kind=dict(sorted(self.repairs.items())),
+            data_version=format_digest(*self.sums.values()),
+        )
+
+
+def describe_reject(source: str, reject: Reject, fate: str = "rejected") -> dict[str, Any]:
+    """A reject as a row of `schemas.REJECTS`."""
+    return {
+        "source": source,
+        "kind": reject.raw.kind,
+        "question_id": reject.question_id,
+        "fate": fate,
+        "rule": reject.rule,
+        "reason": reject.reason,
+        "fix": reject.fix,
+        "locator": reject.raw.locator._asdict(),
+        "raw": reject.raw.payload,
+    }
