@@ -1,0 +1,44 @@
+"""What evaluation reads from its tables: references from `schemas.QUESTIONS`, answers from `schemas.PREDICTIONS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vqa_pipeline.schemas import Answer
+
+EVALUATED_VARIANT = "model"
+"""Other variants, such as answers to a wrong image on purpose, are never scored as the model's."""
+
+
+def list_references(questions: pd.DataFrame) -> list[list[Answer]]:
+    """References of each question, in the order of the rows; an empty list for one without annotation.
+
+    Raises:
+        TypeError: a cell of the column `answers` is neither a list nor missing.
+    """
+    return [_list_answers(cell) for cell in questions["answers"]]
+
+
+def _list_answers(cell: Any) -> list[Answer]:
+    if isinstance(cell, list | tuple | np.ndarray):
+        return list(cell)
+    if cell is None or pd.isna(cell):
+        return []
+    raise TypeError(f"`answers` holds {cell!r} where a list of answers belongs")
+
+
+def map_answers(predictions: pd.DataFrame) -> dict[str, str]:
+    """The model's answer by `question_id`.
+
+    Raises:
+        ValueError: a question has two answers, so that none of them can be the model's.
+    """
+    if "variant" in predictions.columns:
+        predictions = predictions[predictions["variant"] == EVALUATED_VARIANT]
+    twice = predictions["question_id"][predictions["question_id"].duplicated()]
+    if not twice.empty:
+        raise ValueError(f"{len(twice)} questions have more than one prediction, the first is {twice.iloc[0]}")
+    return dict(zip(predictions["question_id"], predictions["answer"], strict=True))
