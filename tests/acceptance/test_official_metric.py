@@ -49,6 +49,11 @@ PREDICTIONS = {
 }
 
 
+TIES = {("majority_upper_period", "what is the man"): (88.875, 88.87)}
+"""Our mean and the published one where the mean lies half-way between two roundings: the evaluator's running sum of
+floats falls just below it, ours is exact."""
+
+
 def to_percent(share):
     """As the official evaluator prints it."""
     return round(100 * share, 2)
@@ -86,7 +91,13 @@ def test_accuracies_are_the_official_ones(name, annotations, expected):
     assert to_percent(measure_accuracy(scored).vqa_accuracy) == official["overall"]
     for column, published in (("answer_type", "perAnswerType"), ("question_type", "perQuestionType")):
         groups = measure_by_group(scored, column)
-        assert {group: to_percent(told.vqa_accuracy) for group, told in groups.items()} == official[published]
+        assert groups.keys() == official[published].keys()
+        for group, percent in official[published].items():
+            ours = groups[group].vqa_accuracy
+            if (name, group) in TIES:
+                assert (100 * ours, percent) == TIES[name, group]
+            else:
+                assert to_percent(ours) == percent, group
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)
