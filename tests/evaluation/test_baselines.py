@@ -80,10 +80,10 @@ def test_question_only_hears_negation_through_word_order():
 
 
 def test_question_only_learns_the_same_from_rows_in_any_order():
-    train = pd.concat([TRAIN.assign(question_id=TRAIN["question_id"] + f"/{copy}") for copy in range(5)])
-    asked = ask("What color is the sea?", "Is there a sea?", "How many seas?", "sea")
+    words = [f"{first} {second} {third}" for first in "bcdef" for second in "ghijk" for third in "lmnop"]
+    train = make_questions(*((question, "yn"[sum(map(ord, question)) % 7 % 2]) for question in words))
     shuffled = train.sample(frac=1, random_state=3)
-    assert predict_question_only(shuffled, asked) == predict_question_only(train, asked)
+    assert predict_question_only(shuffled, ask(*words)) == predict_question_only(train, ask(*words))
 
 
 def test_question_only_chooses_among_the_hundred_most_frequent_answers():

@@ -171,8 +171,9 @@ def test_tables_from_parquet_give_the_same_metrics(tmp_path, measured):
 
 
 def test_the_order_of_questions_and_predictions_changes_nothing(measured):
-    metrics, _ = compute_metrics(TRAIN[::-1], TEST[::-1], PREDICTIONS[::-1], VOCABULARY, "auto")
+    metrics, scored = compute_metrics(TRAIN[::-1], TEST[::-1], PREDICTIONS[::-1], VOCABULARY, "auto")
     assert metrics == measured[0]
+    assert scored[::-1].to_dict("records") == measured[1].to_dict("records")
 
 
 def test_metrics_survive_json(measured):

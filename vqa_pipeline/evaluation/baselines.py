@@ -22,7 +22,7 @@ _WORD = r"(?u)\b\w+\b"
 
 _MAX_LINEAR_ANSWERS = 100
 """The linear model chooses among the most frequent answers only: its time grows with their number, its accuracy hardly.
-On 48,061 VQA v2 questions, 100 answers reach 0.36 in 3 s, 1,000 answers 0.375 in a minute (one CPU core)."""
+Learning from 48,061 VQA v2 questions, 100 answers reach 0.356 in 4 s, 1,000 answers 0.368 in 49 s (one CPU core)."""
 
 _MAX_PASSES = 10
 _MAX_UPDATES = 250_000
