@@ -1,0 +1,298 @@
+"""A pipeline as Dagster assets: one per stage, each with its data version, checks, numbers and page.
+
+What a stage does is in `stages`; here it gets a key, dependencies, a pool, and its outcome becomes Dagster's events.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from functools import partial
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import create_model
+
+from vqa_pipeline import schemas, stages
+from vqa_pipeline.errors import GateFailed, VqaPipelineError, WorkerFailed
+from vqa_pipeline.modeling.settings import TrainingSettings
+from vqa_pipeline.orchestration.automation import follow_changes, observe_regularly, train_on_schedule
+from vqa_pipeline.orchestration.training_client import Narrator, TrainingClient
+from vqa_pipeline.pipeline import CronSettings, Pipeline
+from vqa_pipeline.publishing import Outcome, compute_fingerprint
+from vqa_pipeline.sources.formats import Source
+from vqa_pipeline.sources.formats.shapes import ShapesSource
+
+GPU_POOL = "gpu"
+Events = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
+
+_DESCRIPTIONS = {
+    "records": "The rows of source `{}`, read and validated, each with its locator; rejected rows beside them.",
+    "dataset": "Every source joined with its images: decoded once, deduplicated, split by image, free of leakage. "
+    "Parquet, with the ledger that gives each raw row exactly one fate.",
+    "vocabulary": "The distinct normalized answers of the training questions, ordered by how many questions they answer.",
+    "checkpoint": "A fine-tuned ViLT with its processor and answer vocabulary; plain transformers load it.",
+    "predictions": "The checkpoint's best answers with scores for every evaluated question; official result file beside.",
+    "metrics": "VQA accuracy beside blind baselines, by kind of answer and question; the report.",
+}
+_KINDS = {
+    "raw": {"file"},
+    "records": {"pydantic", "parquet"},
+    "dataset": {"parquet", "polars"},
+    "vocabulary": {"json"},
+    "checkpoint": {"torch", "huggingface"},
+    "predictions": {"torch", "parquet"},
+    "metrics": {"html", "scikitlearn"},
+}
+_COLUMNS = {
+    "records": schemas.QUESTION_RECORDS,
+    "dataset": schemas.QUESTIONS,
+    "predictions": schemas.PREDICTIONS,
+}
+_ROW_COUNTS = {
+    "records": "num_questions",
+    "dataset": "num_questions",
+    "vocabulary": "num_answers",
+    "predictions": "num_predictions",
+}
+
+
+def build_definitions(pipeline: Pipeline, steps: Any = stages, client: TrainingClient | None = None) -> dg.Definitions:
+    """Every definition of a pipeline; also the way to use one from Python, with no YAML.
+
+    Args:
+        pipeline: Settings and folders.
+        steps: The stages; a module or object with the functions of `stages`.
+        client: Starts workers; None: one that starts our own.
+    """
+    return _Builder(pipeline, steps, client or TrainingClient(pipeline.scratch_folder)).build()
+
+
+class _Builder:
+    """Collects the assets of one pipeline."""
+
+    def __init__(self, pipeline: Pipeline, steps: Any, client: TrainingClient) -> None:
+        self.pipeline, self.steps, self.client = pipeline, steps, client
+        retrain = pipeline.settings.retrain
+        self.scheduled = isinstance(retrain, CronSettings)
+        self.follow = follow_changes() if self.scheduled else None
+        self.train_when = train_on_schedule(retrain) if isinstance(retrain, CronSettings) else None
+
+    def build(self) -> dg.Definitions:
+        names = [source.name for source in self.pipeline.settings.sources]
+        raw, records = [f"raw/{name}" for name in names], [f"records/{name}" for name in names]
+        assets = [asset for source in self.pipeline.settings.sources for asset in self._build_source(source)]
+        assets += [
+            self._build_stage("dataset", [*records, *raw], self._call("build_dataset")),
+            self._build_stage("vocabulary", ["dataset"], self._call("build_vocabulary")),
+            self._build_checkpoint(),
+            self._build_stage("predictions", ["dataset", "checkpoint"], self._predict, pool=GPU_POOL),
+            self._build_stage("metrics", ["dataset", "predictions"], self._call("evaluate")),
+            self._describe_curve(),
+        ]
+        return dg.Definitions(assets=assets, sensors=[self._build_sensor()] if self.scheduled else [])
+
+    def key(self, asset: str) -> dg.AssetKey:
+        """The Dagster key of an asset of this pipeline."""
+        return dg.AssetKey([self.pipeline.name, *asset.split("/")])
+
+    # ----------------------------------------------------------------------------------------------------------- kinds
+
+    def _build_source(self, source: Source) -> list[Any]:
+        observe = partial(self.steps.observe_source, self.pipeline, source.name)
+        described = f"{type(source).__doc__ or ''}\n\nThe files of source `{source.name}`, as they are."
+        if isinstance(source, ShapesSource):
+            raw = self._build_stage(
+                f"raw/{source.name}", [], lambda context: observe(context.log.info), description=described
+            )
+        else:
+            raw = self._build_observable(source, observe, described)
+        build = partial(self.steps.build_records, self.pipeline, source.name)
+        records = self._build_stage(
+            f"records/{source.name}", [f"raw/{source.name}"], lambda context: build(context.log.info)
+        )
+        return [raw, records]
+
+    def _build_observable(self, source: Source, observe: Callable[..., Outcome], description: str) -> Any:
+        @dg.observable_source_asset(
+            key=self.key(f"raw/{source.name}"),
+            group_name=self.pipeline.name,
+            description=description,
+            automation_condition=observe_regularly() if self.scheduled else None,
+            tags={f"dagster/kind/{kind}": "" for kind in _KINDS["raw"]},
+        )
+        def raw(context: dg.OpExecutionContext) -> dg.ObserveResult:
+            with _explaining():
+                outcome = observe(context.log.info)
+            version = dg.DataVersion(outcome.version.manifest.data_version)
+            return dg.ObserveResult(data_version=version, metadata=_describe("raw", outcome))
+
+        return raw
+
+    def _build_stage(
+        self,
+        asset: str,
+        inputs: list[str],
+        run: Callable[[dg.AssetExecutionContext], Outcome],
+        pool: str | None = None,
+        description: str | None = None,
+    ) -> dg.AssetsDefinition:
+        @dg.asset(**self._declare(asset, inputs, description), automation_condition=self.follow, pool=pool)
+        def stage(context: dg.AssetExecutionContext) -> Events:
+            yield from _report(asset, self.key(asset), lambda: run(context))
+
+        return stage
+
+    def _build_checkpoint(self) -> dg.AssetsDefinition:
+        config_class = build_run_config(self.pipeline.settings.training)
+        declared = self._declare("checkpoint", ["dataset", "vocabulary"], None)
+
+        @dg.asset(**declared, automation_condition=self.train_when, pool=GPU_POOL)
+        def checkpoint(context: dg.AssetExecutionContext, config: config_class) -> Events:  # type: ignore[valid-type]
+            training = TrainingSettings.model_validate(config.model_dump())  # type: ignore[attr-defined]
+            run_worker = self._start_worker(context)
+            train = partial(self.steps.train_checkpoint, self.pipeline, training, run_worker, context.log.info)
+            yield from _report("checkpoint", self.key("checkpoint"), train)
+
+        return checkpoint
+
+    def _predict(self, context: dg.AssetExecutionContext) -> Outcome:
+        outcome: Outcome = self.steps.predict(self.pipeline, self._start_worker(context), context.log.info)
+        return outcome
+
+    def _start_worker(self, context: dg.AssetExecutionContext) -> Callable[[Any], None]:
+        narrator = Narrator(context, self.key("training_curve"))
+        return lambda job: self.client.run(context, job, narrator)
+
+    def _call(self, name: str) -> Callable[[dg.AssetExecutionContext], Outcome]:
+        function: Callable[..., Outcome] = getattr(self.steps, name)
+        return lambda context: function(self.pipeline, context.log.info)
+
+    # ----------------------------------------------------------------------------------------------------- declarations
+
+    def _declare(self, asset: str, inputs: list[str], description: str | None) -> dict[str, Any]:
+        stage = asset.partition("/")[0]
+        source = asset.partition("/")[2]
+        checks = self.steps.CHECKS.get(asset, ())
+        metadata: dict[str, Any] = {}
+        if stage in _COLUMNS:
+            metadata["dagster/column_schema"] = build_table_schema(_COLUMNS[stage])
+        return {
+            "key": self.key(asset),
+            "deps": [self.key(name) for name in inputs],
+            "group_name": self.pipeline.name,
+            "kinds": _KINDS[stage],
+            "description": description or _DESCRIPTIONS[stage].format(source),
+            "code_version": self._version_code(asset),
+            "metadata": metadata,
+            "check_specs": [
+                dg.AssetCheckSpec(c.name, asset=self.key(asset), blocking=c.blocking, description=c.description)
+                for c in checks
+            ],
+        }
+
+    def _version_code(self, asset: str) -> str:
+        """Stage number and settings: what else than inputs decides a result."""
+        number = self.steps.STAGE_NUMBERS[asset.partition("/")[0]]
+        return f"{number}-{compute_fingerprint(self.steps.stage_settings(self.pipeline, asset))}"
+
+    def _describe_curve(self) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            key=self.key("training_curve"),
+            group_name=self.pipeline.name,
+            deps=[self.key("checkpoint")],
+            description="Loss, rate and validation accuracy while a training runs; observed, never materialized.",
+            kinds={"torch"},
+        )
+
+    def _build_sensor(self) -> dg.AutomationConditionSensorDefinition:
+        return dg.AutomationConditionSensorDefinition(
+            f"{self.pipeline.name}_automation",
+            target=dg.AssetSelection.groups(self.pipeline.name, include_sources=True),
+            default_status=dg.DefaultSensorStatus.RUNNING,
+        )
+
+
+# -------------------------------------------------------------------------------------------------- outcomes as events
+
+
+def _report(asset: str, key: dg.AssetKey, run: Callable[[], Outcome]) -> Events:
+    """Run a stage: its checks first, so that a failed gate is seen, then its materialization."""
+    try:
+        with _explaining():
+            outcome = run()
+    except GateFailed as error:
+        yield from (_translate_check(check, key) for check in error.checks)
+        metadata = {
+            "candidate": dg.MetadataValue.path(str(error.candidate)),
+            "page": dg.MetadataValue.md(error.markdown),
+        }
+        raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
+    yield from (_translate_check(check, key) for check in outcome.checks)
+    version = dg.DataVersion(outcome.version.manifest.data_version)
+    yield dg.MaterializeResult(
+        asset_key=key, data_version=version, metadata=_describe(asset.partition("/")[0], outcome)
+    )
+
+
+class _explaining:  # noqa: N801 - reads as a word of the language
+    """Turns a user's mistake into a failure with its message; a gate is told by whoever runs the stage."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, VqaPipelineError) and not isinstance(error, GateFailed):
+            raise dg.Failure(description=str(error), allow_retries=isinstance(error, WorkerFailed)) from None
+
+
+def _translate_check(check: schemas.Check, key: dg.AssetKey) -> dg.AssetCheckResult:
+    numbers = {name: value for name, value in check.numbers.items() if value is not None}
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        asset_key=key,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=check.message,
+        metadata=numbers,
+    )
+
+
+def _describe(stage: str, outcome: Outcome) -> dict[str, Any]:
+    """Metadata of an outcome: numbers to plot, the page, where the version is and what it was made from."""
+    manifest = outcome.version.manifest
+    numbers: dict[str, Any] = {name: value for name, value in manifest.numbers.items() if value is not None}
+    metadata: dict[str, Any] = {
+        **numbers,
+        "page": dg.MetadataValue.md(outcome.markdown),
+        "path": dg.MetadataValue.path(str(outcome.version.path)),
+        "version": manifest.version,
+        "inputs": dg.MetadataValue.json({name: read.model_dump() for name, read in manifest.inputs.items()}),
+        "stage_seconds": manifest.seconds,
+        "reused": outcome.reused,
+    }
+    if stage in _ROW_COUNTS:
+        metadata["dagster/row_count"] = manifest.numbers[_ROW_COUNTS[stage]]
+    if stage == "checkpoint":
+        overridden: Mapping[str, Any] = manifest.details.get("overridden", {})
+        metadata |= {"overridden": dg.MetadataValue.json(dict(overridden)), "declared_in_yaml": not overridden}
+    return metadata
+
+
+def build_table_schema(schema: pa.Schema) -> dg.TableSchema:
+    """An Arrow schema as Dagster shows it."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable))
+            for field in schema
+        ]
+    )
+
+
+def build_run_config(declared: TrainingSettings) -> type[dg.Config]:
+    """The training's settings as run config: typed and described, with this pipeline's values as defaults."""
+    fields: dict[str, Any] = {}
+    for name, info in TrainingSettings.model_fields.items():
+        own = copy(info)
+        own.default = getattr(declared, name)
+        fields[name] = (info.annotation, own)
+    return create_model("TrainingRun", __base__=(TrainingSettings, dg.Config), **fields)
