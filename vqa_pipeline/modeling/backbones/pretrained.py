@@ -1,0 +1,121 @@
+"""A pre-trained ViLT: a local folder or a name on the hub, resolved to exactly one commit or digest.
+
+The trunk is taken as it is, the last layer is replaced by one for the vocabulary. Weights are read from safetensors, or
+from a `.bin` with `weights_only=True`; nothing in a backbone's files is ever executed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import nn
+
+from vqa_pipeline.errors import BackboneError
+from vqa_pipeline.files import digest_file
+from vqa_pipeline.modeling.backbones.backbone import Backbone, Materials
+from vqa_pipeline.modeling.pixels import read_pixel_rules
+from vqa_pipeline.modeling.settings import TrainingSettings
+from vqa_pipeline.modeling.transformers_quietly import (
+    BertTokenizer,
+    ViltConfig,
+    ViltForQuestionAnswering,
+    ViltImageProcessorPil,
+    ViltProcessor,
+)
+
+_LAST_LAYER = "classifier.3."
+_NOT_TRUNK = ("classifier.", "vilt.pooler.")
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+
+
+class _Resolved(NamedTuple):
+    folder: Path
+    name: str
+
+
+def load_pretrained(settings: TrainingSettings, materials: Materials) -> Backbone:
+    """A ViLT with its own tokenizer and image processor, and a new last layer drawn from `seed`.
+
+    Raises:
+        BackboneError: it cannot be found, is no ViLT, or lacks parts of its trunk.
+    """
+    resolved = resolve(settings.backbone)
+    torch.manual_seed(settings.seed)
+    try:
+        config = _configure(resolved.folder, materials)
+        model, fresh = _load_model(resolved.folder, config, settings)
+        processor = ViltProcessor(
+            ViltImageProcessorPil.from_pretrained(resolved.folder), BertTokenizer.from_pretrained(resolved.folder)
+        )
+        read_pixel_rules(processor.image_processor)
+    except BackboneError:
+        raise
+    except _UNREADABLE as error:
+        raise _unusable(settings.backbone, str(error).partition("\n")[0]) from error
+    return Backbone(resolved.name, model, processor, fresh, True, settings.head_learning_rate_factor)
+
+
+def _unusable(backbone: str, reason: str) -> BackboneError:
+    return BackboneError(backbone, reason, "Use a ViLT saved by transformers, with its processor, or `tiny`.")
+
+
+def resolve(backbone: str) -> _Resolved:
+    """The folder of a backbone's files, and the name that says which exactly: hub name and commit, or digest.
+
+    A hub name that was used before is found without network.
+
+    Raises:
+        BackboneError: there is no such folder, and the hub does not have it or cannot be reached.
+    """
+    folder = Path(backbone)
+    if folder.is_dir():
+        return _Resolved(folder, f"{folder.resolve().name}@{_digest_weights(folder, backbone)[:12]}")
+    try:
+        snapshot = Path(snapshot_download(backbone, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
+        if not list(snapshot.glob("*.safetensors")):
+            snapshot = Path(snapshot_download(backbone, revision=snapshot.name, allow_patterns=["pytorch_model*.bin"]))
+    except HFValidationError as error:
+        raise BackboneError(backbone, "there is no such folder, and no hub name looks like this", _FIX) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = f"there is no such folder, and the hub could not give it ({str(error).strip().partition(chr(10))[0]})"
+        raise BackboneError(backbone, reason, _FIX) from error
+    return _Resolved(snapshot, f"{backbone}@{snapshot.name}")
+
+
+_FIX = "Check the name, get online once so that it is cached, or use `tiny`."
+
+
+def _digest_weights(folder: Path, backbone: str) -> str:
+    for pattern in ("*.safetensors", "pytorch_model*.bin"):
+        for path in sorted(folder.glob(pattern)):
+            return digest_file(path)
+    raise BackboneError(backbone, "the folder has no weights (*.safetensors or pytorch_model*.bin)", _FIX)
+
+
+def _configure(folder: Path, materials: Materials) -> Any:
+    config = ViltConfig.from_pretrained(folder)
+    if config.model_type != "vilt":
+        raise ValueError(f"it is a {config.model_type}, not a ViLT")
+    if config.max_image_length > 0:
+        raise ValueError("it looks at random patches only (`max_image_length` is set)")
+    config.id2label = materials.vocabulary.id2label()
+    config.label2id = materials.vocabulary.label2id()
+    return config
+
+
+def _load_model(folder: Path, config: Any, settings: TrainingSettings) -> tuple[Any, frozenset[str]]:
+    model, found = ViltForQuestionAnswering.from_pretrained(
+        folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
+    )
+    fresh = {*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}
+    missing = sorted(key for key in fresh if not key.startswith(_NOT_TRUNK))
+    if missing:
+        raise _unusable(settings.backbone, f"its trunk is incomplete: {len(missing)} tensors such as {missing[0]}")
+    last = model.classifier[-1]
+    nn.init.normal_(last.weight, 0.0, config.initializer_range, generator=torch.Generator().manual_seed(settings.seed))
+    nn.init.zeros_(last.bias)
+    return model, frozenset(fresh | {f"{_LAST_LAYER}weight", f"{_LAST_LAYER}bias"})

@@ -1,0 +1,106 @@
+"""Checkpoints as folders: weights, configuration, processor and vocabulary, loadable by plain transformers.
+
+A checkpoint and its vocabulary are one thing: the fingerprint of the vocabulary is in the configuration, and a folder
+in which they disagree is refused. Folders appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vqa_pipeline.answers.vocabulary import AnswerVocabulary, check_same
+from vqa_pipeline.errors import BackboneError, VocabularyMismatch
+from vqa_pipeline.files import write_atomically, write_json
+from vqa_pipeline.modeling.transformers_quietly import (
+    BertTokenizer,
+    ViltForQuestionAnswering,
+    ViltImageProcessorPil,
+    ViltProcessor,
+)
+
+VOCABULARY_FILE = "vocabulary.json"
+TRAINING_FILE = "training.json"
+
+
+class Checkpoint(NamedTuple):
+    """A model and what it needs to read questions and to say answers."""
+
+    model: Any
+    processor: Any
+    vocabulary: AnswerVocabulary
+
+
+def save_checkpoint(checkpoint: Checkpoint, training: Mapping[str, Any], folder: Path) -> None:
+    """Write a checkpoint; a folder that was there before is replaced as a whole.
+
+    Raises:
+        OSError: the folder cannot be written; what was there stays.
+    """
+    unfinished = folder.with_name(f".{folder.name}.unfinished-{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        _write(checkpoint, training, unfinished)
+        _sync_files(unfinished)
+        replace_folder(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write(checkpoint: Checkpoint, training: Mapping[str, Any], folder: Path) -> None:
+    config = checkpoint.model.config
+    config.vocabulary_fingerprint = checkpoint.vocabulary.fingerprint
+    config.name_or_path = ""
+    checkpoint.model.save_pretrained(folder)
+    checkpoint.processor.save_pretrained(folder)
+    write_atomically(folder / VOCABULARY_FILE, checkpoint.vocabulary.to_json().encode())
+    write_json(folder / TRAINING_FILE, dict(training))
+
+
+def _sync_files(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Move a finished folder to its place; what stood there disappears afterwards."""
+    old = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path, vocabulary: AnswerVocabulary | None = None) -> Checkpoint:
+    """Read a checkpoint, without network.
+
+    Args:
+        folder: What `save_checkpoint` wrote.
+        vocabulary: The vocabulary that the caller will read answers by; None: the one in the folder.
+
+    Raises:
+        VocabularyMismatch: weights and vocabulary do not belong together.
+        BackboneError: the folder is not a checkpoint.
+    """
+    path = folder / VOCABULARY_FILE
+    try:
+        model = ViltForQuestionAnswering.from_pretrained(folder, local_files_only=True)
+        processor = ViltProcessor(
+            ViltImageProcessorPil.from_pretrained(folder, local_files_only=True),
+            BertTokenizer.from_pretrained(folder, local_files_only=True),
+        )
+        stored = AnswerVocabulary.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = f"it is not a checkpoint ({str(error).partition(chr(10))[0]})"
+        raise BackboneError(folder.name, reason, "Train again, or name another checkpoint.") from error
+    fingerprint = getattr(model.config, "vocabulary_fingerprint", "none")
+    for each in (stored, vocabulary or stored):
+        check_same(each, fingerprint)
+    if model.classifier[-1].out_features != len(stored):
+        raise VocabularyMismatch(f"{fingerprint} of {model.classifier[-1].out_features} answers", stored.fingerprint)
+    return Checkpoint(model, processor, stored)

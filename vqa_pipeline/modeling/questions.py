@@ -1,0 +1,141 @@
+"""From question files to what a training or a prediction needs of each question: tokens, image, credits of answers.
+
+Reads `schemas.QUESTIONS` in batches, so that ten annotators' answers are never in memory for all questions at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from vqa_pipeline.answers.normalization import normalize, tidy
+from vqa_pipeline.answers.scoring import MetricPolicy, score_answer, soft_targets
+from vqa_pipeline.answers.vocabulary import AnswerVocabulary
+from vqa_pipeline.errors import BackboneError
+from vqa_pipeline.modeling.ragged import Credits, Ragged
+from vqa_pipeline.schemas import Answer
+
+_READ_AT_ONCE = 8192
+_UNKNOWN_LIMIT = 0.5
+
+
+class Asked:
+    """Questions that have an image, in the order of their files."""
+
+    def __init__(self) -> None:
+        self.question_ids: list[str] = []
+        self.questions: list[str] = []
+        self.shas: list[str] = []
+        """The sha256 of each question's image."""
+
+    def __len__(self) -> int:
+        return len(self.question_ids)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Take a row of `schemas.QUESTIONS`."""
+        self.question_ids.append(row["question_id"])
+        self.questions.append(row["question"])
+        self.shas.append(row["image_sha256"])
+
+
+class Tokenized(NamedTuple):
+    """Questions as input ids."""
+
+    input_ids: Ragged
+    pad_id: int
+    num_truncated: int
+    """Questions longer than the backbone can read; their ends are cut off."""
+
+
+def read_asked(files: Sequence[Path]) -> Asked:
+    """Every question that has an image, annotated or not."""
+    asked = Asked()
+    for row in _read_rows(files, ["question_id", "question", "image_sha256"]):
+        asked.append(row)
+    return asked
+
+
+def read_training(files: Sequence[Path], vocabulary: AnswerVocabulary, policy: MetricPolicy) -> tuple[Asked, Credits]:
+    """Questions to train on, and their soft targets; those without image or annotation are left out.
+
+    A question whose answers are all outside the vocabulary stays: it teaches the model to be silent.
+    """
+    asked, targets = Asked(), []
+    for row in _read_annotated(files):
+        asked.append(row)
+        found = {vocabulary.index_of(answer): credit for answer, credit in soft_targets(row["answers"], policy).items()}
+        targets.append({index: credit for index, credit in found.items() if index is not None})
+    return asked, Credits(targets, len(vocabulary))
+
+
+def read_validation(files: Sequence[Path], vocabulary: AnswerVocabulary, policy: MetricPolicy) -> tuple[Asked, Credits]:
+    """Questions to choose a checkpoint by, and what the metric gives for every answer of the vocabulary."""
+    asked, scores, scorer = Asked(), [], _AnswerScorer(vocabulary, policy)
+    for row in _read_annotated(files):
+        asked.append(row)
+        scores.append(scorer.score_all(row["answers"]))
+    return asked, Credits(scores, len(vocabulary))
+
+
+class _AnswerScorer:
+    """Scores a whole vocabulary against one question's references, asking the metric only where it can be above 0.
+
+    An answer earns nothing unless it equals a reference, tidied or normalized; which of the two, the metric decides.
+    """
+
+    def __init__(self, vocabulary: AnswerVocabulary, policy: MetricPolicy) -> None:
+        self._answers, self._policy = vocabulary.answers, policy
+        self._by_spelling: dict[str, set[int]] = defaultdict(set)
+        for index, answer in enumerate(vocabulary.answers):
+            self._by_spelling[tidy(answer)].add(index)
+            self._by_spelling[normalize(answer)].add(index)
+
+    def score_all(self, references: Sequence[Answer]) -> dict[int, float]:
+        spellings = {tidy(reference["answer"]) for reference in references}
+        spellings |= {normalize(spelling) for spelling in spellings}
+        candidates = sorted({index for spelling in spellings for index in self._by_spelling.get(spelling, ())})
+        scored = ((index, score_answer(self._answers[index], references, self._policy)) for index in candidates)
+        return {index: score for index, score in scored if score}
+
+
+def _read_annotated(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    rows = _read_rows(files, ["question_id", "question", "image_sha256", "answers"])
+    return (row for row in rows if row["answers"])
+
+
+def _read_rows(files: Sequence[Path], columns: list[str]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        with pq.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(_READ_AT_ONCE, columns=columns):
+                yield from (row for row in batch.to_pylist() if row["image_sha256"] is not None)
+
+
+def tokenize(questions: Iterable[str], tokenizer: Any, max_tokens: int, backbone: str) -> Tokenized:
+    """Input ids of questions, at most `max_tokens` each, [CLS] and [SEP] included.
+
+    Raises:
+        BackboneError: the tokenizer knows fewer than half of the words, so it cannot be the backbone's own.
+    """
+    listed = list(questions)
+    if not listed:
+        return Tokenized(Ragged([]), tokenizer.pad_token_id, 0)
+    whole = tokenizer(listed, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
+    _check_known(whole["input_ids"], tokenizer.unk_token_id, backbone)
+    room = max_tokens - 2
+    framed = [[tokenizer.cls_token_id, *ids[:room], tokenizer.sep_token_id] for ids in whole["input_ids"]]
+    return Tokenized(Ragged(framed), tokenizer.pad_token_id, sum(len(ids) > room for ids in whole["input_ids"]))
+
+
+def _check_known(rows: Sequence[Sequence[int]], unknown_id: int, backbone: str) -> None:
+    num_tokens = sum(map(len, rows))
+    num_unknown = sum(row.count(unknown_id) for row in rows)
+    if num_unknown > _UNKNOWN_LIMIT * num_tokens:
+        raise BackboneError(
+            backbone,
+            f"its tokenizer knows only {num_tokens - num_unknown} of {num_tokens} words of the questions",
+            "Use a backbone for the language of the questions, or check its tokenizer files.",
+        )

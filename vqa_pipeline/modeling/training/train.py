@@ -1,0 +1,167 @@
+"""Doing a train job: from files to a checkpoint folder."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from vqa_pipeline.answers.vocabulary import AnswerVocabulary
+from vqa_pipeline.errors import SettingsError, TrainingCancelled
+from vqa_pipeline.modeling.backbones import Backbone, Materials, build_backbone
+from vqa_pipeline.modeling.batches import BatchSource
+from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
+from vqa_pipeline.modeling.devices import Placement, choose_placement, use_threads
+from vqa_pipeline.modeling.events import ProgressBar, Report, Reporter, TensorBoard, log
+from vqa_pipeline.modeling.image_packs import ImagePacks
+from vqa_pipeline.modeling.jobs import TrainJob
+from vqa_pipeline.modeling.pixel_store import PixelStore
+from vqa_pipeline.modeling.pixels import read_pixel_rules
+from vqa_pipeline.modeling.questions import Asked, read_training, read_validation, tokenize
+from vqa_pipeline.modeling.ragged import Credits
+from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
+from vqa_pipeline.modeling.training.loop import Lesson, ShouldStop, Training
+from vqa_pipeline.modeling.training.progress import Progress, TrainingState
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "numpy")
+
+
+def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
+    """Train, resuming what an earlier run of the same fingerprint left, and write the checkpoint folder.
+
+    Raises:
+        TrainingError: it did not end well; its subclasses say how.
+        SettingsError: the settings cannot be used with this data or machine.
+        VocabularyMismatch: the vocabulary file is damaged.
+    """
+    threads = use_threads(job.settings.threads)
+    placement = choose_placement(job.settings.device, job.settings.precision)
+    vocabulary = AnswerVocabulary.from_json(Path(job.vocabulary).read_text(encoding="utf-8"))
+    progress = Progress(Path(job.progress_folder), job.fingerprint)
+    reporter = Reporter(report, (ProgressBar(sys.stderr), TensorBoard(progress.folder / "tensorboard")))
+    try:
+        _Run(job, vocabulary, placement, threads, reporter, should_stop).finish(progress)
+    finally:
+        reporter.close()
+
+
+class _Run:
+    """One run of a train job: everything prepared, nothing trained yet."""
+
+    def __init__(
+        self,
+        job: TrainJob,
+        vocabulary: AnswerVocabulary,
+        placement: Placement,
+        threads: int,
+        report: Report,
+        should_stop: ShouldStop,
+    ) -> None:
+        self._job, self._vocabulary, self._placement, self._threads = job, vocabulary, placement, threads
+        self._report, self._should_stop = report, should_stop
+        asked, targets = read_training(_to_paths(job.train_questions), vocabulary, job.metric)
+        val_asked, scores = read_validation(_to_paths(job.val_questions), vocabulary, job.metric)
+        _check_not_empty(asked, val_asked)
+        self._num_train, self._num_val = len(asked), len(val_asked)
+        shas = sorted({*asked.shas, *val_asked.shas})
+        packs = ImagePacks(_to_paths(job.image_packs), shas)
+        materials = Materials(vocabulary, asked.questions, packs, sorted(set(asked.shas)))
+        self._backbone = build_backbone(job.settings, materials)
+        pixels = PixelStore(packs, shas, read_pixel_rules(self._backbone.processor.image_processor), threads)
+        pixels.fill(should_stop)
+        self._learnable = choose_learnable(
+            self._backbone.model, job.settings, self._backbone.fresh, self._backbone.head_rate_factor
+        )
+        self._training = Training(
+            self._backbone.model,
+            self._learnable,
+            job.settings,
+            placement,
+            self._make_lesson(asked, targets, pixels),
+            self._make_lesson(val_asked, scores, pixels),
+            job.settings.patience if self._backbone.may_stop_early else 0,
+        )
+
+    def _make_lesson(self, asked: Asked, answers: Credits, pixels: PixelStore) -> Lesson:
+        backbone = self._backbone
+        max_tokens = backbone.model.config.max_position_embeddings
+        tokenized = tokenize(asked.questions, backbone.processor.tokenizer, max_tokens, backbone.name)
+        if tokenized.num_truncated:
+            log(self._report, f"{tokenized.num_truncated} questions are longer than {max_tokens} tokens and are cut.")
+        return Lesson(BatchSource(asked, tokenized, pixels, self._placement.device), answers)
+
+    def finish(self, progress: Progress) -> None:
+        """Train to the end and write the checkpoint."""
+        state = self._resume(progress)
+        state = self._training.run(progress, state, self._report, self._should_stop)
+        checkpoint = Checkpoint(self._backbone.model.cpu(), self._backbone.processor, self._vocabulary)
+        told = _describe(self._job, self._backbone, self._learnable, state, self._vocabulary)
+        told |= {
+            "num_train_questions": self._num_train,
+            "num_val_questions": self._num_val,
+            "device": self._placement.device.type,
+            "precision": self._placement.precision,
+            "threads": self._threads,
+            "questions_per_second": round(self._num_train * len(state.curve) / max(state.seconds, 1e-9), 1),
+        }
+        save_checkpoint(checkpoint, told, Path(self._job.output_folder))
+        finished = ("num_steps", "best_epoch", "best_val_accuracy", "seconds")
+        self._report({"event": "finished", **{name: told[name] for name in finished}})
+
+    def _resume(self, progress: Progress) -> TrainingState:
+        saved = progress.load()
+        for reason in progress.skipped:
+            log(self._report, f"Saved progress is passed over: {reason}.")
+        if self._should_stop() and saved is None:
+            raise TrainingCancelled(0, None)
+        if saved is not None:
+            self._training.restore(saved.weights, saved.optimizer)
+        self._report(
+            {
+                "event": "started",
+                "num_parameters": self._learnable.num_parameters,
+                "num_learnable": self._learnable.num_learnable,
+                "num_steps": self._training.num_steps,
+                "device": self._placement.device.type,
+                "precision": self._placement.precision,
+                "resumed_from_step": saved.state.step if saved else None,
+            }
+        )
+        return saved.state if saved else TrainingState(fingerprint=self._job.fingerprint)
+
+
+def _to_paths(files: tuple[str, ...]) -> list[Path]:
+    return [Path(file) for file in files]
+
+
+def _check_not_empty(train: Asked, val: Asked) -> None:
+    for name, asked in (("train", train), ("val", val)):
+        if not len(asked):
+            raise SettingsError(
+                "dataset.split_fractions",
+                f"no {name} question has both an image and answers",
+                f"Give the {name} split a share, or add images.",
+            )
+
+
+def _describe(
+    job: TrainJob, backbone: Backbone, learnable: Learnable, state: TrainingState, vocabulary: AnswerVocabulary
+) -> dict[str, Any]:
+    """What `training.json` tells of a finished training; no absolute path is among it."""
+    settings = job.settings.model_dump(mode="json")
+    settings["backbone"] = backbone.name
+    return {
+        "fingerprint": job.fingerprint,
+        "curve": [point.model_dump(mode="json") for point in state.curve],
+        "learnable": learnable.describe(),
+        "best_epoch": state.best.epoch if state.best else None,
+        "best_val_accuracy": state.best.val_accuracy if state.best else None,
+        "num_steps": state.step,
+        "seconds": round(state.seconds, 3),
+        "backbone": backbone.name,
+        "settings": settings,
+        "metric": job.metric,
+        "vocabulary_fingerprint": vocabulary.fingerprint,
+        "packages": {name: version(name) for name in _PACKAGES},
+    }

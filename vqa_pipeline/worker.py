@@ -1,0 +1,132 @@
+"""The child process that trains and predicts: `python -m vqa_pipeline.worker JOB.json`.
+
+It is started, never imported. It reports events through Dagster Pipes where it was started under Pipes, else as JSON
+lines on stdout; shows progress on stderr; saves and leaves with status 75 on SIGINT or SIGTERM; and ends when its
+parent does. A user's mistake is the last line on stderr, with status 65 and without stack trace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from vqa_pipeline.errors import (
+    EXIT_CANCELLED,
+    EXIT_USER_ERROR,
+    SettingsError,
+    TrainingCancelled,
+    VqaPipelineError,
+)
+from vqa_pipeline.modeling.jobs import JOB, PredictJob, TrainJob
+
+if TYPE_CHECKING:
+    from vqa_pipeline.modeling.events import Report
+
+_PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+
+
+class StopRequest:
+    """Whether somebody asked this process to stop. Signals only set it; the loop ends at a place of its own choice."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def listen(self) -> None:
+        """Take SIGINT and SIGTERM as requests."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._request)
+
+    def _request(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+
+    def __call__(self) -> bool:
+        """Whether somebody did."""
+        return self.requested
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent ends (Linux only), and leave at once if it just did."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit(EXIT_CANCELLED)
+
+
+@contextmanager
+def open_report() -> Iterator[Report]:
+    """Where events go."""
+    if _PIPES_VARIABLE not in os.environ:
+        yield _print_event
+        return
+    from dagster_pipes import open_dagster_pipes
+
+    with open_dagster_pipes() as pipes:
+        yield pipes.report_custom_message
+
+
+def _print_event(event: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def read_job(path: Path) -> TrainJob | PredictJob:
+    """The job in a file.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    try:
+        return JOB.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise SettingsError("JOB", f"{path} is not a job: {error}", "See vqa_pipeline/modeling/jobs.py.") from error
+
+
+def do_job(job: TrainJob | PredictJob, report: Report, stop: StopRequest) -> None:
+    """Import what this kind of job needs, and do it.
+
+    Raises:
+        VqaPipelineError: it did not end well.
+    """
+    if isinstance(job, TrainJob):
+        from vqa_pipeline.modeling.training.train import train
+
+        train(job, report, stop)
+    else:
+        from vqa_pipeline.modeling.prediction import predict
+
+        predict(job, report, stop)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do the job in the file named; returns the exit status."""
+    stop = StopRequest()
+    stop.listen()
+    end_with_parent()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with open_report() as report:
+        try:
+            do_job(read_job(Path(arguments[0])), report, stop)
+        except TrainingCancelled as cancelled:
+            sys.stderr.write(f"{cancelled}\n")
+            return EXIT_CANCELLED
+        except VqaPipelineError as error:
+            sys.stderr.write(f"{error}\n")
+            return EXIT_USER_ERROR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
