@@ -32,8 +32,9 @@ from vqa_pipeline.schemas import SPLITS, Split
 from vqa_pipeline.store import Store, Version
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from vqa_pipeline.answers.scoring import MetricPolicy
-    from vqa_pipeline.answers.vocabulary import AnswerVocabulary
     from vqa_pipeline.curation.plan import DatasetSummary, SourceRecords
     from vqa_pipeline.sources.formats import Source
     from vqa_pipeline.sources.observation import FileState
@@ -252,7 +253,7 @@ def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
         work.details = summary.describe() | {"image_packs": sorted({*_pack_names(current), *packs})}
         work.numbers = summary.count()
         _check_dataset(pipeline, work, summary)
-        _write_dataset_pages(pipeline, work, summary)
+        _write_dataset_pages(pipeline, work)
 
     return run_stage(store, _make_stage(pipeline, "dataset", inputs), build, log)
 
@@ -313,7 +314,7 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
     work.check("no_rejects", rejects, num_rejected=ledger.num_rejected)
 
 
-def _write_dataset_pages(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> None:
+def _write_dataset_pages(pipeline: Pipeline, work: Work) -> None:
     from vqa_pipeline.reporting.cards import dataset_card, dataset_markdown
     from vqa_pipeline.reporting.pages import render_dataset_page
 
@@ -358,7 +359,7 @@ def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome:
         covered = coverages["train"].coverage
         work.check("coverage", _explain_coverage(covered, suggest_min_count(counts, settings, references["train"])))
         work.details = {"fingerprint": vocabulary.fingerprint, "metric": policy}
-        work.write(PAGE, vocabulary_markdown({**work.numbers, **work.details}, vocabulary))
+        work.write(PAGE, vocabulary_markdown(work.numbers, vocabulary.answers, vocabulary.counts))
 
     return run_stage(store, _make_stage(pipeline, "vocabulary", {"dataset": dataset}), build, log)
 
@@ -389,12 +390,6 @@ def _choose_policy(references: list[list[Any]]) -> MetricPolicy:
     from vqa_pipeline.answers.scoring import choose_policy
 
     return choose_policy(len(answers) for answers in references)
-
-
-def _read_vocabulary(version: Version) -> AnswerVocabulary:
-    from vqa_pipeline.answers.vocabulary import AnswerVocabulary
-
-    return AnswerVocabulary.from_json((version.path / "vocabulary.json").read_text(encoding="utf-8"))
 
 
 # --------------------------------------------------------------------------------------------------------- checkpoint
@@ -434,7 +429,7 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
         declared = stage_settings(pipeline, "checkpoint")
         overridden = {name: value for name, value in stage.settings.items() if declared[name] != value}
         work.details = {"overridden": overridden, "training": told}
-        work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden, "data_version": fingerprint}))
+        work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden}))
 
     return run_stage(store, stage, build, log)
 
@@ -578,10 +573,59 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
             f"{name} {score:.3f} is not below the model's {told['vqa_accuracy']:.3f}" for name, score in blind.items()
         ]
         work.check("beats_baselines", problems, vqa_accuracy=told["vqa_accuracy"])
-        _write_report(pipeline, work, store, checkpoint, dataset, told, evaluated, scored)
+        made_from = {"dataset": dataset, "checkpoint": checkpoint, "predictions": predictions}
+        _write_report(pipeline, work, made_from, told, (evaluated, scored, answered))
 
     inputs = {"dataset": dataset, "predictions": predictions}
     return run_stage(store, _make_stage(pipeline, "metrics", inputs), build, log)
+
+
+def _write_report(
+    pipeline: Pipeline,
+    work: Work,
+    made_from: Mapping[str, Version],
+    told: dict[str, Any],
+    frames: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
+) -> None:
+    """The report and the asset's page; `frames` are the evaluated questions, their scores, and the predictions."""
+    from vqa_pipeline.reporting.cards import metrics_markdown
+    from vqa_pipeline.reporting.images import read_image
+    from vqa_pipeline.reporting.report import ReportInput, pick_gallery, render_report
+
+    dataset, checkpoint = made_from["dataset"], made_from["checkpoint"]
+    packs = _find_image_packs(open_store(pipeline), dataset)
+    right, wrong = pick_gallery(*frames, lambda sha: read_image(packs, sha))
+    training = checkpoint.manifest.details["training"]
+    report = ReportInput(
+        name=pipeline.name,
+        splits=pipeline.settings.evaluation.splits,
+        metrics=told,
+        training=training,
+        ledger=dataset.manifest.details["ledger"],
+        rejects=dataset.path / "rejects",
+        right=right,
+        wrong=wrong,
+        provenance=_describe_provenance(made_from),
+    )
+    work.write("report.html", render_report(report))
+    picture = (right or wrong)[0]["picture"] if right or wrong else None
+    work.write(PAGE, metrics_markdown(told, training["curve"], picture))
+
+
+def _describe_provenance(made_from: Mapping[str, Version]) -> dict[str, str]:
+    manifests = [version.manifest for version in made_from.values()]
+    packages: dict[str, str] = {}
+    for manifest in manifests:
+        packages |= manifest.packages
+    return {
+        **{
+            manifest.asset: f"version {manifest.version}, data version {manifest.data_version}"
+            for manifest in manifests
+        },
+        "training settings": json.dumps(made_from["checkpoint"].manifest.settings, sort_keys=True),
+        "packages": ", ".join(f"{name} {number}" for name, number in sorted(packages.items())),
+        "commit": made_from["checkpoint"].manifest.git_commit or "unknown",
+    }
 
 
 def _find_checkpoint(store: Store, predictions: Version) -> Version:

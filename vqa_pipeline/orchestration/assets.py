@@ -4,6 +4,7 @@ What a stage does is in `stages`; here it gets a key, dependencies, a pool, and 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from typing import Any
@@ -234,15 +235,15 @@ def _report(asset: str, key: dg.AssetKey, run: Callable[[], Outcome]) -> Events:
     )
 
 
-class _explaining:  # noqa: N801 - reads as a word of the language
-    """Turns a user's mistake into a failure with its message; a gate is told by whoever runs the stage."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, VqaPipelineError) and not isinstance(error, GateFailed):
-            raise dg.Failure(description=str(error), allow_retries=isinstance(error, WorkerFailed)) from None
+@contextmanager
+def _explaining() -> Iterator[None]:
+    """Turn a user's mistake into a failure with its message; a gate is told by whoever runs the stage."""
+    try:
+        yield
+    except GateFailed:
+        raise
+    except VqaPipelineError as error:
+        raise dg.Failure(description=str(error), allow_retries=isinstance(error, WorkerFailed)) from None
 
 
 def _translate_check(check: schemas.Check, key: dg.AssetKey) -> dg.AssetCheckResult:

@@ -42,7 +42,7 @@ def observe_regularly() -> Condition:
 def follow_changes() -> Condition:
     """For stages that cost little: run as soon as the content of an input changed."""
     due = (_unhandled_change() | AC.newly_missing() | (AC.missing() & AC.initial_evaluation())).since(
-        (AC.newly_requested() & ~_content_changed())
+        AC.newly_requested() & ~_content_changed()
     )
     return (due & _ready()).with_label("inputs_changed")
 

@@ -1,0 +1,91 @@
+"""Commands that compute: run, train, predict. Dagster is imported when one of them starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from vqa_pipeline.cli.options import DeclarationFile, PipelineName, find_pipeline
+from vqa_pipeline.cli.summary import format_summary
+from vqa_pipeline.errors import SettingsError
+from vqa_pipeline.modeling.settings import TrainingSettings
+from vqa_pipeline.pipeline import Pipeline
+
+_GROUP = "Train"
+_STAGES = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+
+Override = Annotated[
+    list[str] | None, typer.Option("--set", help="A training setting for this run only, such as epochs=3. Repeatable.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this group."""
+    app.command(rich_help_panel=_GROUP)(run)
+    app.command(rich_help_panel=_GROUP)(train)
+    app.command(rich_help_panel=_GROUP)(predict)
+
+
+def run(
+    pipeline: PipelineName = None,
+    file: DeclarationFile = None,
+    until: Annotated[str, typer.Option("--until", help=f"Last asset to make: {', '.join(_STAGES)}.")] = "metrics",
+    settings: Override = None,
+) -> None:
+    """Everything from the raw files to the report; what has not changed is not computed again."""
+    _materialize(find_pipeline(pipeline, file), until, settings)
+
+
+def train(pipeline: PipelineName = None, file: DeclarationFile = None, settings: Override = None) -> None:
+    """The checkpoint, and what it needs."""
+    _materialize(find_pipeline(pipeline, file), "checkpoint", settings)
+
+
+def predict(pipeline: PipelineName = None, file: DeclarationFile = None) -> None:
+    """Predictions and metrics of the current checkpoint on the current dataset."""
+    _execute(find_pipeline(pipeline, file), ["predictions", "metrics"], {})
+
+
+def _materialize(chosen: Pipeline, until: str, settings: Sequence[str] | None) -> None:
+    if until not in _STAGES:
+        raise SettingsError("--until", f"there is no asset {until}", f"Use one of: {', '.join(_STAGES)}.")
+    names = [source.name for source in chosen.settings.sources]
+    assets = [f"{kind}/{name}" for kind in ("raw", "records") for name in names]
+    _execute(chosen, [*assets, *_STAGES[: _STAGES.index(until) + 1]], parse_overrides(chosen, settings or ()))
+
+
+def parse_overrides(chosen: Pipeline, settings: Sequence[str]) -> dict[str, Any]:
+    """`name=value` texts as training settings, validated together with the declared ones.
+
+    Raises:
+        SettingsError: there is no such setting, or it cannot have that value.
+    """
+    pairs = dict(setting.partition("=")[::2] for setting in settings)
+    declared = chosen.settings.training.model_dump()
+    unknown = [name for name in pairs if name not in declared]
+    if unknown:
+        fix = f"Training settings are: {', '.join(declared)}."
+        raise SettingsError("--set", f"there is no training setting {', '.join(unknown)}", fix)
+    try:
+        validated = TrainingSettings.model_validate(declared | pairs)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False))
+        raise SettingsError("--set", told, "Correct the value.") from error
+    return {name: getattr(validated, name) for name in pairs}
+
+
+def _execute(chosen: Pipeline, assets: Sequence[str], training: dict[str, Any]) -> None:
+    from vqa_pipeline.orchestration.running import run_assets
+
+    os.chdir(chosen.project_root)  # the instance's folders are relative to the project
+    result = run_assets(chosen, assets, training)
+    if not result.success:
+        for asset, message in result.failures:
+            print(f"\n{chosen.name}/{asset}: {message}", file=sys.stderr)
+        raise typer.Exit(1)
+    print(format_summary(chosen, result.materializations))

@@ -1,0 +1,111 @@
+"""Materializing assets from the command line, in this process, recorded in the project's own Dagster instance."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from vqa_pipeline.orchestration.assets import build_definitions
+from vqa_pipeline.orchestration.console import console
+from vqa_pipeline.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Materialization:
+    """An asset that a run materialized or observed."""
+
+    asset: str
+    """Key below the pipeline, such as `records/shapes`."""
+    seconds: float
+    """Of its step, Dagster's own time included."""
+    reused: bool
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended."""
+
+    success: bool
+    run_id: str
+    materializations: tuple[Materialization, ...]
+    failures: tuple[tuple[str, str], ...]
+    """(asset, message)."""
+
+
+def run_assets(
+    pipeline: Pipeline, assets: Sequence[str] | None = None, training: Mapping[str, Any] | None = None
+) -> RunResult:
+    """Materialize assets of a pipeline, sources observed first.
+
+    Args:
+        pipeline: The pipeline.
+        assets: Keys below the pipeline; None: all of them. What they need upstream is not added.
+        training: Training settings of this run that differ from the declared ones.
+    """
+    os.environ.setdefault("DAGSTER_HOME", str(_find_instance(pipeline.project_root)))
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    definitions = dg.Definitions.merge(build_definitions(pipeline), dg.Definitions(loggers={"console": console}))
+    graph = definitions.resolve_asset_graph()
+    curve = dg.AssetKey([pipeline.name, "training_curve"])
+    keys = (
+        {dg.AssetKey([pipeline.name, *asset.split("/")]) for asset in assets} if assets else graph.get_all_asset_keys()
+    )
+    with dg.DagsterInstance.get() as instance:
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=sorted(keys - {curve}),
+            run_config=_build_config(pipeline, training or {}, trains=assets is None or "checkpoint" in assets),
+            raise_on_error=False,
+        )
+    return _summarize(result, {key.to_python_identifier(): "/".join(key.path[1:]) for key in keys})
+
+
+def _build_config(pipeline: Pipeline, training: Mapping[str, Any], *, trains: bool) -> dict[str, Any]:
+    config: dict[str, Any] = {"loggers": {"console": {}}}
+    if training and trains:
+        config["ops"] = {f"{pipeline.name}__checkpoint": {"config": dict(training)}}
+    return config
+
+
+def _find_instance(project: Path) -> Path:
+    """Where the project's runs are recorded: as its dagster.yaml says, else in `.dagster`."""
+    if (project / "dagster.yaml").exists():
+        return project
+    (project / ".dagster").mkdir(exist_ok=True)
+    return project / ".dagster"
+
+
+def _summarize(result: dg.ExecuteInProcessResult, names: Mapping[str, str]) -> RunResult:
+    """What became of each asset; `names` are the assets' keys by the steps that make them."""
+    seconds: dict[str, float] = {}
+    reused: dict[str, bool] = {}
+    failures: list[tuple[str, str]] = []
+    for event in result.all_events:
+        step = event.step_key or ""
+        if event.is_step_success:
+            seconds[step] = event.step_success_data.duration_ms / 1000
+        elif event.is_step_failure:
+            failures.append((names[step], _explain_failure(event)))
+        elif (metadata := _read_metadata(event)) is not None and "reused" in metadata:
+            reused[step] = bool(metadata["reused"].value)
+    made = tuple(Materialization(names[step], seconds.get(step, 0.0), again) for step, again in reused.items())
+    return RunResult(result.success, result.run_id, made, tuple(failures))
+
+
+def _read_metadata(event: dg.DagsterEvent) -> Mapping[str, Any] | None:
+    if event.event_type_value == "ASSET_MATERIALIZATION":
+        return event.step_materialization_data.materialization.metadata
+    if event.event_type_value == "ASSET_OBSERVATION":
+        return event.asset_observation_data.asset_observation.metadata
+    return None
+
+
+def _explain_failure(event: dg.DagsterEvent) -> str:
+    failure = event.step_failure_data
+    if failure.user_failure_data and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    return failure.error.to_string().strip() if failure.error else "no reason was given"
