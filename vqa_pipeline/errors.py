@@ -174,7 +174,8 @@ class TrainingCancelled(TrainingError):
 
     def __init__(self, step: int, checkpoint: Path | str | None) -> None:
         self.step, self.checkpoint = step, checkpoint
-        super().__init__(f"stopped on request at step {step}; the next run resumes from {checkpoint}.")
+        goes_on = f"resumes from {checkpoint}" if checkpoint else "starts over, as nothing was to be saved yet"
+        super().__init__(f"stopped on request at step {step}; the next run {goes_on}.")
 
 
 EXIT_CANCELLED = 75

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors import SafetensorError
+
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, check_same
 from vqa_pipeline.errors import BackboneError, VocabularyMismatch
 from vqa_pipeline.files import write_atomically, write_json
@@ -89,18 +91,30 @@ def load_checkpoint(folder: Path, vocabulary: AnswerVocabulary | None = None) ->
     """
     path = folder / VOCABULARY_FILE
     try:
-        model = ViltForQuestionAnswering.from_pretrained(folder, local_files_only=True)
+        model = _load_model(folder)
         processor = ViltProcessor(
             ViltImageProcessorPil.from_pretrained(folder, local_files_only=True),
             BertTokenizer.from_pretrained(folder, local_files_only=True),
         )
         stored = AnswerVocabulary.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = f"it is not a checkpoint ({str(error).partition(chr(10))[0]})"
         raise BackboneError(folder.name, reason, "Train again, or name another checkpoint.") from error
-    fingerprint = getattr(model.config, "vocabulary_fingerprint", "none")
-    for each in (stored, vocabulary or stored):
-        check_same(each, fingerprint)
-    if model.classifier[-1].out_features != len(stored):
-        raise VocabularyMismatch(f"{fingerprint} of {model.classifier[-1].out_features} answers", stored.fingerprint)
+    _check_belongs(model, stored, vocabulary or stored)
     return Checkpoint(model, processor, stored)
+
+
+def _load_model(folder: Path) -> Any:
+    model, found = ViltForQuestionAnswering.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    if found["missing_keys"]:
+        raise ValueError(f"{len(found['missing_keys'])} tensors are missing")
+    return model
+
+
+def _check_belongs(model: Any, *vocabularies: AnswerVocabulary) -> None:
+    fingerprint = getattr(model.config, "vocabulary_fingerprint", "none")
+    num_answers = model.classifier[-1].out_features
+    for vocabulary in vocabularies:
+        check_same(vocabulary, fingerprint)
+        if len(vocabulary) != num_answers:
+            raise VocabularyMismatch(f"{fingerprint} with {num_answers} answers", f"{vocabulary.fingerprint}")

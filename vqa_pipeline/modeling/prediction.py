@@ -42,11 +42,11 @@ def predict(job: PredictJob, report: Report, should_stop: Callable[[], bool]) ->
     placement = choose_placement(job.device, job.precision)
     checkpoint = load_checkpoint(Path(job.checkpoint))
     splits = {split: [Path(file) for asked, file in job.questions if asked == split] for split, _ in job.questions}
+    answering = Answering(checkpoint, placement, threads, job.batch_size)
     rows: list[dict[str, Any]] = []
     for split, files in splits.items():
         asked = read_asked(files)
         packs = ImagePacks([Path(pack) for pack in job.image_packs], asked.shas)
-        answering = Answering(checkpoint, placement, threads, job.batch_size)
         answered = answering.answer(asked, packs, should_stop)
         constant = {"split": split, "variant": VARIANT, "checkpoint": job.checkpoint_version}
         rows += [{"question_id": question_id, **constant, **told} for question_id, told in answered]

@@ -92,8 +92,9 @@ class Training:
         for positions in plan[state.step - (epoch - 1) * self._epoch_steps :]:
             if should_stop():
                 self._cancel(progress, state)
-            state = self._step(state, epoch, positions, clock)
-            report(self._describe_step(state, epoch, len(positions), clock, state.step - first_step))
+            before, state = state, self._step(state, epoch, positions, clock)
+            loss, per_step = state.epoch_loss - before.epoch_loss, clock.elapsed() / (state.step - first_step)
+            report(self._describe_step(state.step, epoch, loss, len(positions) / per_step, per_step))
             if state.step % self._settings.checkpoint_every_steps == 0 and state.step % self._epoch_steps:
                 self._save(progress, state)
         if should_stop():
@@ -169,19 +170,15 @@ class Training:
         path = progress.save(state, self._model.state_dict(), self._optimizer.get_tensors())
         raise TrainingCancelled(state.step, path)
 
-    def _describe_step(
-        self, state: TrainingState, epoch: int, num_questions: int, clock: _Clock, steps_here: int
-    ) -> dict[str, Any]:
-        per_step = clock.elapsed() / steps_here
-        steps_in_epoch = state.step - (epoch - 1) * self._epoch_steps
+    def _describe_step(self, step: int, epoch: int, loss: float, speed: float, step_seconds: float) -> dict[str, Any]:
         return {
             "event": "step",
-            "step": state.step,
+            "step": step,
             "epoch": epoch,
-            "loss": state.epoch_loss / steps_in_epoch,
-            "learning_rate": self._compute_rate(state.step),
-            "questions_per_second": round(num_questions / per_step, 1),
-            "eta_seconds": round(per_step * (self.num_steps - state.step), 1),
+            "loss": loss,
+            "learning_rate": self._compute_rate(step),
+            "questions_per_second": round(speed, 1),
+            "eta_seconds": round(step_seconds * (self.num_steps - step), 1),
         }
 
 

@@ -1,6 +1,7 @@
 """Unfinished training on disk: saved whole or not at all, checked by digest before it is trusted.
 
-    <folder>/<fingerprint>/step-00000500/  weights.safetensors, optimizer.safetensors, state.json, digests.json
+    <folder>/<fingerprint>/step-00000500-epoch-0007/  weights.safetensors, optimizer.safetensors, state.json,
+                                                      digests.json
     <folder>/<fingerprint>/best-00000480.safetensors
 
 Tensors are safetensors and everything else is JSON: no pickle. The last two are kept; a damaged newest one falls back
@@ -82,8 +83,8 @@ class Progress:
         self, state: TrainingState, weights: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]
     ) -> Path:
         """Keep this state; older ones than the last two disappear."""
-        path = self.folder / f"step-{state.step:08d}"
-        unfinished = self.folder / f".step-{state.step:08d}.{os.getpid()}"
+        path = self.folder / f"step-{state.step:08d}-epoch-{len(state.curve):04d}"  # the second: epochs finished
+        unfinished = path.with_name(f".{path.name}")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         save_file(_to_plain(weights), unfinished / "weights.safetensors")
@@ -96,13 +97,13 @@ class Progress:
         shutil.rmtree(path, ignore_errors=True)
         unfinished.rename(path)
         _sync(self.folder)
-        self._prune()
+        self.prune()
         return path
 
     def save_best(self, step: int, weights: Mapping[str, torch.Tensor]) -> tuple[str, str]:
         """Keep the weights of the best epoch so far; returns file name and digest for the state."""
         path = self.folder / f"best-{step:08d}.safetensors"
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished = path.with_name(f".{path.name}")
         save_file(_to_plain(weights), unfinished)
         _sync(unfinished)
         unfinished.replace(path)
@@ -136,11 +137,12 @@ class Progress:
         weights = load_file(path / "weights.safetensors")
         return Saved(state, weights, load_file(path / "optimizer.safetensors"), path)
 
-    def _prune(self) -> None:
-        kept = sorted(self.folder.glob("step-*"))[-KEPT:]
-        for path in set(self.folder.glob("step-*")) - set(kept):
+    def prune(self, kept: int = KEPT) -> None:
+        """Forget all but the newest saved progress, and best weights that no kept one refers to."""
+        newest = sorted(self.folder.glob("step-*"))[-kept:]
+        for path in set(self.folder.glob("step-*")) - set(newest):
             shutil.rmtree(path)
-        needed = {_name_best(path) for path in kept}
+        needed = {_name_best(path) for path in newest}
         for path in self.folder.glob("best-*.safetensors"):
             if path.name not in needed:
                 path.unlink()

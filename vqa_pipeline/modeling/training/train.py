@@ -60,9 +60,11 @@ class _Run:
     ) -> None:
         self._job, self._vocabulary, self._placement, self._threads = job, vocabulary, placement, threads
         self._report, self._should_stop = report, should_stop
+        self._leave_if_asked()
         asked, targets = read_training(_to_paths(job.train_questions), vocabulary, job.metric)
         val_asked, scores = read_validation(_to_paths(job.val_questions), vocabulary, job.metric)
         _check_not_empty(asked, val_asked)
+        self._leave_if_asked()
         self._num_train, self._num_val = len(asked), len(val_asked)
         shas = sorted({*asked.shas, *val_asked.shas})
         packs = ImagePacks(_to_paths(job.image_packs), shas)
@@ -70,6 +72,7 @@ class _Run:
         self._backbone = build_backbone(job.settings, materials)
         pixels = PixelStore(packs, shas, read_pixel_rules(self._backbone.processor.image_processor), threads)
         pixels.fill(should_stop)
+        self._leave_if_asked()
         self._learnable = choose_learnable(
             self._backbone.model, job.settings, self._backbone.fresh, self._backbone.head_rate_factor
         )
@@ -91,6 +94,10 @@ class _Run:
             log(self._report, f"{tokenized.num_truncated} questions are longer than {max_tokens} tokens and are cut.")
         return Lesson(BatchSource(asked, tokenized, pixels, self._placement.device), answers)
 
+    def _leave_if_asked(self) -> None:
+        if self._should_stop():
+            raise TrainingCancelled(0, None)
+
     def finish(self, progress: Progress) -> None:
         """Train to the end and write the checkpoint."""
         state = self._resume(progress)
@@ -106,6 +113,7 @@ class _Run:
             "questions_per_second": round(self._num_train * len(state.curve) / max(state.seconds, 1e-9), 1),
         }
         save_checkpoint(checkpoint, told, Path(self._job.output_folder))
+        progress.prune(kept=1)  # enough to write the checkpoint again, should it get lost before it is published
         finished = ("num_steps", "best_epoch", "best_val_accuracy", "seconds")
         self._report({"event": "finished", **{name: told[name] for name in finished}})
 
@@ -113,8 +121,6 @@ class _Run:
         saved = progress.load()
         for reason in progress.skipped:
             log(self._report, f"Saved progress is passed over: {reason}.")
-        if self._should_stop() and saved is None:
-            raise TrainingCancelled(0, None)
         if saved is not None:
             self._training.restore(saved.weights, saved.optimizer)
         self._report(
