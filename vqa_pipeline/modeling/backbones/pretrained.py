@@ -7,11 +7,13 @@ from a `.bin` with `weights_only=True`; nothing in a backbone's files is ever ex
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError  # noqa: S403 - what torch raises instead of unpickling code
 from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 
 from vqa_pipeline.errors import BackboneError
@@ -29,7 +31,7 @@ from vqa_pipeline.modeling.transformers_quietly import (
 
 _LAST_LAYER = "classifier.3."
 _NOT_TRUNK = ("classifier.", "vilt.pooler.")
-_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, UnpicklingError)
 
 
 class _Resolved(NamedTuple):

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from modeling_world import VOCABULARY, World, settings
+from safetensors.torch import load_file, save_file
+
+from vqa_pipeline.answers.vocabulary import AnswerVocabulary
+from vqa_pipeline.errors import BackboneError
+from vqa_pipeline.files import digest_file
+from vqa_pipeline.modeling.backbones import Materials, build_backbone
+from vqa_pipeline.modeling.image_packs import ImagePacks
+
+OTHER = AnswerVocabulary(answers=("maybe", "yes", "no"), counts=(3, 2, 1))
+LAST = {"classifier.3.weight", "classifier.3.bias"}
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained / "checkpoint", tmp_path / "my-vilt")
+
+
+def build(world: World, backbone: Path | str, vocabulary: AnswerVocabulary = OTHER, **changes):
+    materials = Materials(vocabulary, ["what color is it?"], ImagePacks(world.packs, []), [])
+    return build_backbone(settings(backbone=str(backbone), **changes), materials)
+
+
+def test_the_trunk_is_kept_and_the_last_layer_replaced(world: World, folder: Path) -> None:
+    before = load_file(folder / "model.safetensors")
+    backbone = build(world, folder)
+    after = backbone.model.state_dict()
+    assert {name for name in after if not torch.equal(after[name], before.get(name, torch.empty(0)))} == LAST
+    assert after["classifier.3.weight"].shape == (3, 64)
+    assert backbone.fresh == LAST
+
+
+def test_answers_are_those_of_the_new_vocabulary(world: World, folder: Path) -> None:
+    config = build(world, folder).model.config
+    assert config.id2label == {0: "maybe", 1: "yes", 2: "no"}
+    assert config.label2id == {"maybe": 0, "yes": 1, "no": 2}
+    assert config.num_labels == 3
+
+
+def test_rows_of_another_vocabulary_are_never_kept_even_if_sizes_agree(world: World, folder: Path) -> None:
+    before = load_file(folder / "model.safetensors")
+    after = build(world, folder, VOCABULARY).model.state_dict()
+    assert after["classifier.3.weight"].shape == before["classifier.3.weight"].shape
+    assert not torch.equal(after["classifier.3.weight"], before["classifier.3.weight"])
+
+
+def test_the_same_seed_gives_the_same_weights(world: World, folder: Path) -> None:
+    first, same, other = (build(world, folder, seed=seed).model.state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not torch.equal(first["classifier.3.weight"], other["classifier.3.weight"])
+
+
+def test_a_folder_is_recorded_by_name_and_digest_without_its_path(world: World, folder: Path) -> None:
+    backbone = build(world, folder, head_learning_rate_factor=7.0)
+    assert backbone.name == f"my-vilt@{digest_file(folder / 'model.safetensors')[:12]}"
+    assert backbone.may_stop_early
+    assert backbone.head_rate_factor == 7.0
+
+
+def test_pickled_weights_are_read_without_executing_them(world: World, folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    after = build(world, folder).model.state_dict()
+    assert all(torch.equal(after[name], weights[name]) for name in weights if name not in LAST)
+
+
+class Payload:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(world: World, folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"classifier.0.weight": Payload(tmp_path / "executed")}, folder / "pytorch_model.bin")
+    with pytest.raises(BackboneError):
+        build(world, folder)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_missing_pooler_starts_fresh(world: World, folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if "pooler" not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    assert build(world, folder).fresh == LAST | {"vilt.pooler.dense.weight", "vilt.pooler.dense.bias"}
+
+
+def test_an_incomplete_trunk_is_refused(world: World, folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["vilt.encoder.layer.1.output.dense.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BackboneError, match=r"1 tensors such as vilt.encoder.layer.1.output.dense.weight"):
+        build(world, folder)
+
+
+def test_damaged_weights_are_named(world: World, folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(BackboneError, match="my-vilt"):
+        build(world, folder)
+
+
+def test_a_folder_without_weights_is_named(world: World, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(BackboneError, match="the folder has no weights"):
+        build(world, folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"), [({"model_type": "bert"}, "not a ViLT"), ({"max_image_length": 9}, "random patches")]
+)
+def test_another_kind_of_model_is_refused(world: World, folder: Path, changed: dict[str, object], reason: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changed))
+    with pytest.raises(BackboneError, match=reason):
+        build(world, folder)
+
+
+def test_a_name_that_is_neither_folder_nor_hub_name_is_explained(world: World) -> None:
+    with pytest.raises(BackboneError, match=r"no/such/folder.*there is no such folder"):
+        build(world, "no/such/folder")
+
+
+def test_a_hub_name_that_was_never_fetched_is_explained_offline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(BackboneError, match=r"nobody/never-fetched.*get online once"):
+        build(world, "nobody/never-fetched")
+
+
+def test_a_hub_name_that_was_fetched_is_found_offline_and_named_by_commit(
+    world: World, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "models--somebody--vilt"
+    shutil.copytree(trained / "checkpoint", cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert build(world, "somebody/vilt").name == f"somebody/vilt@{commit}"
