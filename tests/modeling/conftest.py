@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from modeling_world import World, never, train_job, write_world
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from modeling_world import VOCABULARY, World
+from PIL import Image
 
 from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
 from vqa_pipeline.modeling.batches import BatchSource
@@ -13,7 +14,6 @@ from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.pixel_store import PixelStore
 from vqa_pipeline.modeling.pixels import PixelRules
 from vqa_pipeline.modeling.questions import read_training, tokenize
-from PIL import Image
 
 RULES = PixelRules(16, 8, Image.Resampling.BICUBIC, 1 / 255, (0.5,) * 3, (0.5,) * 3)
 

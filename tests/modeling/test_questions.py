@@ -60,7 +60,9 @@ def test_validation_scores_are_the_metric(files: list[Path]) -> None:
     assert scores.fill(np.arange(3)).tolist() == [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
 
 
-ANSWERS = st.sampled_from(["yes", "Yes.", "no", "2", "two", "t-shirt", "T shirt", "the", "...", "a no", "x....y", "none"])
+ANSWERS = st.sampled_from(
+    ["yes", "Yes.", "no", "2", "two", "t-shirt", "T shirt", "the", "...", "a no", "x....y", "none"]
+)
 
 
 @given(st.lists(ANSWERS, min_size=1, max_size=10), st.sampled_from(["official", "normalized"]))

@@ -23,8 +23,8 @@ def test_rows_come_back_as_they_were(rows: list[list[int]]) -> None:
 
 
 def test_credits_are_spread_over_all_answers() -> None:
-    credits = Credits([{2: 0.3, 0: 1.0}, {}, {1: 0.6}], num_answers=4)
-    assert len(credits) == 3
-    filled = credits.fill(np.array([2, 1, 0]))
+    made = Credits([{2: 0.3, 0: 1.0}, {}, {1: 0.6}], num_answers=4)
+    assert len(made) == 3
+    filled = made.fill(np.array([2, 1, 0]))
     assert filled.tolist() == [[0, np.float32(0.6), 0, 0], [0, 0, 0, 0], [1, 0, np.float32(0.3), 0]]
     assert filled.dtype == torch.float32

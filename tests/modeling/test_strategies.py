@@ -40,7 +40,9 @@ def test_head_lets_the_classifier_learn_and_freezes_the_rest(model) -> None:
     assert told["names"] == HEAD
     assert told["num_learnable"] == HEAD_SIZE
     assert told["learnable_fraction"] == round(HEAD_SIZE / told["num_parameters"], 6)
-    assert [name for name, each in model.named_parameters() if each.requires_grad] == HEAD[1::-1] + HEAD[3:1:-1] + HEAD[:3:-1]
+    assert [name for name, each in model.named_parameters() if each.requires_grad] == HEAD[1::-1] + HEAD[3:1:-1] + HEAD[
+        :3:-1
+    ]
 
 
 def test_random_parameters_learn_under_every_strategy(model) -> None:
@@ -69,8 +71,6 @@ def test_the_head_learns_at_its_own_rate(model) -> None:
 def test_a_frozen_parameter_that_learned_before_is_frozen_now(model) -> None:
     choose_learnable(model, settings(strategy="full"), frozenset(), 1.0)
     choose_learnable(model, settings(strategy="head"), frozenset(), 1.0)
-    model(
-        input_ids=torch.ones(1, 3, dtype=torch.long), pixel_values=torch.ones(1, 3, 16, 16)
-    ).logits.sum().backward()
+    model(input_ids=torch.ones(1, 3, dtype=torch.long), pixel_values=torch.ones(1, 3, 16, 16)).logits.sum().backward()
     assert model.vilt.pooler.dense.weight.grad is None
     assert model.classifier[3].weight.grad is not None

@@ -6,6 +6,7 @@ in which they disagree is refused. Folders appear whole or not at all.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -94,10 +95,10 @@ def load_checkpoint(folder: Path, vocabulary: AnswerVocabulary | None = None) ->
         model = _load_model(folder)
         processor = ViltProcessor(
             ViltImageProcessorPil.from_pretrained(folder, local_files_only=True),
-            BertTokenizer.from_pretrained(folder, local_files_only=True),
+            _load_tokenizer(folder),
         )
         stored = AnswerVocabulary.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = f"it is not a checkpoint ({str(error).partition(chr(10))[0]})"
         raise BackboneError(folder.name, reason, "Train again, or name another checkpoint.") from error
     _check_belongs(model, stored, vocabulary or stored)
@@ -109,6 +110,15 @@ def _load_model(folder: Path) -> Any:
     if found["missing_keys"]:
         raise ValueError(f"{len(found['missing_keys'])} tensors are missing")
     return model
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    """The tokenizer; transformers alone would make an empty one of a damaged or missing file, without a word."""
+    tokens = json.loads((folder / "tokenizer.json").read_bytes())["model"]["vocab"]
+    tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
+    if len(tokenizer) < len(tokens):
+        raise ValueError(f"only {len(tokenizer)} of {len(tokens)} tokens could be read")
+    return tokenizer
 
 
 def _check_belongs(model: Any, *vocabularies: AnswerVocabulary) -> None:

@@ -47,7 +47,10 @@ def test_nothing_saved_is_none(progress: Progress) -> None:
 def test_the_last_two_are_kept(progress: Progress) -> None:
     for step in (1, 2, 10):
         save(progress, step)
-    assert [path.name for path in sorted(progress.folder.iterdir())] == ["step-00000002-epoch-0000", "step-00000010-epoch-0000"]
+    assert [path.name for path in sorted(progress.folder.iterdir())] == [
+        "step-00000002-epoch-0000",
+        "step-00000010-epoch-0000",
+    ]
 
 
 def test_after_an_epoch_s_validation_the_same_step_counts_as_newer(progress: Progress) -> None:
@@ -102,9 +105,15 @@ def test_best_weights_stay_as_long_as_a_kept_progress_needs_them(progress: Progr
     for step in (1, 2, 3):
         file, digest = progress.save_best(step, tensors(step))
         save(progress, step, best=Best(epoch=step, step=step, val_accuracy=0.5, file=file, digest=digest))
-    assert sorted(path.name for path in progress.folder.glob("best-*")) == ["best-00000002.safetensors", "best-00000003.safetensors"]
+    assert sorted(path.name for path in progress.folder.glob("best-*")) == [
+        "best-00000002.safetensors",
+        "best-00000003.safetensors",
+    ]
     progress.prune(kept=1)
-    assert sorted(path.name for path in progress.folder.iterdir()) == ["best-00000003.safetensors", "step-00000003-epoch-0000"]
+    assert sorted(path.name for path in progress.folder.iterdir()) == [
+        "best-00000003.safetensors",
+        "step-00000003-epoch-0000",
+    ]
 
 
 def test_nothing_is_pickled(progress: Progress) -> None:

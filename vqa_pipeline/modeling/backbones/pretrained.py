@@ -7,7 +7,7 @@ from a `.bin` with `weights_only=True`; nothing in a backbone's files is ever ex
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError  # noqa: S403 - what torch raises instead of unpickling code
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch

@@ -1,0 +1,221 @@
+"""The worker as others see it: a process with a job, a status, two streams and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from modeling_world import World, predict_job, train_job, write_world
+
+from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR
+
+OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+LONG = {"epochs": 40, "checkpoint_every_steps": 3}
+"""240 steps with a save every third: long enough to be caught at work."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def straight(world: World, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights that an uninterrupted run of the long job ends with."""
+    folder = tmp_path_factory.mktemp("straight")
+    assert run(write_job(folder, train_job(world, folder, **LONG))).returncode == 0
+    return weights(folder)
+
+
+@pytest.fixture
+def children() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that must not outlive a test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def write_job(folder: Path, job) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{job.task}.json"
+    path.write_text(job.model_dump_json())
+    return path
+
+
+def command(path: Path) -> list[str]:
+    return [sys.executable, "-m", "vqa_pipeline.worker", str(path)]
+
+
+def start(path: Path, children: list[subprocess.Popen[str]]) -> subprocess.Popen[str]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    children.append(subprocess.Popen(command(path), env=OFFLINE, text=True, **pipes))
+    return children[-1]
+
+
+def run(path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(path), env=OFFLINE, text=True, capture_output=True, timeout=180, check=False)
+
+
+def events(stdout: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stdout.splitlines()]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def newest_progress(folder: Path) -> str:
+    return max((path.name for path in folder.glob("progress/*/step-*")), default="")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "checkpoint" / "model.safetensors").read_bytes()
+
+
+def test_a_missing_job_is_one_clear_line(tmp_path: Path) -> None:
+    done = run(tmp_path / "nothing.json")
+    assert done.returncode == EXIT_USER_ERROR
+    assert done.stdout == ""
+    assert done.stderr.startswith("`JOB`: ")
+    assert "nothing.json is not a job" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_with_an_unknown_field_is_refused(world: World, tmp_path: Path) -> None:
+    job = json.loads(train_job(world, tmp_path).model_dump_json())
+    (tmp_path / "job.json").write_text(json.dumps(job | {"colour": "red"}))
+    done = run(tmp_path / "job.json")
+    assert done.returncode == EXIT_USER_ERROR
+    assert "colour" in done.stderr
+
+
+def test_loading_the_worker_loads_no_torch() -> None:
+    code = "import sys, vqa_pipeline.worker; print({'torch', 'transformers', 'dagster'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_under_pipes_events_become_messages(tmp_path: Path) -> None:
+    from dagster_pipes import encode_param
+
+    (tmp_path / "context.json").write_text(json.dumps({"extras": {}}))
+    (tmp_path / "messages").touch()
+    pipes = {
+        "DAGSTER_PIPES_CONTEXT": encode_param({"path": str(tmp_path / "context.json")}),
+        "DAGSTER_PIPES_MESSAGES": encode_param({"path": str(tmp_path / "messages")}),
+    }
+    code = (
+        "from vqa_pipeline.worker import open_report\n"
+        "with open_report() as report: report({'event': 'log', 'message': 'hello'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=OFFLINE | pipes, text=True, capture_output=True, check=True)
+    assert done.stdout == ""
+    messages = [json.loads(line) for line in (tmp_path / "messages").read_text().splitlines()]
+    payloads = [message["params"]["payload"] for message in messages if message["method"] == "report_custom_message"]
+    assert payloads == [{"event": "log", "message": "hello"}]
+
+
+@pytest.mark.slow
+def test_a_user_s_mistake_is_the_last_line_without_stack_trace(world: World, tmp_path: Path) -> None:
+    done = run(write_job(tmp_path, train_job(world, tmp_path, backbone="nobody/never-fetched")))
+    assert done.returncode == EXIT_USER_ERROR
+    assert done.stderr.splitlines()[-1].startswith("`training.backbone`: nobody/never-fetched: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_it_trains_and_predicts_with_nothing_on_stdout_but_events(world: World, tmp_path: Path) -> None:
+    trained = run(write_job(tmp_path, train_job(world, tmp_path)))
+    assert trained.returncode == 0, trained.stderr
+    assert [event["event"] for event in events(trained.stdout)][:: len(events(trained.stdout)) - 1] == [
+        "started",
+        "finished",
+    ]
+    assert "warning" not in trained.stderr.lower()
+    predicted = run(write_job(tmp_path, predict_job(world, tmp_path)))
+    assert predicted.returncode == 0, predicted.stderr
+    assert [event["event"] for event in events(predicted.stdout)] == ["finished"]
+    assert predicted.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_next_run_goes_on(
+    world: World, tmp_path: Path, straight: bytes, children: list[subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    job = write_job(tmp_path, train_job(world, tmp_path, **LONG))
+    process = start(job, children)
+    wait_until(lambda: newest_progress(tmp_path) > "step-00000030")
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == EXIT_CANCELLED
+    assert stderr.splitlines()[-1].startswith("stopped on request at step ")
+    assert newest_progress(tmp_path) in stderr
+    assert "finished" not in [event["event"] for event in events(stdout)]
+    assert not (tmp_path / "checkpoint").exists()
+    resumed = run(job)
+    assert resumed.returncode == 0
+    assert int(events(resumed.stdout)[0]["resumed_from_step"]) >= 30
+    assert weights(tmp_path) == straight
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_bits(
+    world: World, tmp_path: Path, straight: bytes, children: list[subprocess.Popen[str]]
+) -> None:
+    job = write_job(tmp_path, train_job(world, tmp_path, **LONG))
+    for delay in (0.0, 0.003, 0.011, 0.05):
+        before = newest_progress(tmp_path)
+        process = start(job, children)
+        wait_until(lambda before=before: newest_progress(tmp_path) > before)
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "checkpoint").exists()
+    assert run(job).returncode == 0
+    assert weights(tmp_path) == straight
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent-death signal is Linux's")
+def test_it_saves_and_ends_when_its_parent_is_killed(
+    world: World, tmp_path: Path, children: list[subprocess.Popen[str]]
+) -> None:
+    job = write_job(tmp_path, train_job(world, tmp_path, **LONG, batch_size=1))
+    code = "import subprocess, sys; child = subprocess.Popen(sys.argv[1:]); print(child.pid, flush=True); child.wait()"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, *command(job)],
+        env=OFFLINE,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    children.append(parent)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    wait_until(lambda: newest_progress(tmp_path))
+    parent.kill()
+    wait_until(lambda: not is_running(child), seconds=20)
+    assert not (tmp_path / "checkpoint").exists()
+    assert newest_progress(tmp_path)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not just waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
