@@ -6,7 +6,7 @@ import torch
 from vqa_pipeline.modeling.batches import Batch
 from vqa_pipeline.modeling.devices import Placement
 from vqa_pipeline.modeling.forward import compute_logits
-from vqa_pipeline.modeling.transformers_quietly import ViltConfig, ViltForQuestionAnswering
+from vqa_pipeline.modeling.stock import ViltConfig, ViltForQuestionAnswering
 
 CPU = Placement(torch.device("cpu"), "fp32")
 

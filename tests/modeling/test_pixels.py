@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from vqa_pipeline.modeling.pixels import PixelRules, read_pixel_rules
-from vqa_pipeline.modeling.transformers_quietly import ViltImageProcessorPil
+from vqa_pipeline.modeling.stock import ViltImageProcessorPil
 
 
 def stock() -> ViltImageProcessorPil:

@@ -49,7 +49,7 @@ def test_the_best_of_five_answers_is_the_answer(rows: list[dict[str, object]]) -
 
 
 def test_scores_are_those_of_the_stock_classes(world: World, trained: Path, rows: list[dict[str, object]]) -> None:
-    from vqa_pipeline.modeling.transformers_quietly import ViltForQuestionAnswering, ViltProcessor
+    from vqa_pipeline.modeling.stock import ViltForQuestionAnswering, ViltProcessor
 
     model = ViltForQuestionAnswering.from_pretrained(trained / "checkpoint").eval()
     processor = ViltProcessor.from_pretrained(trained / "checkpoint")

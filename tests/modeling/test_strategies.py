@@ -4,8 +4,8 @@ import pytest
 import torch
 from modeling_world import settings
 
+from vqa_pipeline.modeling.stock import ViltConfig, ViltForQuestionAnswering
 from vqa_pipeline.modeling.strategies import choose_learnable
-from vqa_pipeline.modeling.transformers_quietly import ViltConfig, ViltForQuestionAnswering
 
 HEAD = [
     "classifier.0.bias",

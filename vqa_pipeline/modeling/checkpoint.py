@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, check_same
 from vqa_pipeline.errors import BackboneError, VocabularyMismatch
 from vqa_pipeline.files import write_atomically, write_json
-from vqa_pipeline.modeling.transformers_quietly import (
+from vqa_pipeline.modeling.stock import (
     BertTokenizer,
     ViltForQuestionAnswering,
     ViltImageProcessorPil,

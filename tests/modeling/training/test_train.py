@@ -156,7 +156,7 @@ def test_validation_accuracy_is_that_of_the_stock_classes_and_the_metric(world: 
     import pyarrow.parquet as pq
     from PIL import Image
 
-    from vqa_pipeline.modeling.transformers_quietly import ViltForQuestionAnswering, ViltProcessor
+    from vqa_pipeline.modeling.stock import ViltForQuestionAnswering, ViltProcessor
 
     model = ViltForQuestionAnswering.from_pretrained(trained / "checkpoint").eval()
     processor = ViltProcessor.from_pretrained(trained / "checkpoint")

@@ -21,7 +21,7 @@ from vqa_pipeline.files import digest_file
 from vqa_pipeline.modeling.backbones.backbone import Backbone, Materials
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.settings import TrainingSettings
-from vqa_pipeline.modeling.transformers_quietly import (
+from vqa_pipeline.modeling.stock import (
     BertTokenizer,
     ViltConfig,
     ViltForQuestionAnswering,

@@ -19,7 +19,7 @@ from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
 from vqa_pipeline.modeling.image_packs import ImagePacks, decode_packed
 from vqa_pipeline.modeling.pixels import PixelRules
 from vqa_pipeline.modeling.settings import TrainingSettings
-from vqa_pipeline.modeling.transformers_quietly import (
+from vqa_pipeline.modeling.stock import (
     ViltConfig,
     ViltForQuestionAnswering,
     ViltImageProcessorPil,

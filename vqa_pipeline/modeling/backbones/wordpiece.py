@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from vqa_pipeline.modeling.transformers_quietly import BertTokenizer
+from vqa_pipeline.modeling.stock import BertTokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_WORDS = 30_000

@@ -30,7 +30,7 @@ from vqa_pipeline.modeling.training.schedule import compute_rate_factor
 ShouldStop = Callable[[], bool]
 
 
-class Lesson(NamedTuple):
+class Examples(NamedTuple):
     """Questions, and credits of the answers to them: targets in training, scores in validation."""
 
     batches: BatchSource
@@ -46,8 +46,8 @@ class Training:
         learnable: Learnable,
         settings: TrainingSettings,
         placement: Placement,
-        train: Lesson,
-        val: Lesson,
+        train: Examples,
+        val: Examples,
         patience: int,
     ) -> None:
         """`patience`: epochs without a better validation score after which it ends; 0: never."""

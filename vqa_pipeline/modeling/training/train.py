@@ -21,7 +21,7 @@ from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import Asked, read_training, read_validation, tokenize
 from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
-from vqa_pipeline.modeling.training.loop import Lesson, ShouldStop, Training
+from vqa_pipeline.modeling.training.loop import Examples, ShouldStop, Training
 from vqa_pipeline.modeling.training.progress import Progress, TrainingState
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "numpy")
@@ -81,18 +81,18 @@ class _Run:
             self._learnable,
             job.settings,
             placement,
-            self._make_lesson(asked, targets, pixels),
-            self._make_lesson(val_asked, scores, pixels),
+            self._make_examples(asked, targets, pixels),
+            self._make_examples(val_asked, scores, pixels),
             job.settings.patience if self._backbone.may_stop_early else 0,
         )
 
-    def _make_lesson(self, asked: Asked, answers: Credits, pixels: PixelStore) -> Lesson:
+    def _make_examples(self, asked: Asked, answers: Credits, pixels: PixelStore) -> Examples:
         backbone = self._backbone
         max_tokens = backbone.model.config.max_position_embeddings
         tokenized = tokenize(asked.questions, backbone.processor.tokenizer, max_tokens, backbone.name)
         if tokenized.num_truncated:
             log(self._report, f"{tokenized.num_truncated} questions are longer than {max_tokens} tokens and are cut.")
-        return Lesson(BatchSource(asked, tokenized, pixels, self._placement.device), answers)
+        return Examples(BatchSource(asked, tokenized, pixels, self._placement.device), answers)
 
     def _leave_if_asked(self) -> None:
         if self._should_stop():

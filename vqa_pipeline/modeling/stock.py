@@ -1,4 +1,4 @@
-"""The parts of transformers that modeling uses, imported one by one, without its banners and progress bars.
+"""The stock classes of transformers that modeling uses, imported one by one, without banners and progress bars.
 
 Importing `transformers.Vilt…` from the top builds far more than ViLT needs; so does importing the torchvision image
 processor, which this project never uses: pixels must not depend on what else is installed.
