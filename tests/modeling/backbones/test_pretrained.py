@@ -14,6 +14,7 @@ from vqa_pipeline.errors import BackboneError
 from vqa_pipeline.files import digest_file
 from vqa_pipeline.modeling.backbones import Materials, build_backbone
 from vqa_pipeline.modeling.image_packs import ImagePacks
+from vqa_pipeline.modeling.pixels import read_pixel_rules
 
 OTHER = AnswerVocabulary(answers=("maybe", "yes", "no"), counts=(3, 2, 1))
 LAST = {"classifier.3.weight", "classifier.3.bias"}
@@ -148,3 +149,18 @@ def test_a_hub_name_that_was_fetched_is_found_offline_and_named_by_commit(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert build(world, "somebody/vilt").name == f"somebody/vilt@{commit}"
+
+
+def test_the_older_layout_of_the_hub_is_read(world: World, folder: Path) -> None:
+    """As dandelin/vilt-b32-mlm is laid out: a text vocabulary, and a size that is a bare number."""
+    tokens = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
+        (folder / name).unlink()
+    (folder / "vocab.txt").write_text("\n".join(sorted(tokens, key=tokens.get)) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "model_max_length": 40}))
+    image_processor = {"size": 16, "size_divisor": 8, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(image_processor))
+    processor = build(world, folder).processor
+    assert processor.tokenizer.tokenize("What color is it?") == ["what", "color", "is", "it", "?"]
+    rules = read_pixel_rules(processor.image_processor)
+    assert (rules.shortest_edge, rules.size_divisor, rules.mean) == (16, 8, (0.5, 0.5, 0.5))
