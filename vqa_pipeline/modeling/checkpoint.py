@@ -113,7 +113,7 @@ def _load_model(folder: Path) -> Any:
 
 
 def _load_tokenizer(folder: Path) -> Any:
-    """The tokenizer; transformers alone would make an empty one of a damaged or missing file, without a word."""
+    """The tokenizer; transformers alone would make an empty one where its file is missing, without a word."""
     tokens = json.loads((folder / "tokenizer.json").read_bytes())["model"]["vocab"]
     tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
     if len(tokenizer) < len(tokens):

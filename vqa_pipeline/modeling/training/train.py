@@ -12,7 +12,7 @@ from vqa_pipeline.errors import SettingsError, TrainingCancelled
 from vqa_pipeline.modeling.backbones import Backbone, Materials, build_backbone
 from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
-from vqa_pipeline.modeling.devices import Placement, choose_placement, use_threads
+from vqa_pipeline.modeling.devices import choose_placement, use_threads
 from vqa_pipeline.modeling.events import ProgressBar, Report, Reporter, TensorBoard, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.jobs import TrainJob
@@ -35,13 +35,10 @@ def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
         SettingsError: the settings cannot be used with this data or machine.
         VocabularyMismatch: the vocabulary file is damaged.
     """
-    threads = use_threads(job.settings.threads)
-    placement = choose_placement(job.settings.device, job.settings.precision)
-    vocabulary = AnswerVocabulary.from_json(Path(job.vocabulary).read_text(encoding="utf-8"))
     progress = Progress(Path(job.progress_folder), job.fingerprint)
     reporter = Reporter(report, (ProgressBar(sys.stderr), TensorBoard(progress.folder / "tensorboard")))
     try:
-        _Run(job, vocabulary, placement, threads, reporter, should_stop).finish(progress)
+        _Run(job, reporter, should_stop).finish(progress)
     finally:
         reporter.close()
 
@@ -49,29 +46,21 @@ def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
 class _Run:
     """One run of a train job: everything prepared, nothing trained yet."""
 
-    def __init__(
-        self,
-        job: TrainJob,
-        vocabulary: AnswerVocabulary,
-        placement: Placement,
-        threads: int,
-        report: Report,
-        should_stop: ShouldStop,
-    ) -> None:
-        self._job, self._vocabulary, self._placement, self._threads = job, vocabulary, placement, threads
-        self._report, self._should_stop = report, should_stop
+    def __init__(self, job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
+        self._job, self._report, self._should_stop = job, report, should_stop
+        self._threads = use_threads(job.settings.threads)
+        self._placement = choose_placement(job.settings.device, job.settings.precision)
+        self._vocabulary = AnswerVocabulary.from_json(Path(job.vocabulary).read_text(encoding="utf-8"))
         self._leave_if_asked()
-        asked, targets = read_training(_to_paths(job.train_questions), vocabulary, job.metric)
-        val_asked, scores = read_validation(_to_paths(job.val_questions), vocabulary, job.metric)
-        _check_not_empty(asked, val_asked)
+        train = read_training(_to_paths(job.train_questions), self._vocabulary, job.metric)
+        val = read_validation(_to_paths(job.val_questions), self._vocabulary, job.metric)
+        self._num_train, self._num_val = len(train[0]), len(val[0])
+        _check_not_empty(train=self._num_train, val=self._num_val)
         self._leave_if_asked()
-        self._num_train, self._num_val = len(asked), len(val_asked)
-        shas = sorted({*asked.shas, *val_asked.shas})
+        shas = sorted({*train[0].shas, *val[0].shas})
         packs = ImagePacks(_to_paths(job.image_packs), shas)
-        materials = Materials(vocabulary, asked.questions, packs, sorted(set(asked.shas)))
-        self._backbone = build_backbone(job.settings, materials)
-        pixels = PixelStore(packs, shas, read_pixel_rules(self._backbone.processor.image_processor), threads)
-        pixels.fill(should_stop)
+        self._backbone = self._build_backbone(train[0], packs)
+        pixels = self._decode(packs, shas)
         self._leave_if_asked()
         self._learnable = choose_learnable(
             self._backbone.model, job.settings, self._backbone.fresh, self._backbone.head_rate_factor
@@ -80,11 +69,21 @@ class _Run:
             self._backbone.model,
             self._learnable,
             job.settings,
-            placement,
-            self._make_examples(asked, targets, pixels),
-            self._make_examples(val_asked, scores, pixels),
+            self._placement,
+            self._make_examples(*train, pixels),
+            self._make_examples(*val, pixels),
             job.settings.patience if self._backbone.may_stop_early else 0,
         )
+
+    def _build_backbone(self, asked: Asked, packs: ImagePacks) -> Backbone:
+        materials = Materials(self._vocabulary, asked.questions, packs, sorted(set(asked.shas)))
+        return build_backbone(self._job.settings, materials)
+
+    def _decode(self, packs: ImagePacks, shas: list[str]) -> PixelStore:
+        rules = read_pixel_rules(self._backbone.processor.image_processor)
+        pixels = PixelStore(packs, shas, rules, self._threads)
+        pixels.fill(self._should_stop)
+        return pixels
 
     def _make_examples(self, asked: Asked, answers: Credits, pixels: PixelStore) -> Examples:
         backbone = self._backbone
@@ -141,13 +140,13 @@ def _to_paths(files: tuple[str, ...]) -> list[Path]:
     return [Path(file) for file in files]
 
 
-def _check_not_empty(train: Asked, val: Asked) -> None:
-    for name, asked in (("train", train), ("val", val)):
-        if not len(asked):
+def _check_not_empty(**num_questions: int) -> None:
+    for split, count in num_questions.items():
+        if not count:
             raise SettingsError(
                 "dataset.split_fractions",
-                f"no {name} question has both an image and answers",
-                f"Give the {name} split a share, or add images.",
+                f"no {split} question has both an image and answers",
+                f"Give the {split} split a share, or add images.",
             )
 
 
