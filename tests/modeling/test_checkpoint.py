@@ -116,3 +116,12 @@ def test_a_damaged_or_missing_file_is_a_clear_error(folder: Path, name: str) -> 
 
 def test_weights_are_fp32(folder: Path) -> None:
     assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {torch.float32}
+
+
+def test_what_a_killed_run_left_unfinished_is_swept_away(folder: Path, tmp_path: Path) -> None:
+    for left in (".target.unfinished", ".target.replaced"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "stale.txt").write_text("old")
+    save_checkpoint(load_checkpoint(folder), {}, tmp_path / "target")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "target"]
+    assert not (tmp_path / "target" / "stale.txt").exists()

@@ -43,7 +43,7 @@ def save_checkpoint(checkpoint: Checkpoint, training: Mapping[str, Any], folder:
     Raises:
         OSError: the folder cannot be written; what was there stays.
     """
-    unfinished = folder.with_name(f".{folder.name}.unfinished-{os.getpid()}")
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
@@ -72,7 +72,8 @@ def _sync_files(folder: Path) -> None:
 
 def replace_folder(new: Path, folder: Path) -> None:
     """Move a finished folder to its place; what stood there disappears afterwards."""
-    old = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
+    old = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     new.rename(folder)

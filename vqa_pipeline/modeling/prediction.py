@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,6 +101,6 @@ class Answering:
 
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}")
     pq.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), unfinished, compression="zstd")
     unfinished.replace(path)
