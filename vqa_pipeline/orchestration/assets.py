@@ -23,7 +23,8 @@ from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
 
-GPU_POOL = "gpu"
+ON_GPU = {"pool": "gpu", "retry_policy": dg.RetryPolicy(max_retries=1)}
+"""What starts a worker waits for the GPU; one that crashed is started once more and goes on from its last progress."""
 Events = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 
 _DESCRIPTIONS = {
@@ -86,7 +87,7 @@ class _Builder:
             self._build_stage("dataset", [*records, *raw], self._call("build_dataset")),
             self._build_stage("vocabulary", ["dataset"], self._call("build_vocabulary")),
             self._build_checkpoint(),
-            self._build_stage("predictions", ["dataset", "checkpoint"], self._predict, pool=GPU_POOL),
+            self._build_stage("predictions", ["dataset", "checkpoint"], self._predict, works_on_gpu=True),
             self._build_stage("metrics", ["dataset", "predictions"], self._call("evaluate")),
             self._describe_curve(),
         ]
@@ -134,10 +135,13 @@ class _Builder:
         asset: str,
         inputs: list[str],
         run: Callable[[dg.AssetExecutionContext], Outcome],
-        pool: str | None = None,
         description: str | None = None,
+        *,
+        works_on_gpu: bool = False,
     ) -> dg.AssetsDefinition:
-        @dg.asset(**self._declare(asset, inputs, description), automation_condition=self.follow, pool=pool)
+        declared = self._declare(asset, inputs, description) | (ON_GPU if works_on_gpu else {})
+
+        @dg.asset(**declared, automation_condition=self.follow)
         def stage(context: dg.AssetExecutionContext) -> Events:
             yield from _report(asset, self.key(asset), lambda: run(context))
 
@@ -145,9 +149,9 @@ class _Builder:
 
     def _build_checkpoint(self) -> dg.AssetsDefinition:
         config_class = build_run_config(self.pipeline.settings.training)
-        declared = self._declare("checkpoint", ["dataset", "vocabulary"], None)
+        declared = self._declare("checkpoint", ["dataset", "vocabulary"], None) | ON_GPU
 
-        @dg.asset(**declared, automation_condition=self.train_when, pool=GPU_POOL)
+        @dg.asset(**declared, automation_condition=self.train_when)
         def checkpoint(context: dg.AssetExecutionContext, config: config_class) -> Events:  # type: ignore[valid-type]
             training = TrainingSettings.model_validate(config.model_dump())  # type: ignore[attr-defined]
             run_worker = self._start_worker(context)

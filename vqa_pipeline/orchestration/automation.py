@@ -1,7 +1,8 @@
 """When assets materialize by themselves: on real changes of content, never because something merely ran again.
 
-The training condition is latched: a change is handled when a training is *requested* for it, so one that lands while a
-training runs keeps its own turn. The gate opens only on a tick of the cron, so a change at noon waits for the night.
+The conditions are latched: a change is handled when a run is *requested* for it, so one that lands while a training runs
+keeps its own turn. Training's gate opens only on a tick of the cron, so a change at noon waits for the night, and closes
+again when the data turns out to be bad.
 """
 
 import dagster as dg
@@ -27,11 +28,16 @@ def _unhandled_change() -> Condition:
     return changed.since(handled).with_label("content_changed_since_last_request")
 
 
+def _settled() -> Condition:
+    """Nothing upstream runs or is about to: what is there now is what a run would read."""
+    return ~AC.any_deps_in_progress() & ~AC.any_deps_match(AC.will_be_requested())
+
+
 def _ready() -> Condition:
     """Nothing upstream is missing, running or bad."""
-    return (
-        ~AC.any_deps_missing() & ~AC.any_deps_in_progress() & ~AC.in_progress() & AC.all_deps_blocking_checks_passed()
-    ).with_label("inputs_ready_and_healthy")
+    return (~AC.any_deps_missing() & _settled() & ~AC.in_progress() & AC.all_deps_blocking_checks_passed()).with_label(
+        "inputs_ready_and_healthy"
+    )
 
 
 def observe_regularly() -> Condition:
@@ -50,9 +56,12 @@ def follow_changes() -> Condition:
 def train_on_schedule(retrain: CronSettings) -> Condition:
     """For the checkpoint: at a tick of the cron, if the content changed since the last training was requested.
 
-    A failed training is tried again at the next tick, once per tick.
+    A failed training is tried again at the next tick, once per tick. A tick that finds bad data, or data that turns out
+    to be bad, passes unused; the change waits for the next one.
     """
     tick = AC.cron_tick_passed(retrain.cron, retrain.timezone)
     wanted = _unhandled_change() | AC.execution_failed() | AC.missing()
-    due = (tick & wanted & AC.all_deps_blocking_checks_passed()).since(AC.newly_requested() | AC.initial_evaluation())
+    healthy = AC.all_deps_blocking_checks_passed()
+    over = AC.newly_requested() | AC.initial_evaluation() | (~healthy & _settled())
+    due = (tick & wanted & healthy).since(over)
     return (due.with_label("tick_found_an_unhandled_change") & _ready()).with_label("nightly_if_changed")

@@ -1,0 +1,151 @@
+"""The stages without files: sources are lists of rows, versions are digests, and everything can be told to fail.
+
+A row is `question|answer`. `records` and `dataset` are the set of rows, so another order or a repeated row is a cosmetic
+change. A row that starts with `BAD` does not pass the dataset's gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vqa_pipeline import stages
+from vqa_pipeline.errors import GateFailed
+from vqa_pipeline.modeling.settings import TrainingSettings
+from vqa_pipeline.pipeline import Pipeline, PipelineSettings
+from vqa_pipeline.publishing import Outcome, compute_fingerprint
+from vqa_pipeline.schemas import Check, Manifest
+from vqa_pipeline.store import Version
+
+GOOD_ROWS = ("what is it|cat", "how many|2")
+
+
+def make_pipeline(root: Path, name: str = "clinic", sources: Sequence[Any] = ("scans",), **settings: Any) -> Pipeline:
+    """A pipeline; a source that is only a name has the format `table`."""
+    declared = [
+        {"name": source, "format": "table", "files": f"raw/{source}.csv"} if isinstance(source, str) else source
+        for source in sources
+    ]
+    settings = {"sources": declared, "training": {"backbone": "tiny", "epochs": 5}, **settings}
+    return Pipeline(name, PipelineSettings.model_validate(settings), root)
+
+
+class FakeStages:
+    """Has the functions of `stages`; remembers what was computed, reused and asked of the worker."""
+
+    STAGE_NUMBERS = stages.STAGE_NUMBERS
+    CHECKS = stages.CHECKS
+    stage_settings = staticmethod(stages.stage_settings)
+
+    def __init__(self, root: Path, rows: Mapping[str, list[str]] | None = None) -> None:
+        self.root = root
+        self.rows = dict(rows or {"scans": list(GOOD_ROWS)})
+        self.calls: list[str] = []
+        self.failures: dict[str, Exception] = {}
+        """What an asset raises; by key below the pipeline."""
+        self.job: Any = None
+        """Handed to the worker by checkpoint and predictions, if there is one."""
+        self.while_training: Callable[[], None] = lambda: None
+        self.trained_with: list[TrainingSettings] = []
+        self._current: dict[str, Version] = {}
+
+    def observe_source(self, pipeline: Pipeline, source: str, log: Callable[[str], None]) -> Outcome:
+        content = self.rows.get(source, [])
+        return self._make(f"raw/{source}", compute_fingerprint(content), {"num_files": 1}, log)
+
+    def build_records(self, pipeline: Pipeline, source: str, log: Callable[[str], None]) -> Outcome:
+        rows = sorted(set(self.rows.get(source, [])))
+        return self._make(f"records/{source}", compute_fingerprint(rows), {"num_questions": len(rows)}, log)
+
+    def build_dataset(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
+        rows = sorted({row for source in pipeline.settings.sources for row in self.rows.get(source.name, [])})
+        bad = [row for row in rows if row.startswith("BAD")]
+        checks = self._check("dataset", {"reject_fraction": f"{len(bad)} rows are bad"} if bad else {})
+        if bad:
+            self.calls.append("dataset")
+            raise GateFailed("dataset", [f"{len(bad)} rows are bad"], self.root / "candidate", checks, "**rejected**")
+        numbers = {"num_questions": len(rows), "num_rows": len(rows), "nothing": None}
+        return self._make("dataset", compute_fingerprint(rows), numbers, log, checks)
+
+    def build_vocabulary(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
+        rows = {row for source in pipeline.settings.sources for row in self.rows.get(source.name, [])}
+        answers = sorted({row.partition("|")[2] for row in rows})
+        checks = self._check("vocabulary", {})
+        return self._make("vocabulary", compute_fingerprint(answers), {"num_answers": len(answers)}, log, checks)
+
+    def train_checkpoint(
+        self,
+        pipeline: Pipeline,
+        training: TrainingSettings,
+        run_worker: Callable[[Any], None],
+        log: Callable[[str], None],
+    ) -> Outcome:
+        if self.job is not None:
+            run_worker(self.job)
+        declared = self.stage_settings(pipeline, "checkpoint")
+        settings = self.stage_settings(pipeline, "checkpoint", training)
+        overridden = {name: value for name, value in settings.items() if declared[name] != value}
+        read = [self._current[name].manifest.data_version for name in ("dataset", "vocabulary")]
+        self.while_training()
+        self.trained_with.append(training)
+        fingerprint = compute_fingerprint(read, settings)
+        return self._make("checkpoint", fingerprint, {"num_steps": 7}, log, details={"overridden": overridden})
+
+    def predict(self, pipeline: Pipeline, run_worker: Callable[[Any], None], log: Callable[[str], None]) -> Outcome:
+        made_from = [self._current[name].manifest.data_version for name in ("dataset", "checkpoint")]
+        return self._make("predictions", compute_fingerprint(made_from), {"num_predictions": 2}, log)
+
+    def evaluate(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
+        version = compute_fingerprint(self._current["predictions"].manifest.data_version)
+        return self._make("metrics", version, {"vqa_accuracy": 0.75}, log, self._check("metrics", {}))
+
+    def _check(self, asset: str, problems: Mapping[str, str]) -> tuple[Check, ...]:
+        return tuple(
+            Check(
+                name=declared.name,
+                passed=declared.name not in problems,
+                blocking=declared.blocking,
+                message=problems.get(declared.name, declared.description),
+                numbers={"num_bad": len(problems), "unknown": None},
+            )
+            for declared in self.CHECKS[asset]
+        )
+
+    def _make(
+        self,
+        asset: str,
+        data_version: str,
+        numbers: dict[str, float | int | None],
+        log: Callable[[str], None],
+        checks: tuple[Check, ...] = (),
+        details: dict[str, Any] | None = None,
+    ) -> Outcome:
+        self.calls.append(asset)
+        if asset in self.failures:
+            raise self.failures[asset]
+        log(f"{asset}: told by the stage")
+        before = self._current.get(asset)
+        reused = before is not None and before.manifest.data_version == data_version
+        manifest = Manifest(
+            asset=asset,
+            version=f"v-{data_version}",
+            data_version=data_version,
+            stage_number=1,
+            settings={},
+            inputs={},
+            numbers=numbers,
+            details=details or {},
+            checks=checks,
+            files={},
+            seconds=0.25,
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            packages={},
+            git_commit=None,
+        )
+        folder = self.root / "store" / asset / data_version
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "page.md").write_text(f"# page of {asset}")
+        self._current[asset] = Version(folder, manifest)
+        return Outcome(self._current[asset], reused)

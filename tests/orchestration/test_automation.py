@@ -1,0 +1,250 @@
+"""When things happen by themselves, on the pipeline's own graph: a simulated clock ticks, what is requested really runs.
+
+Times are UTC. A day begins at noon; the clock is read at a minute past 12, 13, 14, 15, 2, 3 and 4, and the cron of most
+tests says 02:00, so a night's training is requested at 02:01. The real daemon reads it twice a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from fake_stages import FakeStages, make_pipeline
+
+from vqa_pipeline.errors import TrainingError
+from vqa_pipeline.orchestration.assets import build_definitions
+
+NIGHTLY = {"cron": "0 2 * * *", "timezone": "UTC"}
+HOURS = (12, 13, 14, 15, 26, 27, 28)
+OBSERVED = {"raw/scans"}
+Requests = list[tuple[datetime, set[str]]]
+
+
+class World:
+    """Dagster's daemon, with a clock that we turn."""
+
+    def __init__(self, root: Path, **settings) -> None:
+        self.stages, self.root = FakeStages(root), root
+        self.instance, self.cursor = dg.DagsterInstance.ephemeral(), None
+        self.noon = datetime(2026, 11, 1, 12, tzinfo=UTC)
+        self.declare(**settings)
+
+    def declare(self, **settings) -> None:
+        """Load the definitions, as after a change of the YAML."""
+        settings = {"retrain": NIGHTLY, **settings}
+        quiet = dg.Definitions(loggers={"console": _silence})
+        built = build_definitions(make_pipeline(self.root, **settings), self.stages)
+        self.definitions = dg.Definitions.merge(built, quiet)
+        self.job = self.definitions.resolve_implicit_global_asset_job_def()
+
+    def put(self, *rows: str) -> None:
+        """Change the files of the source."""
+        self.stages.rows["scans"] = list(rows)
+
+    def tick(self, now: datetime) -> set[str]:
+        """Ask the conditions at a time, run what they request."""
+        told = dg.evaluate_automation_conditions(
+            self.definitions, self.instance, evaluation_time=now, cursor=self.cursor
+        )
+        self.cursor = told.cursor
+        keys = [
+            key for key in self.definitions.resolve_asset_graph().get_all_asset_keys() if told.get_num_requested(key)
+        ]
+        if keys:
+            self.run(*keys)
+        return {"/".join(key.path[1:]) for key in keys}
+
+    def run(self, *keys: dg.AssetKey) -> None:
+        self.job.execute_in_process(
+            instance=self.instance, asset_selection=keys, raise_on_error=False, run_config={"loggers": {"console": {}}}
+        )
+
+    def pass_days(self, days: int, before_hour: int = 36) -> Requests:
+        """What was requested when, up to an hour of the last day; the regular look at the files is left out."""
+        requests: Requests = []
+        for day in range(days):
+            last = day == days - 1
+            for hour in HOURS:
+                if not last or hour < before_hour:
+                    now = self.noon + timedelta(days=day, hours=hour - 12, minutes=1)
+                    requests.append((now, self.tick(now) - OBSERVED))
+        self.noon += timedelta(days=days)
+        return [(now, assets) for now, assets in requests if assets]
+
+
+@dg.logger
+def _silence(init: dg.InitLoggerContext):
+    return logging.Logger("silence", level=logging.CRITICAL)
+
+
+def trainings(requests: Requests) -> list[str]:
+    """When a training was requested: day of the month and time."""
+    return [time.strftime("%d %H:%M") for time, assets in requests if "checkpoint" in assets]
+
+
+def requested(requests: Requests) -> set[str]:
+    return set().union(*(assets for _, assets in requests))
+
+
+def as_keys(*assets: str) -> list[dg.AssetKey]:
+    return [dg.AssetKey(["clinic", *asset.split("/")]) for asset in assets]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A world at noon where everything was made by hand, and the daemon has looked at it once."""
+    world = World(tmp_path)
+    world.run(*as_keys("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics"))
+    assert world.tick(world.noon - timedelta(minutes=40)) == set()
+    assert len(world.stages.trained_with) == 1
+    return world
+
+
+def test_data_is_curated_at_once_and_the_model_waits_for_the_night(tmp_path):
+    world = World(tmp_path)
+    assert [(time.strftime("%d %H:%M"), assets) for time, assets in world.pass_days(2)] == [
+        ("01 14:01", {"records/scans"}),
+        ("01 15:01", {"dataset"}),
+        ("02 02:01", {"vocabulary"}),
+        ("02 03:01", {"checkpoint"}),
+        ("02 04:01", {"predictions"}),
+        ("02 12:01", {"metrics"}),
+    ]
+
+
+def test_when_nothing_changes_nothing_but_looks_happens(world):
+    before = len(world.stages.calls)
+    assert world.pass_days(2) == []
+    assert set(world.stages.calls[before:]) == OBSERVED
+
+
+def test_a_real_change_trains_once_at_the_next_tick(world):
+    world.put("what is it|cat", "how many|2", "how many|3")
+    assert [(time.strftime("%d %H:%M"), assets) for time, assets in world.pass_days(2)] == [
+        ("01 13:01", {"records/scans"}),
+        ("01 14:01", {"dataset"}),
+        ("01 15:01", {"vocabulary", "predictions"}),
+        ("02 02:01", {"checkpoint", "metrics"}),
+        ("02 03:01", {"predictions"}),
+        ("02 04:01", {"metrics"}),
+    ]
+
+
+def test_a_cosmetic_change_costs_no_gpu(world):
+    world.put("how many|2", "what is it|cat", "what is it|cat")
+    assert [assets for _, assets in world.pass_days(2)] == [{"records/scans"}, {"dataset"}]
+
+
+def test_materializing_the_same_again_by_hand_trains_nothing(world):
+    world.run(*as_keys("records/scans", "dataset", "vocabulary"))
+    assert world.pass_days(2) == []
+
+
+def test_nothing_passes_a_failed_gate_and_the_night_after_the_fix_trains(world):
+    world.put("what is it|cat", "BAD|4")
+    assert requested(world.pass_days(2)) == {"records/scans", "dataset"}
+    world.put("what is it|cat", "how many|4")
+    assert trainings(world.pass_days(2)) == ["04 02:01"]
+
+
+def test_data_that_turns_out_bad_after_the_tick_closes_the_gate_until_the_next_night(world):
+    """At 02:01 a training is due for the day's change, but newer data is on its way, and does not pass its gate."""
+    world.put("what is it|cat", "how many|4")
+    day = world.pass_days(1, before_hour=26)
+    assert requested(day) == {"records/scans", "dataset", "vocabulary", "predictions"}
+    world.noon -= timedelta(hours=12)
+    world.put("what is it|cat", "BAD|4")
+    night = [world.tick(world.noon + timedelta(hours=hour, minutes=31)) for hour in (0, 1, 2, 3)]
+    assert night == [OBSERVED | {"metrics"}, OBSERVED | {"records/scans"}, OBSERVED | {"dataset"}, OBSERVED]
+    world.noon += timedelta(hours=12)
+    world.put("what is it|cat", "how many|5")
+    assert trainings(world.pass_days(2)) == ["03 02:01"]
+
+
+def test_bad_data_that_went_away_leaves_no_training_behind(world):
+    """The change is net nothing."""
+    good, version = world.stages.rows["scans"], world.stages._current["checkpoint"]
+    world.put("BAD|4")
+    world.pass_days(1)
+    world.put(*good)
+    assert trainings(world.pass_days(2)) == []
+    assert world.stages._current["checkpoint"] == version
+
+
+def test_a_failed_training_is_tried_again_once_a_night_until_it_works(world):
+    world.stages.failures["checkpoint"] = TrainingError("the GPU is on fire")
+    world.put("what is it|cat", "how many|4")
+    assert trainings(world.pass_days(3)) == ["02 02:01", "03 02:01", "04 02:01"]
+    del world.stages.failures["checkpoint"]
+    assert trainings(world.pass_days(2)) == ["05 02:01"]
+
+
+def test_a_change_that_lands_while_a_training_runs_gets_its_own_night(world):
+    def change() -> None:
+        world.stages.while_training = lambda: None
+        world.put("what is it|cat", "how many|2", "how many|5")
+        world.run(*as_keys("records/scans", "dataset", "vocabulary"))
+
+    world.stages.while_training = change
+    world.put("what is it|cat", "how many|2", "how many|4")
+    assert trainings(world.pass_days(3)) == ["02 02:01", "03 02:01"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"training": {"backbone": "tiny", "epochs": 6}}, {"checkpoint", "predictions", "metrics"}),
+        ({"training": {"backbone": "tiny", "epochs": 5, "threads": 3}}, set()),
+        ({"evaluation": {"metric": "official"}}, {"metrics"}),
+    ],
+)
+def test_a_changed_setting_runs_its_own_stage_and_what_follows(world, change, expected):
+    world.declare(**change)
+    requests = world.pass_days(1)
+    assert requested(requests) == expected
+    assert trainings(requests) == (["02 02:01"] if "checkpoint" in expected else [])
+
+
+def test_a_change_outlives_a_change_of_the_cron(world):
+    world.put("what is it|cat", "how many|2", "how many|6")
+    assert trainings(world.pass_days(1, before_hour=26)) == []
+    world.noon -= timedelta(days=1)
+    world.declare(retrain={"cron": "0 3 * * *", "timezone": "UTC"})
+    assert trainings(world.pass_days(2)) == ["02 03:01"]
+
+
+def test_a_fresh_instance_computes_nothing_again(world):
+    """Dagster's memory is gone, the store is not: everything is asked for once and nothing is new."""
+    versions = {name: version.manifest for name, version in world.stages._current.items()}
+    world.instance, world.cursor = dg.DagsterInstance.ephemeral(), None
+    assert trainings(world.pass_days(3)) == ["02 03:01"]
+    assert {name: version.manifest for name, version in world.stages._current.items()} == versions
+
+
+@pytest.mark.parametrize(
+    ("timezone", "expected"),
+    [("Europe/Berlin", "02 01:01"), ("America/New_York", "02 07:01"), ("Asia/Kolkata", "01 21:01")],
+)
+def test_the_cron_is_read_in_its_time_zone(world, timezone, expected):
+    world.declare(retrain={"cron": "0 2 * * *", "timezone": timezone})
+    world.put("what is it|cat", "how many|4")
+    hours = [world.noon + timedelta(hours=hour, minutes=1) for hour in (0, 1, 2, 3, 8, 9, 12, 13, 18, 19, 20)]
+    assert trainings([(now, world.tick(now)) for now in hours]) == [expected]
+
+
+def test_generated_files_are_made_once(tmp_path):
+    world = World(tmp_path, sources=({"name": "toys", "format": "shapes"},))
+    world.stages.rows["toys"] = ["what is it|cat"]
+    assert [assets for _, assets in world.pass_days(2)] == [
+        {"raw/toys"},
+        {"records/toys"},
+        {"dataset"},
+        {"vocabulary"},
+        {"checkpoint"},
+        {"predictions"},
+        {"metrics"},
+    ]
