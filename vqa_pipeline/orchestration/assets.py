@@ -31,9 +31,9 @@ _DESCRIPTIONS = {
     "records": "The rows of source `{}`, read and validated, each with its locator; rejected rows beside them.",
     "dataset": "Every source joined with its images: decoded once, deduplicated, split by image, free of leakage. "
     "Parquet, with the ledger that gives each raw row exactly one fate.",
-    "vocabulary": "The distinct normalized answers of the training questions, ordered by how many questions they answer.",
+    "vocabulary": "The distinct normalized answers of the training questions, ordered by how many they answer.",
     "checkpoint": "A fine-tuned ViLT with its processor and answer vocabulary; plain transformers load it.",
-    "predictions": "The checkpoint's best answers with scores for every evaluated question; official result file beside.",
+    "predictions": "The checkpoint's best answers with scores for every evaluated question; official result file too.",
     "metrics": "VQA accuracy beside blind baselines, by kind of answer and question; the report.",
 }
 _KINDS = {

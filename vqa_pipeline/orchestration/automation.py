@@ -1,8 +1,8 @@
 """When assets materialize by themselves: on real changes of content, never because something merely ran again.
 
-The conditions are latched: a change is handled when a run is *requested* for it, so one that lands while a training runs
-keeps its own turn. Training's gate opens only on a tick of the cron, so a change at noon waits for the night, and closes
-again when the data turns out to be bad.
+The conditions are latched: a change is handled when a run is *requested* for it, so one that lands while a training
+runs keeps its own turn. Training's gate opens only on a tick of the cron, so a change at noon waits for the night, and
+closes again when the data turns out to be bad.
 """
 
 import dagster as dg
