@@ -23,6 +23,7 @@ the package.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,12 @@ class TrainingCancelled(TrainingError):
         self.step, self.checkpoint = step, checkpoint
         goes_on = f"resumes from {checkpoint}" if checkpoint else "starts over, as nothing was to be saved yet"
         super().__init__(f"stopped on request at step {step}; the next run {goes_on}.")
+
+    @classmethod
+    def from_message(cls, message: str) -> TrainingCancelled:
+        """The error that said `message`, such as a worker's last line; of step 0 when it does not say."""
+        told = re.match(r"stopped on request at step (\d+); the next run (?:resumes from (.+)\.$)?", message)
+        return cls(int(told[1]), told[2]) if told else cls(0, None)
 
 
 EXIT_CANCELLED = 75

@@ -27,7 +27,7 @@ from vqa_pipeline.errors import (
     TrainingCancelled,
     VqaPipelineError,
 )
-from vqa_pipeline.modeling.jobs import JOB, PredictJob, TrainJob
+from vqa_pipeline.modeling.jobs import JOB, PARENT_VARIABLE, PredictJob, TrainJob
 
 if TYPE_CHECKING:
     from vqa_pipeline.modeling.events import Report
@@ -56,10 +56,10 @@ class StopRequest:
 
 
 def end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent ends (Linux only), and leave at once if it just did."""
+    """Ask the kernel for SIGTERM when the parent ends (Linux only), and leave at once if it did already."""
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
+    parent = int(os.environ.pop(PARENT_VARIABLE, os.getppid()))
     ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() != parent:
         raise SystemExit(EXIT_CANCELLED)

@@ -46,3 +46,6 @@ class PredictJob(Frozen):
 
 Job = Annotated[TrainJob | PredictJob, Field(discriminator="task")]
 JOB: TypeAdapter[TrainJob | PredictJob] = TypeAdapter(Job)
+
+PARENT_VARIABLE = "VQA_PIPELINE_PARENT"
+"""Environment variable with the process id of whoever starts a worker: it must still be the parent when it looks."""

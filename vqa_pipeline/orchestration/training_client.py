@@ -1,8 +1,8 @@
 """Runs a job in a child process of its own and brings its events into Dagster while it works.
 
 The child leads a process group that is ended on every abnormal exit of this loop: it is asked with SIGINT, has a grace
-period to save its progress, and is killed with all its children after it. When this process dies itself, the kernel tells
-the child (`worker` asks for that).
+period to save its progress, and is killed with all its children after it. When this process dies itself, the kernel
+tells the child (`worker` asks for that).
 """
 
 import os
@@ -18,10 +18,11 @@ from typing import Any
 import dagster as dg
 
 from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR, TrainingCancelled, TrainingError, WorkerFailed
-from vqa_pipeline.modeling.jobs import PredictJob, TrainJob
+from vqa_pipeline.modeling.jobs import PARENT_VARIABLE, PredictJob, TrainJob
 
 WORKER = (sys.executable, "-m", "vqa_pipeline.worker")
 _LAST_LINES = 12
+_SAME_INTERRUPT_SECONDS = 2.0
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_OBSERVATIONS = 15.0
 
@@ -65,17 +66,10 @@ class TrainingClient:
                 message_reader=dg.PipesTempFileMessageReader(),
             ) as session,
         ):
-            seen = 0
-
-            def fetch() -> None:
-                nonlocal seen
-                messages = session.get_custom_messages()
-                for message in messages[seen:]:
-                    on_event(message)
-                seen = len(messages)
-
-            environment = {**os.environ, **session.get_bootstrap_env_vars()}
-            status = self._supervise([*self.command, str(file)], environment, output, fetch)
+            events = _Events(session, on_event)
+            started = {PARENT_VARIABLE: str(os.getpid()), **session.get_bootstrap_env_vars()}
+            status = self._supervise([*self.command, str(file)], {**os.environ, **started}, output, events.fetch)
+        events.fetch()  # the session reads in a thread of its own; only now has it read everything
         _check_status(job, status, log)
 
     def _write_job(self, run_id: str, job: TrainJob | PredictJob) -> Path:
@@ -95,7 +89,6 @@ class TrainingClient:
             while process.poll() is None:
                 fetch()
                 time.sleep(self.poll_seconds)
-            fetch()
         except BaseException:  # a cancelled run, a lost database, Ctrl-C: whatever it is, the child must not outlive it
             self._ask_to_stop(process)
             raise
@@ -105,10 +98,29 @@ class TrainingClient:
         return process.returncode
 
     def _ask_to_stop(self, process: "subprocess.Popen[bytes]") -> None:
+        """Give the child time to save; an interrupt that repeats itself at once is the same one, a later one is haste."""
         _signal_group(process.pid, signal.SIGINT)
-        deadline = time.monotonic() + self.grace_seconds
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(min(0.05, self.poll_seconds))
+        begin = time.monotonic()
+        while process.poll() is None and time.monotonic() - begin < self.grace_seconds:
+            try:
+                time.sleep(min(0.05, self.poll_seconds))
+            except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+                if time.monotonic() - begin > _SAME_INTERRUPT_SECONDS:
+                    raise
+
+
+class _Events:
+    """The messages of a session, each handed on once."""
+
+    def __init__(self, session: dg.PipesSession, on_event: Callable[[Event], None]) -> None:
+        self._session, self._on_event = session, on_event
+        self._seen = 0
+
+    def fetch(self) -> None:
+        """Hand on what came since the last time."""
+        for message in self._session.get_custom_messages()[self._seen :]:
+            self._seen += 1
+            self._on_event(message)
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:
@@ -125,14 +137,8 @@ def _check_status(job: TrainJob | PredictJob, status: int, log: Path) -> None:
     if status == EXIT_USER_ERROR:
         raise TrainingError(lines[-1] if lines else f"the {job.task} process refused without a word; see {log}")
     if status == EXIT_CANCELLED:
-        raise TrainingCancelled(_find_last_step(lines), log)
+        raise TrainingCancelled.from_message(lines[-1] if lines else "")
     raise WorkerFailed(job.task, status, "\n".join(lines[-_LAST_LINES:]), log)
-
-
-def _find_last_step(lines: Sequence[str]) -> int:
-    """The step in a cancelled worker's last words; 0 when it was stopped before the first."""
-    words = lines[-1].split() if lines else []
-    return int(words[words.index("step") + 1].rstrip(";")) if "step" in words[:-1] else 0
 
 
 class Narrator:
@@ -174,7 +180,7 @@ class Narrator:
         self.context.log.info(
             f"epoch {event['epoch']} done: loss {event['loss']:.3f}, val accuracy {event['val_accuracy']:.3f}{best}"
         )
-        self._observe(event, ("step", "epoch", "loss", "val_accuracy"))
+        self._observe(event, ("step", "epoch", "loss", "learning_rate", "val_accuracy"))
 
     def _tell_message(self, event: Event) -> None:
         if event["event"] == "log":
