@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
 from vqa_pipeline.cli import data, train, understand
 from vqa_pipeline.errors import VqaPipelineError
+from vqa_pipeline.reporting.escaping import escape_control
 
 app = typer.Typer(
     name="vqa-pipeline",
@@ -21,10 +23,10 @@ understand.add_commands(app)
 data.add_commands(app)
 
 
-def main() -> None:
-    """Run a command; exit with 1 for a user's mistake, 2 for a wrong command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command, by default the process's own; exit with 1 for a user's mistake, 2 for a wrong command line."""
     try:
-        app()
+        app(arguments)
     except VqaPipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error: " + escape_control(error, keep="\n"), file=sys.stderr)
         sys.exit(1)

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Annotated, Any
+import os
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from vqa_pipeline.cli.candidates import find_failed_candidate
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
-from vqa_pipeline.cli.tables import escape_control
+from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.pipeline import Pipeline
-from vqa_pipeline.schemas import Locator
+from vqa_pipeline.reporting.escaping import escape_control, shorten
 from vqa_pipeline.store import Store
 
 _GROUP = "Data"
-_RAW_CHARACTERS = 200
+_RAW_CHARACTERS = 300
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.command(rich_help_panel=_GROUP)(rejects)
+
+
+class Selection(NamedTuple):
+    """Rows that were not accepted, some of them shown."""
+
+    folder: Path
+    """The dataset's version, or its candidate."""
+    is_candidate: bool
+    """It failed a gate and was not published."""
+    rules: Sequence[str]
+    """Every rule that a row of this dataset broke."""
+    num_matching: int
+    shown: Sequence[dict[str, Any]]
 
 
 def rejects(
@@ -33,44 +50,60 @@ def rejects(
 ) -> None:
     """Rows that were not accepted: where, which rule, why, how to mend them, and the row itself."""
     chosen = find_pipeline(pipeline, file)
-    matching = (row for row in read_rejects(chosen) if rule in {None, row["rule"]} and source in {None, row["source"]})
-    shown = 0
-    for shown, row in enumerate(matching, 1):
-        if shown > limit:
-            print(f"… and more: --limit {limit} is reached")
-            break
-        print(json.dumps(row, ensure_ascii=False) if as_json else _format(row))
-    if shown == 0:
-        print("no rows" if rule or source else "every row was accepted")
+    selection = select_rejects(chosen, rule, source, limit)
+    if as_json:
+        told = {
+            "pipeline": chosen.name,
+            "path": os.path.relpath(selection.folder),
+            "published": not selection.is_candidate,
+            "num_matching": selection.num_matching,
+            "rejects": selection.shown,
+        }
+        print(json.dumps(told, indent=1))
+        return
+    print(_describe_selection(chosen.name, selection))
+    for row in selection.shown:
+        print(_format(row))
+    if not selection.shown and selection.rules:
+        print(f"rules of rows that were not accepted: {', '.join(selection.rules)}")
 
 
-def read_rejects(pipeline: Pipeline) -> Iterator[dict[str, Any]]:
-    """The rejects of the current dataset, or of the candidate that failed a gate after it was published.
+def select_rejects(pipeline: Pipeline, rule: str | None, source: str | None, limit: int) -> Selection:
+    """Rows of the current dataset that were not accepted, or of the candidate that failed a gate after it.
 
     Raises:
+        SettingsError: the pipeline has no such source.
         NotPublished: there is neither.
     """
-    import pyarrow.parquet as pq
+    from vqa_pipeline.reporting.rejects import count_rejects, read_rejects
 
+    names = [declared.name for declared in pipeline.settings.sources]
+    if source not in {None, *names}:
+        raise SettingsError("--source", f"there is no source {source}", f"Sources declared: {', '.join(names)}.")
     store = Store(pipeline.store_folder, pipeline.scratch_folder)
-    candidates = sorted((store.root / "dataset" / "candidates").glob("*/rejects"))
-    current = store.current("dataset")
-    newest = candidates[-1] if candidates else None
-    if newest and (current is None or newest.stat().st_mtime > current.manifest.created_at.timestamp()):
-        folder = newest
-    else:
-        folder = store.require("dataset").path / "rejects"
-    for path in sorted(folder.glob("*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                yield {**row, "locator": str(Locator(**row["locator"])), "raw": row["raw"].decode("utf-8", "replace")}
+    candidate = find_failed_candidate(pipeline, store)
+    folder = candidate or store.require("dataset").path
+    counts = count_rejects(folder / "rejects")
+    wanted = {key: count for key, count in counts.items() if rule in {None, key[2]} and source in {None, key[0]}}
+    rows = (row for row in read_rejects(folder / "rejects") if (row["source"], row["fate"], row["rule"]) in wanted)
+    shown = list(islice(rows, limit)) if wanted else []
+    return Selection(folder, candidate is not None, sorted({key[2] for key in counts}), sum(wanted.values()), shown)
+
+
+def _describe_selection(name: str, selection: Selection) -> str:
+    whose = "a candidate that failed a gate" if selection.is_candidate else "the current dataset"
+    rows = f"{selection.num_matching:,} row{' was' if selection.num_matching == 1 else 's were'} not accepted"
+    more = selection.num_matching > len(selection.shown)
+    first = f"; here are the first {len(selection.shown)} (--limit)" if more else ""
+    return f"{name}, {whose}: {rows}{first}. By rule: {os.path.relpath(selection.folder / 'page.html')}"
 
 
 def _format(row: dict[str, Any]) -> str:
-    raw = row["raw"][:_RAW_CHARACTERS] + ("…" if len(row["raw"]) > _RAW_CHARACTERS else "")
+    raw = shorten(row["raw"], _RAW_CHARACTERS)
     lines = [
         f"{row['source']}: {row['locator']}  {row['fate']}, {row['rule']}",
-        f"  {row['reason']}. {row['fix']}",
-        f"  {raw}",
+        f"  why  {row['reason']}",
+        f"  fix  {row['fix']}",
+        f"  raw  {raw}",
     ]
-    return "\n".join(escape_control(line) for line in lines)
+    return "\n" + "\n".join(escape_control(line) for line in lines)

@@ -16,15 +16,23 @@ PipelineName = Annotated[
 DeclarationFile = Annotated[
     Path | None, typer.Option("--file", help="A defs.yaml outside of the project's defs, such as an example's.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
 
 
 def find_pipelines(file: Path | None) -> list[Pipeline]:
-    """The pipelines of a file, or of the project at or above the current folder."""
+    """The pipelines of a file, or of the project at or above the current folder.
+
+    Raises:
+        SettingsError: there is no project, or a declaration is wrong.
+    """
     project = find_project(Path.cwd())
     return read_pipelines(file, project) if file else load_pipelines(project)
 
 
 def find_pipeline(name: str | None, file: Path | None) -> Pipeline:
-    """The pipeline that the options choose."""
+    """The pipeline that the options choose.
+
+    Raises:
+        SettingsError: there is none, or several and no name.
+    """
     return choose_pipeline(find_pipelines(file), name)

@@ -3,68 +3,90 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.schemas import SPLITS
 from vqa_pipeline.store import Store, Version
+
+Lines = list[tuple[str, str]]
+"""A label, which may be empty, and a text."""
 
 
 class Made(Protocol):
-    """An asset that a run made."""
+    """An asset that a run made, as `orchestration.running` tells it."""
 
-    asset: str
-    seconds: float
-    reused: bool
+    @property
+    def asset(self) -> str:
+        """Key below the pipeline."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+    @property
+    def reused(self) -> bool:
+        """Whether nothing had changed."""
 
 
 def format_summary(pipeline: Pipeline, made: Sequence[Made]) -> str:
-    """What the current versions say, and how long each asset took."""
+    """What the current versions of the assets made say, and how long each took."""
     store = Store(pipeline.store_folder, pipeline.scratch_folder)
-    present = {name: store.current(name) for name in ("dataset", "vocabulary", "metrics")}
-    done = {one.asset for one in made}
-    shown = {name: version for name, version in present.items() if version is not None and name in done}
-    parts = [f"{pipeline.name}"]
-    if "dataset" in shown:
-        parts += _describe_dataset(shown["dataset"])
-    if "vocabulary" in shown:
-        parts += _describe_vocabulary(shown["vocabulary"])
-    if "metrics" in shown:
-        parts += _describe_metrics(shown["metrics"])
-    seconds = ", ".join(f"{one.asset} {'unchanged' if one.reused else f'{one.seconds:.1f}'}" for one in made)
-    parts.append(f"  seconds     {seconds}")
-    if "metrics" in shown:
-        parts.append(f"  report      {os.path.relpath(shown['metrics'].path / 'report.html')}")
-    return "\n" + "\n".join(parts)
+    lines: Lines = []
+    for asset, describe in _DESCRIPTIONS.items():
+        if asset in {one.asset for one in made}:
+            lines += describe(store.require(asset))
+    lines += _describe_seconds(made)
+    lines += _describe_report(store.current("metrics")) if any(one.asset == "metrics" for one in made) else []
+    return f"\n{pipeline.name}\n" + "\n".join(f"  {label:<12}  {text}".rstrip() for label, text in lines)
 
 
-def _describe_dataset(version: Version) -> list[str]:
+def _describe_dataset(version: Version) -> Lines:
     numbers = version.manifest.numbers
     fates = ", ".join(f"{numbers[f'num_{fate}']:,} {fate}" for fate in ("rejected", "duplicate", "excluded"))
-    splits = ", ".join(f"{split} {numbers[f'num_questions_{split}']:,}" for split in ("train", "val", "test"))
+    splits = ", ".join(f"{numbers[f'num_questions_{split}']:,} {split}" for split in SPLITS)
     return [
-        f"  rows        {numbers['num_rows']:,}: {numbers['num_questions']:,} accepted, {fates}",
-        f"  questions   {splits}, on {numbers['num_images']:,} images",
+        ("rows", f"{numbers['num_rows']:,} read: {numbers['num_questions']:,} accepted, {fates}"),
+        ("questions", f"{splits}, on {numbers['num_images']:,} images"),
     ]
 
 
-def _describe_vocabulary(version: Version) -> list[str]:
+def _describe_vocabulary(version: Version) -> Lines:
     numbers = version.manifest.numbers
-    split = "test" if "coverage_test" in numbers else "train"
+    split = next(split for split in reversed(SPLITS) if f"coverage_{split}" in numbers)
+    shares = f"coverage {numbers[f'coverage_{split}']:.3f} and ceiling {numbers[f'ceiling_{split}']:.3f} on {split}"
+    return [("vocabulary", f"{numbers['num_answers']:,} answers; {shares}")]
+
+
+def _describe_checkpoint(version: Version) -> Lines:
+    numbers = version.manifest.numbers
+    best = f"validation accuracy {numbers['best_val_accuracy']:.3f} in epoch {numbers['best_epoch']}"
+    return [("checkpoint", f"{best}; trained on {numbers['num_train_questions']:,} questions")]
+
+
+def _describe_metrics(version: Version) -> Lines:
+    numbers = version.manifest.numbers
     return [
-        f"  vocabulary  {numbers['num_answers']:,} answers; coverage {numbers[f'coverage_{split}']:.1%}, "
-        f"ceiling {numbers[f'ceiling_{split}']:.3f} on {split}"
+        ("VQA accuracy", f"{numbers['vqa_accuracy']:.3f}  on {numbers['num_scored']:,} questions"),
+        ("  baselines", f"{numbers['baseline_question_only']:.3f}  from the question alone"),
+        ("", f"{numbers['baseline_question_type']:.3f}  most common answer per question type"),
+        ("", f"{numbers['baseline_majority']:.3f}  most common answer"),
     ]
 
 
-def _describe_metrics(version: Version) -> list[str]:
-    numbers = version.manifest.numbers
-    rows = [
-        ("VQA accuracy", numbers["vqa_accuracy"]),
-        ("question only", numbers["baseline_question_only"]),
-        ("question type", numbers["baseline_question_type"]),
-        ("most common", numbers["baseline_majority"]),
-    ]
-    table = format_table([(name, f"{value:.3f}") for name, value in rows])
-    return [f"  {'scores' if number == 0 else '      '}      {line}" for number, line in enumerate(table.splitlines())]
+_DESCRIPTIONS: dict[str, Callable[[Version], Lines]] = {
+    "dataset": _describe_dataset,
+    "vocabulary": _describe_vocabulary,
+    "checkpoint": _describe_checkpoint,
+    "metrics": _describe_metrics,
+}
+
+
+def _describe_seconds(made: Sequence[Made]) -> Lines:
+    told = ", ".join(f"{one.asset} {'unchanged' if one.reused else f'{one.seconds:.1f}'}" for one in made)
+    return [("seconds", f"{told}; {sum(one.seconds for one in made):.1f} in all")]
+
+
+def _describe_report(version: Version | None) -> Lines:
+    return [("report", os.path.relpath(version.path / "report.html"))] if version else []

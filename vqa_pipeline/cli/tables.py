@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
-def escape_control(text: object) -> str:
-    """Text on one line, control characters written out."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(text))
+from vqa_pipeline.reporting.escaping import escape_control
 
 
 def format_table(rows: Sequence[Sequence[object]], header: Sequence[str] = ()) -> str:
-    """Rows in aligned columns; numbers to the right."""
+    """Rows in aligned columns, a line each; numbers to the right."""
     lines = [[escape_control(cell) for cell in row] for row in ([header, *rows] if header else rows)]
     if not lines:
         return ""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    numeric = [all(isinstance(row[column], int | float) for row in rows) for column in range(len(lines[0]))]
+    columns = range(len(lines[0]))
+    widths = [max(len(line[column]) for line in lines) for column in columns]
+    numeric = [all(isinstance(row[column], int | float) for row in rows) for column in columns]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from contextlib import chdir
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 from pydantic import ValidationError
@@ -15,13 +15,18 @@ from vqa_pipeline.cli.summary import format_summary
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.reporting.escaping import escape_control
 
 _GROUP = "Train"
-_STAGES = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+_Asset = Literal["dataset", "vocabulary", "checkpoint", "predictions", "metrics"]
 
 Override = Annotated[
-    list[str] | None, typer.Option("--set", help="A training setting for this run only, such as epochs=3. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A training setting for this run only, such as epochs=3. Repeatable."
+    ),
 ]
+Until = Annotated[_Asset, typer.Option("--until", help="The last asset to make.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -32,18 +37,15 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def run(
-    pipeline: PipelineName = None,
-    file: DeclarationFile = None,
-    until: Annotated[str, typer.Option("--until", help=f"Last asset to make: {', '.join(_STAGES)}.")] = "metrics",
-    settings: Override = None,
+    pipeline: PipelineName = None, file: DeclarationFile = None, until: Until = "metrics", settings: Override = None
 ) -> None:
     """Everything from the raw files to the report; what has not changed is not computed again."""
-    _materialize(find_pipeline(pipeline, file), until, settings)
+    _materialize(find_pipeline(pipeline, file), until, settings or ())
 
 
 def train(pipeline: PipelineName = None, file: DeclarationFile = None, settings: Override = None) -> None:
     """The checkpoint, and what it needs."""
-    _materialize(find_pipeline(pipeline, file), "checkpoint", settings)
+    _materialize(find_pipeline(pipeline, file), "checkpoint", settings or ())
 
 
 def predict(pipeline: PipelineName = None, file: DeclarationFile = None) -> None:
@@ -51,12 +53,10 @@ def predict(pipeline: PipelineName = None, file: DeclarationFile = None) -> None
     _execute(find_pipeline(pipeline, file), ["predictions", "metrics"], {})
 
 
-def _materialize(chosen: Pipeline, until: str, settings: Sequence[str] | None) -> None:
-    if until not in _STAGES:
-        raise SettingsError("--until", f"there is no asset {until}", f"Use one of: {', '.join(_STAGES)}.")
-    names = [source.name for source in chosen.settings.sources]
-    assets = [f"{kind}/{name}" for kind in ("raw", "records") for name in names]
-    _execute(chosen, [*assets, *_STAGES[: _STAGES.index(until) + 1]], parse_overrides(chosen, settings or ()))
+def _materialize(chosen: Pipeline, until: str, settings: Sequence[str]) -> None:
+    sources = [f"{kind}/{source.name}" for kind in ("raw", "records") for source in chosen.settings.sources]
+    stages = get_args(_Asset)
+    _execute(chosen, [*sources, *stages[: stages.index(until) + 1]], parse_overrides(chosen, settings))
 
 
 def parse_overrides(chosen: Pipeline, settings: Sequence[str]) -> dict[str, Any]:
@@ -65,12 +65,16 @@ def parse_overrides(chosen: Pipeline, settings: Sequence[str]) -> dict[str, Any]
     Raises:
         SettingsError: there is no such setting, or it cannot have that value.
     """
-    pairs = dict(setting.partition("=")[::2] for setting in settings)
     declared = chosen.settings.training.model_dump()
-    unknown = [name for name in pairs if name not in declared]
-    if unknown:
-        fix = f"Training settings are: {', '.join(declared)}."
-        raise SettingsError("--set", f"there is no training setting {', '.join(unknown)}", fix)
+    pairs: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise SettingsError("--set", f"{setting!r} has no value", "Write NAME=VALUE, such as epochs=3.")
+        if name not in declared:
+            fix = f"Training settings are: {', '.join(declared)}."
+            raise SettingsError("--set", f"there is no training setting {name!r}", fix)
+        pairs[name] = value
     try:
         validated = TrainingSettings.model_validate(declared | pairs)
     except ValidationError as error:
@@ -82,10 +86,10 @@ def parse_overrides(chosen: Pipeline, settings: Sequence[str]) -> dict[str, Any]
 def _execute(chosen: Pipeline, assets: Sequence[str], training: dict[str, Any]) -> None:
     from vqa_pipeline.orchestration.running import run_assets
 
-    os.chdir(chosen.project_root)  # the instance's folders are relative to the project
-    result = run_assets(chosen, assets, training)
+    with chdir(chosen.project_root):  # the instance's folders are relative to the project
+        result = run_assets(chosen, assets, training)
     if not result.success:
         for asset, message in result.failures:
-            print(f"\n{chosen.name}/{asset}: {message}", file=sys.stderr)
+            print(f"\n{chosen.name}/{asset}: " + escape_control(message, keep="\n"), file=sys.stderr)
         raise typer.Exit(1)
     print(format_summary(chosen, result.materializations))

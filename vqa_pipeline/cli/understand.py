@@ -8,15 +8,26 @@ from typing import Any
 
 import typer
 
+from vqa_pipeline.cli.candidates import find_failed_candidate
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipelines
 from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.project import choose_pipeline
-from vqa_pipeline.store import Store
+from vqa_pipeline.store import Store, Version
 
 _GROUP = "Understand"
-_STAGES = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics")
-_HEADLINES = ("vqa_accuracy", "best_val_accuracy", "num_answers", "num_predictions", "num_questions", "num_files")
+_ASSETS = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+
+_HEADLINES = {
+    "raw": (("num_files", "files"),),
+    "records": (("num_questions", "questions"), ("num_rejects", "rejected")),
+    "dataset": (("num_questions", "questions"), ("num_images", "images"), ("num_rejected", "rejected")),
+    "vocabulary": (("num_answers", "answers"), ("coverage_train", "coverage")),
+    "checkpoint": (("best_val_accuracy", "validation accuracy"),),
+    "predictions": (("num_predictions", "predictions"),),
+    "metrics": (("vqa_accuracy", "VQA accuracy"), ("baseline_question_only", "from the question alone")),
+}
+"""The numbers that a line of the table shows, by stage."""
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -28,36 +39,52 @@ def status(pipeline: PipelineName = None, file: DeclarationFile = None, as_json:
     """What is published: version, time, numbers and folder of every asset."""
     found = find_pipelines(file)
     chosen = [choose_pipeline(found, pipeline)] if pipeline else found
-    assets = {key: told for one in chosen for key, told in describe_assets(one).items()}
     if as_json:
-        print(json.dumps({"assets": assets}, indent=1, ensure_ascii=False))
+        assets = {
+            f"{one.name}/{asset}": _describe(version)
+            for one in chosen
+            for asset, version in list_versions(one).items()
+            if version is not None
+        }
+        print(json.dumps({"assets": assets}, indent=1))
         return
-    rows = [
-        (key, told["materialized_at"][:16], told["data_version"][:12], _headline(told)) for key, told in assets.items()
-    ]
-    print(format_table(rows, ("asset", "published (UTC)", "data version", "")) if rows else "nothing is published yet")
+    rows = [_format(one.name, asset, version) for one in chosen for asset, version in list_versions(one).items()]
+    print(format_table(rows, ("asset", "published (UTC)", "data version", "")))
+    for one in chosen:
+        _warn_of_candidate(one)
 
 
-def describe_assets(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
-    """Every published asset of a pipeline, in the order of the graph."""
+def list_versions(pipeline: Pipeline) -> dict[str, Version | None]:
+    """The current version of every asset of a pipeline, in the order of the graph; None where there is none."""
     store = Store(pipeline.store_folder, pipeline.scratch_folder)
-    names = [f"{kind}/{source.name}" for source in pipeline.settings.sources for kind in ("raw", "records")]
-    told: dict[str, dict[str, Any]] = {}
-    for asset in [*names, *_STAGES]:
-        version = store.current(asset)
-        if version is not None:
-            told[f"{pipeline.name}/{asset}"] = {
-                "data_version": version.manifest.data_version,
-                "materialized_at": version.manifest.created_at.isoformat(),
-                "numbers": version.manifest.numbers,
-                "path": os.path.relpath(version.path),
-            }
-    return told
+    sources = [f"{kind}/{source.name}" for source in pipeline.settings.sources for kind in ("raw", "records")]
+    return {asset: store.current(asset) for asset in (*sources, *_ASSETS)}
 
 
-def _headline(told: dict[str, Any]) -> str:
-    for name in _HEADLINES:
-        value = told["numbers"].get(name)
-        if value is not None:
-            return f"{name} {value:,.3f}" if isinstance(value, float) else f"{name} {value:,}"
-    return ""
+def _describe(version: Version) -> dict[str, Any]:
+    return {
+        "data_version": version.manifest.data_version,
+        "materialized_at": version.manifest.created_at.isoformat(),
+        "numbers": version.manifest.numbers,
+        "path": os.path.relpath(version.path),
+    }
+
+
+def _format(name: str, asset: str, version: Version | None) -> tuple[str, str, str, str]:
+    if version is None:
+        return f"{name}/{asset}", "not yet", "", ""
+    manifest = version.manifest
+    told = [(manifest.numbers.get(number), word) for number, word in _HEADLINES[asset.partition("/")[0]]]
+    headline = ", ".join(f"{_format_number(value)} {word}" for value, word in told if value is not None)
+    return f"{name}/{asset}", f"{manifest.created_at:%Y-%m-%d %H:%M}", manifest.data_version[:12], headline
+
+
+def _format_number(value: float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _warn_of_candidate(pipeline: Pipeline) -> None:
+    candidate = find_failed_candidate(pipeline, Store(pipeline.store_folder, pipeline.scratch_folder))
+    if candidate is not None:
+        page = os.path.relpath(candidate / "page.html")
+        print(f"\n{pipeline.name}/dataset: a newer candidate failed a gate and was not published: {page}")

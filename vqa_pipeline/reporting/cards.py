@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vqa_pipeline.reporting.escaping import escape_markdown
+from vqa_pipeline.reporting.ledger import list_fates, sum_sources
 from vqa_pipeline.reporting.plots import draw_curve_png
 from vqa_pipeline.schemas import FATES, SPLITS
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~>-])")
-_BLANK = re.compile(r"\s+")
+_SHOWN_LEAKS = 10
+_SHOWN_ANSWERS = 20
+_BAR_LENGTH = 20
 
-
-def escape_markdown(text: object) -> str:
-    """Text that markdown shows as it is, on one line: no markup, no HTML, no table border."""
-    line = _BLANK.sub(" ", str(text)).strip()
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return _SPECIAL.sub(r"\\\1", line)
+_VOCABULARY_TERMS = (
+    "Coverage: share of questions with an annotator's answer in the vocabulary. "
+    "Ceiling: the score of the best choice from it."
+)
+_DATASET_FILES = (
+    "Questions are in `questions/<split>-*.parquet`, facts about their images in `images.parquet`, the images' own "
+    "bytes in packs that versions share; `image_sha256` joins them. What was not accepted is in `rejects/`: rule, "
+    "reason, suggested fix, place and raw payload. `ledger.json` accounts for every raw row."
+)
 
 
 def _draw_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(_format(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
+    """A table; numbers to the right, texts escaped."""
+    cells = [list(row) for row in rows]
+    numeric = [
+        bool(cells) and all(isinstance(row[column], int | float) for row in cells) for column in range(len(header))
+    ]
+    lines = [_draw_line(escape_markdown(name) for name in header)]
+    lines.append("|" + "|".join(" ---: " if right else " --- " for right in numeric) + "|")
+    return "\n".join([*lines, *(_draw_line(map(_format, row)) for row in cells)])
+
+
+def _draw_line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _format(value: object) -> str:
@@ -32,10 +46,21 @@ def _format(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else escape_markdown(value)
 
 
+def _draw_bar(share: float) -> str:
+    """A share in [0, 1] as blocks: text, so that it is sharp and has the page's colour."""
+    filled = round(share * _BAR_LENGTH)
+    return "█" * filled + "░" * (_BAR_LENGTH - filled)
+
+
+def _show_picture(text: str, picture: str | None) -> list[str]:
+    return [f"![{text}]({picture})"] if picture else []
+
+
 def raw_markdown(facts: Mapping[str, Any]) -> str:
     """A source's files."""
-    rows = [("format", facts["format"]), ("files", facts["num_files"]), ("bytes", facts["num_bytes"])]
-    return _draw_table(["source " + escape_markdown(facts["source"]), ""], rows)
+    size = f"{facts['num_bytes'] / 1e6:,.1f} MB"
+    rows = [("format", facts["format"]), ("files", f"{facts['num_files']:,}"), ("size", size)]
+    return _draw_table([f"source {facts['source']}", ""], rows)
 
 
 def records_markdown(facts: Mapping[str, Any]) -> str:
@@ -47,58 +72,61 @@ def records_markdown(facts: Mapping[str, Any]) -> str:
         ("valid annotations", facts["num_annotations"]),
         ("rejected", facts["num_rejects"]),
     ]
-    parts = [_draw_table(["records", "count"], counts)]
+    parts = [_draw_table([f"records of {facts['source']}", "rows"], counts)]
     if facts["rejects_by_rule"]:
         parts.append(_draw_table(["rejected by rule", "rows"], facts["rejects_by_rule"].items()))
     if facts["repairs_by_kind"]:
-        parts.append(_draw_table(["repair", "times"], facts["repairs_by_kind"].items()))
+        parts.append(_draw_table(["mended and recorded", "times"], facts["repairs_by_kind"].items()))
     return "\n\n".join(parts)
 
 
 def dataset_markdown(facts: Mapping[str, Any], picture: str | None = None) -> str:
-    """The ledger, the splits, and a picture."""
-    by_split = [(s, facts["num_questions_by_split"][s], facts["num_annotated_by_split"][s]) for s in SPLITS]
+    """The splits, the ledger, leaks if there are any, and a picture (a data URI)."""
+    accounts = [
+        [row["source"], row["num_rows"], *(row[fate] for fate in FATES)] for row in sum_sources(facts["ledger"])
+    ]
+    rules = [row for row in list_fates(facts["ledger"]) if row[1] != "accepted"]
+    images, rows = f"{facts['num_images']:,} images", f"{facts['num_rows']:,} raw rows"
     parts = [
-        f"**{facts['num_questions']:,} questions** on **{facts['num_images']:,} images**, from {facts['num_rows']:,} raw rows.",
-        _draw_table(["split", "questions", "annotated"], by_split),
-        _draw_table(["source", "fate", "rule", "rows"], list_fates(facts["ledger"])),
+        f"**{facts['num_questions']:,} questions** on {images}, from {rows}.",
+        *_show_picture("Some images of the dataset", picture),
+        _draw_table(["split", "questions", "with answers"], _list_splits(facts)),
     ]
     if facts["carved"]:
-        parts.append(f"No question declares {' and '.join(facts['carved'])}: carved from train, by image.")
+        parts.append(f"No question declares {' or '.join(facts['carved'])}: carved from train, by image.")
+    parts.append(_draw_table(["source", "rows read", *FATES], accounts))
+    if rules:
+        parts.append(_draw_table(["source", "fate", "rule", "rows"], rules))
     if facts["leaks"]:
-        leaks = [
-            (leak["image"][:16], ", ".join(leak["splits"]), ", ".join(leak["question_ids"])) for leak in facts["leaks"]
-        ]
-        parts.append(_draw_table(["image in two splits", "splits", "questions"], leaks[:10]))
-    if picture:
-        parts.append(f"![A picture of the dataset]({picture})")
+        parts.append(_draw_table(["image in two splits", "splits", "questions"], _list_leaks(facts)))
     return "\n\n".join(parts)
 
 
-def list_fates(ledger: Mapping[str, Any]) -> list[tuple[str, str, str, int]]:
-    """The ledger as rows: source, fate, rule, count."""
+def _list_splits(facts: Mapping[str, Any]) -> list[tuple[str, int, int]]:
+    return [(split, facts["num_questions_by_split"][split], facts["num_annotated_by_split"][split]) for split in SPLITS]
+
+
+def _list_leaks(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [
-        (source, fate, rule, count)
-        for source, account in ledger["sources"].items()
-        for fate in FATES
-        for rule, count in account["fates"].get(fate, {}).items()
+        (leak["image"][:24], ", ".join(leak["splits"]), ", ".join(leak["question_ids"]))
+        for leak in facts["leaks"][:_SHOWN_LEAKS]
     ]
 
 
 def vocabulary_markdown(facts: Mapping[str, Any], answers: Sequence[str], counts: Sequence[int]) -> str:
-    """Size, coverage and ceiling, and the first answers."""
+    """Size, coverage and ceiling, and the most frequent answers."""
     measured = [
-        (split, facts[f"coverage_{split}"], facts[f"ceiling_{split}"])
+        (split, float(facts[f"coverage_{split}"]), float(facts[f"ceiling_{split}"]))
         for split in SPLITS
         if f"coverage_{split}" in facts
     ]
-    first = zip(answers[:20], counts[:20], strict=True)
+    first = list(zip(answers, counts, strict=True))[:_SHOWN_ANSWERS]
     return "\n\n".join(
         [
-            f"**{facts['num_answers']:,} answers** of {facts['num_answers_seen']:,} seen.",
+            f"**{facts['num_answers']:,} answers** of {facts['num_answers_seen']:,} seen in training.",
             _draw_table(["split", "coverage", "ceiling"], measured),
-            "Coverage: share of questions with an answer in the vocabulary. Ceiling: the best score reachable with it.",
-            _draw_table(["answer", "training questions"], first),
+            _VOCABULARY_TERMS,
+            _draw_table(["most frequent answers", "training questions"], first),
         ]
     )
 
@@ -108,64 +136,84 @@ def checkpoint_markdown(facts: Mapping[str, Any]) -> str:
     learnable = facts["learnable"]
     rows: list[tuple[str, object]] = [
         ("backbone", facts["backbone"]),
-        ("questions to learn from", facts["num_train_questions"]),
-        ("best validation accuracy", float(facts["best_val_accuracy"])),
-        ("in epoch", facts["best_epoch"]),
-        ("parameters that learn", f"{learnable['num_learnable']:,} of {learnable['num_parameters']:,}"),
-        ("steps", facts["num_steps"]),
-        ("device", f"{facts['device']}, {facts['precision']}"),
-        ("seconds", float(facts["seconds"])),
+        ("questions to learn from", f"{facts['num_train_questions']:,}"),
+        ("best validation accuracy", f"{facts['best_val_accuracy']:.3f}, in epoch {facts['best_epoch']}"),
+        ("parameters that learned", f"{learnable['num_learnable']:,} of {learnable['num_parameters']:,}"),
+        ("steps", f"{facts['num_steps']:,}"),
+        ("took", f"{facts['seconds']:,.0f} seconds on {facts['device']} in {facts['precision']}"),
         ("fingerprint", facts["fingerprint"]),
     ]
-    if facts.get("overridden"):
-        rows.append(("settings overridden in this run", facts["overridden"]))
-    return "\n\n".join([_draw_table(["checkpoint", ""], rows), f"![Learning curve]({draw_curve_png(facts['curve'])})"])
+    rows += [(f"in this run: {name}", value) for name, value in facts.get("overridden", {}).items()]
+    table = _draw_table(["checkpoint", ""], [(name, str(value)) for name, value in rows])
+    return "\n\n".join([table, *_show_picture("Learning curve", draw_curve_png(facts["curve"]))])
 
 
 def predictions_markdown(facts: Mapping[str, Any], sample: Sequence[Mapping[str, Any]]) -> str:
     """How many, and the first few."""
     rows = [(row["question_id"], row["answer"], float(row["score"])) for row in sample]
-    splits = ", ".join(facts["splits"])
     return "\n\n".join(
         [
-            f"**{facts['num_predictions']:,} predictions** for {splits}.",
+            f"**{facts['num_predictions']:,} predictions** for {', '.join(facts['splits'])}.",
             _draw_table(["question", "answer", "score"], rows),
         ]
     )
 
 
 def metrics_markdown(facts: Mapping[str, Any], curve: Sequence[Mapping[str, Any]], picture: str | None = None) -> str:
-    """The headline beside the baselines, the curve and a picture."""
-    rows = [
-        ("**model**", float(facts["vqa_accuracy"])),
-        ("question only", float(facts["baseline_question_only"])),
-        ("most common answer per question type", float(facts["baseline_question_type"])),
-        ("most common answer", float(facts["baseline_majority"])),
-        ("ceiling of the vocabulary", float(facts["ceiling"])),
+    """The headline beside the baselines as bars, the curve, and a picture (a data URI)."""
+    scores = [
+        ("model", facts["vqa_accuracy"]),
+        ("question only", facts["baseline_question_only"]),
+        ("most common answer per question type", facts["baseline_question_type"]),
+        ("most common answer", facts["baseline_majority"]),
+        ("ceiling of the vocabulary", facts["ceiling"]),
     ]
-    table = "\n".join(["| VQA accuracy | |", "| --- | --- |", *(f"| {name} | {value:.3f} |" for name, value in rows)])
-    parts = [
-        f"**VQA accuracy {facts['vqa_accuracy']:.3f}** ({facts['metric']}) on {facts['num_scored']:,} questions.",
-        table,
-        f"![Learning curve]({draw_curve_png(curve)})",
-    ]
-    if picture:
-        parts.append(f"![A question that was answered]({picture})")
-    return "\n\n".join(parts)
+    return "\n\n".join(
+        [
+            f"**VQA accuracy {facts['vqa_accuracy']:.3f}** ({facts['metric']}) on {facts['num_scored']:,} questions.",
+            _draw_table(
+                ["VQA accuracy", "", "score"], [(name, _draw_bar(score), float(score)) for name, score in scores]
+            ),
+            "The baselines never see an image.",
+            *_show_picture("Learning curve", draw_curve_png(curve)),
+            *_show_picture("An image of an evaluated question", picture),
+        ]
+    )
 
 
 def dataset_card(facts: Mapping[str, Any]) -> str:
-    """README.md of a dataset version, with the front matter that Hugging Face's `load_dataset` reads."""
-    splits = [split for split in SPLITS if facts["num_questions_by_split"][split]]
-    files = "\n".join(f"      - split: {split}\n        path: questions/{split}-*.parquet" for split in splits)
-    packs = "\n".join(f"      - ../../{pack}" for pack in facts["image_packs"])
-    images = f"  - config_name: images\n    data_files:\n{packs}\n" if facts["image_packs"] else ""
-    return (
-        f"---\nconfigs:\n  - config_name: questions\n    default: true\n    data_files:\n{files}\n{images}---\n\n"
-        f"# {facts['name']}\n\n"
-        "Questions are in `questions/<split>-*.parquet`, facts about their images in `images.parquet`, the images' own "
-        "bytes in packs that versions share; `image_sha256` joins them. What was not accepted is in `rejects/`, "
-        "with rule, reason, suggested fix, place and raw payload. `ledger.json` accounts for every raw row.\n\n"
-        + dataset_markdown({**facts, "leaks": []})
-        + "\n"
+    """README.md of a dataset version, with the front matter that Hugging Face's `load_dataset` reads.
+
+    Its paths are relative to the version's folder; image packs lie beside the versions that share them.
+    """
+    return "\n".join(
+        [
+            "---",
+            "configs:",
+            *_declare_files("questions", {split: f"questions/{split}-*.parquet" for split in _list_filled(facts)}),
+            *_declare_files("images", {"train": [f"../../{pack}" for pack in facts["image_packs"]]}),
+            "---",
+            "",
+            f"# {facts['name']}",
+            "",
+            _DATASET_FILES,
+            "",
+            dataset_markdown(facts),
+            "",
+        ]
     )
+
+
+def _list_filled(facts: Mapping[str, Any]) -> list[str]:
+    return [split for split in SPLITS if facts["num_questions_by_split"][split]]
+
+
+def _declare_files(config: str, files: Mapping[str, str | Sequence[str]]) -> list[str]:
+    """A config of the front matter: files by split; nothing where there are none."""
+    declared = {split: [paths] if isinstance(paths, str) else paths for split, paths in files.items() if paths}
+    if not declared:
+        return []
+    lines = [f"- config_name: {config}", "  data_files:"]
+    for split, paths in declared.items():
+        lines += [f"  - split: {split}", "    path:", *(f"    - {path}" for path in paths)]
+    return lines

@@ -1,65 +1,91 @@
-"""HTML pages: the dataset's ledger, and what the templates share. Text from data is escaped by the templates."""
+"""HTML pages: what their templates share, and the page of a dataset. A page is one file and loads nothing.
+
+Text from data is escaped for every page in one place: control characters by `finalize`, markup by autoescape.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pyarrow.parquet as pq
+from markupsafe import Markup, escape
 
-from vqa_pipeline.reporting.cards import list_fates
-from vqa_pipeline.schemas import Locator
+from vqa_pipeline.reporting.escaping import escape_control
+from vqa_pipeline.reporting.ledger import sum_sources
+from vqa_pipeline.reporting.rejects import group_rejects
+from vqa_pipeline.schemas import SPLITS
 
-_EXAMPLES = 2
-_RAW_CHARACTERS = 600
+_ROOM_TO_GROW = 1.05
+_SHOWN_LEAKS = 50
+
+
+@cache
+def _open_templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vqa_pipeline.reporting"),
+        autoescape=True,
+        finalize=_make_visible,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": "{:,}".format, "score": "{:.3f}".format, "spans": _mark_code}
+    return environment
+
+
+def _make_visible(value: Any) -> Any:
+    """Write out control characters, except in what templates made themselves."""
+    return value if isinstance(value, Markup) else escape_control(value, keep="\n\t")
+
+
+def _mark_code(text: str) -> Markup:
+    """A message, escaped, with what stands between backticks as code."""
+    pieces = [escape(escape_control(piece)) for piece in text.split("`")]
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(piece) if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 def render(template: str, **values: Any) -> str:
     """Fill a template; everything is escaped unless the template says that it is markup of our own."""
-    loader = jinja2.PackageLoader("vqa_pipeline.reporting")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(template).render(**values)
+    return _open_templates().get_template(template).render(**values)
 
 
-def render_dataset_page(facts: Mapping[str, Any], rejects: Path, failures: Sequence[str]) -> str:
+def render_dataset_page(
+    facts: Mapping[str, Any], rejects: Path, failures: Sequence[str], pictures: Mapping[str, str] | None = None
+) -> str:
     """The page of a dataset version, or of a candidate that failed a gate.
 
     Args:
         facts: Numbers and details of the dataset's manifest, and `name`.
         rejects: Folder of Parquet files with `schemas.REJECTS`.
-        failures: Messages of the blocking checks that failed.
+        failures: Messages of the blocking checks that failed; each names the setting that it is about.
+        pictures: Data URIs of leaking images, by what identifies the image in `facts["leaks"]`.
     """
-    share = facts["num_rejected"] / max(1, facts["num_rows"])
-    told = {**facts, "suggested_fraction": share * 1.05}
-    fates = list_fates(facts["ledger"])
-    return render("dataset.html", facts=told, failures=failures, fates=fates, groups=group_rejects(rejects))
+    return render(
+        "dataset.html",
+        facts=facts,
+        failures=failures,
+        advice=_advise(facts, failures),
+        splits=SPLITS,
+        accounts=sum_sources(facts["ledger"]),
+        leaks=facts["leaks"][:_SHOWN_LEAKS],
+        pictures=pictures or {},
+        groups=group_rejects(rejects),
+    )
 
 
-def group_rejects(folder: Path) -> list[dict[str, Any]]:
-    """Rejects by fate and rule: how many, and the first examples of each."""
-    counts: Counter[tuple[str, str]] = Counter()
-    examples: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for path in sorted(folder.glob("*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                key = (row["fate"], row["rule"])
-                counts[key] += 1
-                if counts[key] <= _EXAMPLES:
-                    examples.setdefault(key, []).append(_describe_reject(row))
-    order = sorted(counts, key=lambda key: (key[0] != "rejected", key))
-    return [{"fate": f, "rule": r, "count": counts[f, r], "examples": examples[f, r]} for f, r in order]
-
-
-def _describe_reject(row: Mapping[str, Any]) -> dict[str, Any]:
-    raw = row["raw"].decode("utf-8", errors="replace")
-    return {
-        "reason": row["reason"],
-        "fix": row["fix"],
-        "place": f"{row['source']}: {Locator(**row['locator'])}",
-        "raw": raw[:_RAW_CHARACTERS] + ("…" if len(raw) > _RAW_CHARACTERS else ""),
-    }
+def _advise(facts: Mapping[str, Any], failures: Sequence[str]) -> str:
+    """The YAML lines that would let a failed candidate pass; empty where no setting would."""
+    lines = []
+    if any("max_reject_fraction" in failure for failure in failures):
+        share = min(1.0, _ROOM_TO_GROW * facts["num_rejected"] / max(1, facts["num_rows"]))
+        lines.append(f"  max_reject_fraction: {share:.3g}   # lets this share of rows be rejected")
+    if any("leakage" in failure for failure in failures):
+        lines += [
+            "  leakage: drop_from_train   # leaves out the questions of the split nearer to training",
+            "  # leakage: report          # or: keep them and only count; scores will be flattered",
+        ]
+    return "\n".join(["dataset:", *lines]) if lines else ""

@@ -1,0 +1,80 @@
+"""The rows that were not accepted, read from a dataset's `rejects/` folder; for pages, the report and the command."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from vqa_pipeline.reporting.escaping import escape_control, shorten
+from vqa_pipeline.schemas import Locator
+
+_EXAMPLES = 3
+_RAW_CHARACTERS = 600
+
+
+def count_rejects(folder: Path) -> Counter[tuple[str, str, str]]:
+    """Rows by (source, fate, rule)."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for path in sorted(folder.glob("*.parquet")):
+        table = pq.read_table(path, columns=["source", "fate", "rule"])
+        counted = table.group_by(table.column_names).aggregate([([], "count_all")])
+        for row in counted.to_pylist():
+            counts[row["source"], row["fate"], row["rule"]] += row["count_all"]
+    return counts
+
+
+def read_rejects(folder: Path) -> Iterator[dict[str, Any]]:
+    r"""Rows of `schemas.REJECTS` in the order of the files; the locator as text, `raw` as text.
+
+    Bytes of `raw` that are not UTF-8 are written out as `\xff`.
+    """
+    for path in sorted(folder.glob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    locator = Locator(**row["locator"])
+                    raw = row["raw"].decode("utf-8", errors="backslashreplace")
+                    yield {**row, "locator": str(locator), "raw": raw}
+
+
+def group_rejects(folder: Path) -> list[dict[str, Any]]:
+    """Rows by fate and rule, as `fate`, `rule`, `count`, `examples`; rejected ones and frequent rules first.
+
+    An example has `reason`, `fix`, `place` and `raw`, a shortened payload without control characters.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for (_, fate, rule), count in count_rejects(folder).items():
+        counts[fate, rule] += count
+    examples = _find_examples(folder, counts)
+    order = sorted(counts, key=lambda group: (group[0] != "rejected", -counts[group], group))
+    return [
+        {"fate": fate, "rule": rule, "count": counts[fate, rule], "examples": examples[fate, rule]}
+        for fate, rule in order
+    ]
+
+
+def _find_examples(folder: Path, counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], list[dict[str, str]]]:
+    """The first rows of each group; reading ends when all are found."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = {group: [] for group in counts}
+    missing = sum(min(_EXAMPLES, count) for count in counts.values())
+    for row in read_rejects(folder):
+        examples = found[row["fate"], row["rule"]]
+        if len(examples) < _EXAMPLES:
+            examples.append(_describe(row))
+            missing -= 1
+        if missing == 0:
+            break
+    return found
+
+
+def _describe(row: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "reason": row["reason"],
+        "fix": row["fix"],
+        "place": f"{row['source']}: {row['locator']}",
+        "raw": escape_control(shorten(row["raw"], _RAW_CHARACTERS), keep="\n\t"),
+    }
