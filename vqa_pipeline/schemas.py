@@ -186,7 +186,8 @@ inside a file."""
 IMAGES = pa.schema(
     [
         pa.field("image_sha256", pa.string(), nullable=False),  # of the file's bytes
-        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False),
+        # nullable although it never is null: `datasets` compares with its own type, and would show bytes, not images
+        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         pa.field("width", pa.int32(), nullable=False),  # pixels, orientation applied
         pa.field("height", pa.int32(), nullable=False),
         pa.field("mode", pa.string(), nullable=False),  # Pillow's mode before conversion to RGB
