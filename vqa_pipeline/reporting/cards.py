@@ -13,6 +13,7 @@ from vqa_pipeline.schemas import FATES, SPLITS
 _SHOWN_LEAKS = 10
 _SHOWN_ANSWERS = 20
 _BAR_LENGTH = 20
+_DEFAULT_CONFIG = "questions"
 
 _VOCABULARY_TERMS = (
     "Coverage: share of questions with an annotator's answer in the vocabulary. "
@@ -190,7 +191,7 @@ def dataset_card(facts: Mapping[str, Any]) -> str:
         [
             "---",
             "configs:",
-            *_declare_files("questions", {split: f"questions/{split}-*.parquet" for split in _list_filled(facts)}),
+            *_declare_files(_DEFAULT_CONFIG, {split: f"questions/{split}-*.parquet" for split in _list_filled(facts)}),
             *_declare_files("images", {"train": [f"../../{pack}" for pack in facts["image_packs"]]}),
             "---",
             "",
@@ -213,7 +214,7 @@ def _declare_files(config: str, files: Mapping[str, str | Sequence[str]]) -> lis
     declared = {split: [paths] if isinstance(paths, str) else paths for split, paths in files.items() if paths}
     if not declared:
         return []
-    lines = [f"- config_name: {config}", "  data_files:"]
+    lines = [f"- config_name: {config}", f"  default: {str(config == _DEFAULT_CONFIG).lower()}", "  data_files:"]
     for split, paths in declared.items():
         lines += [f"  - split: {split}", "    path:", *(f"    - {path}" for path in paths)]
     return lines
