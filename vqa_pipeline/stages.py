@@ -316,13 +316,16 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
 
 def _write_dataset_pages(pipeline: Pipeline, work: Work) -> None:
     from vqa_pipeline.reporting.cards import dataset_card, dataset_markdown
+    from vqa_pipeline.reporting.images import draw_samples, make_thumbnails
     from vqa_pipeline.reporting.pages import render_dataset_page
 
     failures = [check.message for check in work.checks if check.blocking and not check.passed]
     facts = {"name": pipeline.name, **work.details, **work.numbers}
-    work.write("page.html", render_dataset_page(facts, work.folder / "rejects", failures))
+    packs = [open_store(pipeline).root / "dataset" / name for name in work.details["image_packs"]]
+    pictures = make_thumbnails(packs, [leak["image"] for leak in work.details["leaks"]])
+    work.write("page.html", render_dataset_page(facts, work.folder / "rejects", failures, pictures))
     work.write("README.md", dataset_card(facts))
-    work.write(PAGE, dataset_markdown(facts))
+    work.write(PAGE, dataset_markdown(facts, draw_samples(work.folder / "images.parquet", packs)))
 
 
 # --------------------------------------------------------------------------------------------------------- vocabulary

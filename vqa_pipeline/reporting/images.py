@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _JPEG_QUALITY = 85
-_SHEET_COLUMNS = 6
+_SHEET_COLUMNS, _SHEET_GAP_PIXELS = 6, 4
 
 
 def read_image(packs: Sequence[Path], sha: str) -> bytes:
@@ -18,17 +18,19 @@ def read_image(packs: Sequence[Path], sha: str) -> bytes:
     Raises:
         KeyError: no pack holds it.
     """
+    return read_images(packs, [sha])[sha]
+
+
+def read_images(packs: Sequence[Path], shas: Sequence[str]) -> dict[str, bytes]:
+    """The original bytes of images by digest, in one pass over the packs; those that no pack holds are left out."""
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
-    if packs:
-        table = ds.dataset([str(pack) for pack in packs]).to_table(
-            columns=["image"], filter=pc.field("image_sha256") == sha
-        )
-        if table.num_rows:
-            data: bytes = table["image"][0].as_py()["bytes"]
-            return data
-    raise KeyError(sha)
+    if not packs or not shas:
+        return {}
+    wanted = pc.field("image_sha256").isin(list(shas))
+    table = ds.dataset([str(pack) for pack in packs]).to_table(columns=["image_sha256", "image"], filter=wanted)
+    return {row["image_sha256"]: row["image"]["bytes"] for row in table.to_pylist()}
 
 
 def make_thumbnail(data: bytes, side: int = 160) -> str:
@@ -40,21 +42,42 @@ def make_thumbnail(data: bytes, side: int = 160) -> str:
     return _encode_smaller(_shrink(data, side))
 
 
-def draw_contact_sheet(files: Sequence[bytes], side: int = 96) -> str:
-    """Image files side by side on white, six in a row, as a data URI.
+def make_thumbnails(packs: Sequence[Path], shas: Sequence[str], side: int = 72) -> dict[str, str]:
+    """Thumbnails by digest, of those images that a pack holds."""
+    return {sha: make_thumbnail(data, side) for sha, data in read_images(packs, shas).items()}
+
+
+def draw_samples(images: Path, packs: Sequence[Path], count: int = 12) -> str | None:
+    """Some images of a dataset side by side on white, six in a row, as a data URI; None where there are no images.
+
+    Args:
+        images: The dataset's images.parquet; samples lie at even distances in it.
+        packs: Where the images' bytes are.
+        count: At most this many.
 
     Raises:
-        ImageError: the bytes of one are not an image.
+        KeyError: no pack holds one of them.
     """
+    import pyarrow.parquet as pq
+
+    shas = pq.read_table(images, columns=["image_sha256"])["image_sha256"].to_pylist()
+    chosen = shas[:: -(-len(shas) // count)] if shas else []
+    files = read_images(packs, chosen)
+    return _draw_sheet([files[sha] for sha in chosen], 96) if chosen else None
+
+
+def _draw_sheet(files: Sequence[bytes], side: int) -> str:
+    """Image files in rows, each in the middle of a square."""
     from PIL import Image
 
+    pitch = side + _SHEET_GAP_PIXELS
     rows = -(-len(files) // _SHEET_COLUMNS)
-    sheet = Image.new("RGB", (min(len(files), _SHEET_COLUMNS) * (side + 4) - 4, rows * (side + 4) - 4), "white")
+    width, height = min(len(files), _SHEET_COLUMNS) * pitch, rows * pitch
+    sheet = Image.new("RGB", (width - _SHEET_GAP_PIXELS, height - _SHEET_GAP_PIXELS), "white")
     for number, data in enumerate(files):
         image = _shrink(data, side)
         row, column = divmod(number, _SHEET_COLUMNS)
-        left = column * (side + 4) + (side - image.width) // 2
-        sheet.paste(image, (left, row * (side + 4) + (side - image.height) // 2))
+        sheet.paste(image, (column * pitch + (side - image.width) // 2, row * pitch + (side - image.height) // 2))
     return _encode_smaller(sheet)
 
 

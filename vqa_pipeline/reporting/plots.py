@@ -116,14 +116,16 @@ def _draw_mark_svg(panel: Panel, point: tuple[float, float]) -> str:
 
 
 def draw_curve_png(curve: Sequence[Mapping[str, Any]]) -> str:
-    """The learning curve as a PNG data URI, at twice the size that it is meant to be seen at."""
+    """The learning curve as a PNG data URI, at twice the size that it is meant to be seen at; empty without points."""
     from PIL import Image, ImageDraw
 
     from vqa_pipeline.reporting.images import encode_png
 
+    if not curve:
+        return ""
     scale = _PNG_SCALE * _PNG_SMOOTHING
-    panels = arrange_panels(curve) if curve else []
-    image = Image.new("RGB", (_WIDTH * scale * max(1, len(panels)), _HEIGHT * scale), "white")
+    panels = arrange_panels(curve)
+    image = Image.new("RGB", (_WIDTH * scale * len(panels), _HEIGHT * scale), "white")
     for number, panel in enumerate(panels):
         canvas = Image.new("RGB", (_WIDTH * scale, _HEIGHT * scale), "white")
         _draw_png(ImageDraw.Draw(canvas), panel, scale)

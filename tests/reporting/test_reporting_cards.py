@@ -1,0 +1,232 @@
+"""Asset pages as markdown, read back as Dagster's UI would show them; and the README of a dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from reporting_world import FACTS, HOSTILE, LEAK, METRICS, TRAINING, Page, make_png
+
+from vqa_pipeline.reporting.cards import (
+    checkpoint_markdown,
+    dataset_card,
+    dataset_markdown,
+    metrics_markdown,
+    predictions_markdown,
+    raw_markdown,
+    records_markdown,
+    vocabulary_markdown,
+)
+from vqa_pipeline.reporting.escaping import escape_control
+from vqa_pipeline.schemas import IMAGES, QUESTIONS
+
+PICTURE = "data:image/png;base64,AAAA"
+
+RECORDS = {
+    "source": "shapes",
+    "num_question_records": 1200,
+    "num_annotation_records": 0,
+    "num_questions": 1190,
+    "num_annotations": 0,
+    "num_rejects": 10,
+    "rejects_by_rule": {"image_missing": 10},
+    "repairs_by_kind": {"backslash": 3},
+}
+
+VOCABULARY = {
+    "num_answers": 3129,
+    "num_answers_seen": 22000,
+    "coverage_train": 0.934,
+    "ceiling_train": 0.92,
+    "coverage_val": 0.9,
+    "ceiling_val": 0.88,
+}
+
+
+def show(markdown: str) -> Page:
+    return Page(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
+
+
+def find_pictures(page: Page) -> list[str]:
+    return [str(attributes["src"])[:22] for tag, attributes in page.elements if tag == "img"]
+
+
+def test_a_source_is_told_by_format_files_and_size():
+    page = show(raw_markdown({"source": "scans", "format": "table", "num_files": 1506, "num_bytes": 11_407_197}))
+    assert page.rows == [["source scans", ""], ["format", "table"], ["files", "1,506"], ["size", "11.4 MB"]]
+
+
+def test_records_are_told_by_count_rule_and_repair():
+    page = show(records_markdown(RECORDS))
+    assert ["question records read", "1,200"] in page.rows
+    assert ["valid questions", "1,190"] in page.rows
+    assert ["image_missing", "10"] in page.rows
+    assert ["backslash", "3"] in page.rows
+
+
+def test_a_clean_source_has_one_table():
+    page = show(records_markdown({**RECORDS, "rejects_by_rule": {}, "repairs_by_kind": {}}))
+    assert [tag for tag, _ in page.elements].count("table") == 1
+
+
+def test_a_dataset_is_told_by_split_ledger_and_rule():
+    page = show(dataset_markdown(FACTS))
+    assert page.text.startswith("8 questions on 5 images, from 13 raw rows.")
+    assert ["test", "3", "2"] in page.rows
+    assert ["source", "rows read", "accepted", "duplicate", "rejected", "excluded"] in page.rows
+    assert ["shapes", "13", "8", "1", "3", "1"] in page.rows
+    assert ["shapes", "rejected", "image_missing", "2"] in page.rows
+    assert find_pictures(page) == []
+
+
+def test_a_dataset_tells_what_was_carved_and_what_leaks():
+    page = show(dataset_markdown({**FACTS, "carved": ["val"], "leaks": [LEAK] * 12}, PICTURE))
+    assert "No question declares val: carved from train, by image." in page.text
+    leaks = [row for row in page.rows if row[0] == "ab" * 12]
+    assert leaks == [["ab" * 12, "train, test", f"shapes/1, {escape_control(HOSTILE)}"]] * 10
+    assert find_pictures(page) == [PICTURE[:22]]
+
+
+def test_a_vocabulary_is_told_by_size_coverage_and_answers():
+    page = show(vocabulary_markdown(VOCABULARY, ["yes", "no"], [9000, 8000]))
+    assert page.text.startswith("3,129 answers of 22,000 seen in training.")
+    assert ["train", "0.934", "0.920"] in page.rows
+    assert ["val", "0.900", "0.880"] in page.rows
+    assert ["yes", "9,000"] in page.rows
+
+
+def test_a_long_vocabulary_shows_its_first_answers():
+    page = show(vocabulary_markdown(VOCABULARY, [f"a{n}" for n in range(90)], list(range(90))))
+    assert ["a19", "19"] in page.rows
+    assert ["a20", "20"] not in page.rows
+
+
+def test_a_checkpoint_is_told_with_its_curve():
+    page = show(checkpoint_markdown({**TRAINING, "overridden": {"epochs": 3, "backbone": HOSTILE}}))
+    assert ["best validation accuracy", "0.800, in epoch 2"] in page.rows
+    assert ["parameters that learned", "341,867 of 341,900"] in page.rows
+    assert ["took", "61 seconds on cpu in fp32"] in page.rows
+    assert ["in this run: epochs", "3"] in page.rows
+    assert find_pictures(page) == ["data:image/png;base64,"]
+
+
+def test_a_checkpoint_without_curve_has_no_picture():
+    page = show(checkpoint_markdown({**TRAINING, "curve": []}))
+    assert find_pictures(page) == []
+
+
+def test_predictions_are_told_by_the_first_few():
+    sample = [{"question_id": "shapes/1", "answer": HOSTILE, "score": 0.98765}]
+    page = show(predictions_markdown({"num_predictions": 1188, "splits": ["test"]}, sample))
+    assert page.text.startswith("1,188 predictions for test.")
+    assert ["shapes/1", escape_control(HOSTILE), "0.988"] in page.rows
+
+
+def test_metrics_are_told_beside_the_baselines_as_bars():
+    page = show(metrics_markdown(METRICS, TRAINING["curve"], PICTURE))
+    assert page.text.startswith("VQA accuracy 0.750 (normalized) on 4 questions.")
+    assert page.rows[1:] == [
+        ["model", "█" * 15 + "░" * 5, "0.750"],
+        ["question only", "█" * 8 + "░" * 12, "0.400"],
+        ["most common answer per question type", "█" * 8 + "░" * 12, "0.375"],
+        ["most common answer", "█" * 5 + "░" * 15, "0.250"],
+        ["ceiling of the vocabulary", "█" * 19 + "░", "0.950"],
+    ]
+    assert len(find_pictures(page)) == 2
+
+
+def test_whole_numbers_stand_for_shares_too():
+    page = show(metrics_markdown({**METRICS, "vqa_accuracy": 1, "baseline_majority": 0}, []))
+    assert ["model", "█" * 20, "1.000"] in page.rows
+    assert ["most common answer", "░" * 20, "0.000"] in page.rows
+    assert find_pictures(page) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_no_text_changes_the_shape_of_a_page(text):
+    def write(word: str) -> list[Page]:
+        leak = {"image": word, "splits": ["train"], "question_ids": [word]}
+        return [
+            show(records_markdown({**RECORDS, "rejects_by_rule": {word: 1}, "repairs_by_kind": {word: 2}})),
+            show(dataset_markdown({**FACTS, "leaks": [leak]})),
+            show(vocabulary_markdown(VOCABULARY, [word], [7])),
+        ]
+
+    for plain, page in zip(write("plain"), write(text), strict=True):
+        assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
+        assert [len(row) for row in page.rows] == [len(row) for row in plain.rows]
+    shown = " ".join(escape_control(" ".join(text.split())).split())
+    assert page.rows[-1] == [shown, "7"]
+
+
+# --------------------------------------------------------------------------------------------------------- the README
+
+
+def read_front_matter(card: str) -> dict:
+    _, front, _ = card.split("---\n", 2)
+    return yaml.safe_load(front)
+
+
+def test_the_card_declares_questions_by_split_and_images_by_pack():
+    questions, images = read_front_matter(dataset_card(FACTS))["configs"]
+    assert questions == {
+        "config_name": "questions",
+        "default": True,
+        "data_files": [
+            {"split": "train", "path": ["questions/train-*.parquet"]},
+            {"split": "test", "path": ["questions/test-*.parquet"]},
+        ],
+    }
+    assert images == {
+        "config_name": "images",
+        "default": False,
+        "data_files": [{"split": "train", "path": ["../../shared/aa.parquet", "../../shared/bb.parquet"]}],
+    }
+
+
+def test_a_dataset_without_images_declares_none():
+    configs = read_front_matter(dataset_card({**FACTS, "image_packs": []}))["configs"]
+    assert [config["config_name"] for config in configs] == ["questions"]
+
+
+def test_the_card_goes_on_with_the_account_of_the_data():
+    card = dataset_card(FACTS)
+    assert "\n# clinic\n" in card
+    assert dataset_markdown(FACTS) in card
+    assert card.endswith("\n")
+
+
+@pytest.mark.slow
+def test_datasets_loads_a_version_through_its_card_and_shows_images(tmp_path: Path):
+    import datasets
+
+    version, data = tmp_path / "dataset" / "versions" / "v1", make_png(color="blue")
+    question = dict.fromkeys(QUESTIONS.names) | {
+        "question_id": "shapes/1", "source": "shapes", "split": "train", "image": "1.png", "question": "what?",
+        "repairs": [], "locator": {"file": "q.jsonl", "record": 0},
+    }  # fmt: skip
+    image = {
+        "image_sha256": hashlib.sha256(data).hexdigest(), "image": {"bytes": data, "path": "1.png"},
+        "width": 8, "height": 8, "mode": "RGB", "format": "PNG", "dhash": 0,
+    }  # fmt: skip
+    for path, row, schema in (
+        (version / "questions" / "train-0.parquet", question, QUESTIONS),
+        (tmp_path / "dataset" / "shared" / "aa.parquet", image, IMAGES),
+    ):
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist([row], schema), path)
+    facts = {**FACTS, "num_questions_by_split": {"train": 1, "val": 0, "test": 0}, "image_packs": ["shared/aa.parquet"]}
+    (version / "README.md").write_text(dataset_card(facts))
+    cache = str(tmp_path / "cache")
+    questions = datasets.load_dataset(str(version), cache_dir=cache)
+    assert questions["train"]["question_id"] == ["shapes/1"]
+    images = datasets.load_dataset(str(version), "images", cache_dir=cache)
+    assert images["train"][0]["image"].getpixel((4, 4)) == (0, 0, 255)

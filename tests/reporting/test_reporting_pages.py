@@ -1,0 +1,133 @@
+"""The page of a dataset: complete, self-contained, and harmless whatever a record says."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from reporting_world import FACTS, HOSTILE, LEAK, Page, make_png, make_reject, write_rejects
+
+from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.reporting.escaping import escape_control
+from vqa_pipeline.reporting.images import make_thumbnail
+from vqa_pipeline.reporting.pages import _mark_code, render_dataset_page
+
+TOO_MANY = "3 of 13 rows (23%) are rejected, more than `dataset.max_reject_fraction: 0.01` allows"
+LEAKAGE = "1 images are in more than one split. Choose a policy: `dataset: {leakage: drop_from_train}`"
+
+
+def render(tmp_path, facts=FACTS, rows=(), failures=(), pictures=None) -> Page:
+    folder = write_rejects(tmp_path / "rejects", *rows)
+    return Page(render_dataset_page(facts, folder, failures, pictures))
+
+
+def find_advice(page: Page) -> dict:
+    """The YAML that the page suggests."""
+    _, _, rest = page.source_text.partition("in the pipeline's YAML:")
+    return yaml.safe_load(rest.partition("Splits")[0])
+
+
+def test_the_ledger_has_a_row_per_source_that_adds_up(tmp_path):
+    page = render(tmp_path)
+    assert ["source", "rows read", "accepted", "duplicate", "rejected", "excluded", "without a fate"] in page.rows
+    assert ["shapes", "13", "8", "1", "3", "1", "0"] in page.rows
+
+
+def test_the_splits_are_told_and_what_was_carved(tmp_path):
+    page = render(tmp_path, {**FACTS, "carved": ["val", "test"]})
+    assert ["test", "3", "2"] in page.rows
+    assert "No question declares val or test: carved from train, by image." in page.text
+
+
+def test_a_published_version_speaks_of_no_failure(tmp_path):
+    page = render(tmp_path)
+    assert "Not published" not in page.text
+    assert "How to go on" not in page.text
+
+
+def test_rejected_rows_are_told_with_reason_fix_place_and_payload(tmp_path):
+    page = render(tmp_path, rows=[make_reject(number=6)])
+    assert "image_missing · 1 row rejected · Bring the file." in page.text
+    assert "there is no image 6. Bring the file. shapes: questions.jsonl:7" in page.text
+    assert '{"id": 6}' in page.text
+
+
+def test_more_rows_than_examples_are_pointed_to(tmp_path):
+    page = render(tmp_path, rows=[make_reject(number=number) for number in range(5)])
+    assert "… and 2 more: vqa-pipeline rejects --rule image_missing" in page.text
+
+
+def test_a_candidate_with_too_many_rejects_says_which_share_would_pass(tmp_path):
+    page = render(tmp_path, failures=[TOO_MANY])
+    assert "Not published. The last good version stays in use." in page.text
+    assert TOO_MANY.replace("`", "") in page.text
+    advice = find_advice(page)
+    assert advice == {"dataset": {"max_reject_fraction": 0.242}}
+    assert DatasetSettings(**advice["dataset"]).max_reject_fraction > 3 / 13
+
+
+def test_a_leaking_candidate_shows_the_pairs_and_the_policies(tmp_path):
+    facts = {**FACTS, "leaks": [LEAK], "num_leaking_images": 1}
+    page = render(tmp_path, facts, failures=[LEAKAGE])
+    assert ["ab" * 12, "train, test", f"shapes/1, {escape_control(HOSTILE)}"] in page.rows
+    assert find_advice(page) == {"dataset": {"leakage": "drop_from_train"}}
+    assert "leakage: report" in page.text
+    DatasetSettings(**find_advice(page)["dataset"])
+
+
+def test_leaking_images_are_shown_when_their_pictures_are_given(tmp_path):
+    picture = make_thumbnail(make_png())
+    facts = {**FACTS, "leaks": [LEAK, {**LEAK, "image": "unknown"}], "num_leaking_images": 2}
+    page = render(tmp_path, facts, failures=[LEAKAGE], pictures={LEAK["image"]: picture})
+    assert [attributes["src"] for tag, attributes in page.elements if tag == "img"] == [picture]
+
+
+def test_a_failure_that_no_setting_can_settle_gives_no_yaml(tmp_path):
+    page = render(tmp_path, failures=["source shapes: 13 rows were read, but 12 have a fate (1 lost)"])
+    assert "How to go on" in page.text
+    assert "pre" not in page.tags
+
+
+def test_many_leaks_are_cut_and_counted(tmp_path):
+    leaks = [{**LEAK, "image": f"{number:064}"} for number in range(60)]
+    page = render(tmp_path, {**FACTS, "leaks": leaks, "num_leaking_images": 700})
+    assert "700 in all, the first 50 here" in page.text
+    assert len([row for row in page.rows if row[1:2] == ["train, test"]]) == 50
+
+
+def test_hostile_text_is_shown_and_does_nothing(tmp_path):
+    row = make_reject(HOSTILE, reason=HOSTILE, fix=HOSTILE, raw=HOSTILE.encode(), source=HOSTILE)
+    html = render_dataset_page({**FACTS, "repairs_by_kind": {HOSTILE: 1}}, write_rejects(tmp_path, row), [HOSTILE])
+    page = Page(html)
+    assert "script" not in page.tags
+    assert not {name for _, attributes in page.elements for name in attributes if name.startswith("on")}
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_the_page_loads_nothing(tmp_path):
+    page = render(tmp_path, rows=[make_reject()], failures=[TOO_MANY, LEAKAGE])
+    assert not page.tags & {"script", "link", "iframe", "object", "embed"}
+    assert all("src" not in attributes or attributes["src"].startswith("data:") for _, attributes in page.elements)
+    policy = next(attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes)
+    assert policy.startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("message", "markup"),
+    [
+        ("plain", "plain"),
+        ("set `a: 1` or `b`", "set <code>a: 1</code> or <code>b</code>"),
+        ("`<b>` & <i>", "<code>&lt;b&gt;</code> &amp; &lt;i&gt;"),
+        ("{0} {x} % `{}`", "{0} {x} % <code>{}</code>"),
+    ],
+)
+def test_code_in_messages_is_marked_and_all_else_escaped(message, markup):
+    assert str(_mark_code(message)) == markup
+
+
+@given(st.text())
+def test_marking_code_adds_no_element_but_code(text):
+    assert Page(str(_mark_code(text))).tags <= {"code"}

@@ -1,0 +1,301 @@
+"""The report: every number with its meaning, honest about failure, the same bytes for the same input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reporting_world import HOSTILE, LEDGER, METRICS, TRAINING, Page, make_png, make_reject, write_rejects
+
+from vqa_pipeline.reporting.escaping import escape_control
+from vqa_pipeline.reporting.images import make_thumbnail
+from vqa_pipeline.reporting.report import ReportInput, pick_gallery, render_report
+
+SHOT = {
+    "question_id": "shapes/7",
+    "question": "what colour is it?",
+    "answer": "red",
+    "confidence": 0.97,
+    "references": ["blue (×7)", "green"],  # noqa: RUF001
+    "place": "questions.jsonl:8",
+    "picture": make_thumbnail(make_png()),
+}
+
+
+def make_input(folder: Path, **changes) -> ReportInput:
+    told = ReportInput(
+        name="clinic",
+        splits=("test",),
+        metrics=METRICS,
+        training=TRAINING,
+        ledger=LEDGER,
+        rejects=write_rejects(folder / "rejects", make_reject()),
+        right=[{**SHOT, "answer": "blue"}],
+        wrong=[SHOT],
+        provenance={"dataset": "version abc, data version def", "commit": "f00"},
+    )
+    return told._replace(**changes)
+
+
+def show(folder: Path, **changes) -> Page:
+    return Page(render_report(make_input(folder, **changes)))
+
+
+def test_the_model_stands_beside_every_baseline_and_the_ceiling(tmp_path):
+    assert [(row[0], row[-1]) for row in show(tmp_path).rows][:9] == [
+        ("", "VQA accuracy"),
+        ("Model the trained ViLT", "0.750"),
+        ("Question only a linear model that reads the question's words", "0.400"),
+        ("Most common answer per question type the most frequent training answer to that type", "0.375"),
+        ("Most common answer always the most frequent training answer", "0.250"),
+        ("Ceiling what the best choice from the answer vocabulary would score", "0.950"),
+        ("", "Share of questions"),
+        ("Exact match questions answered with the annotators' most common answer", "0.500"),
+        ("Coverage questions with an annotator's answer in the answer vocabulary", "0.900"),
+    ]
+
+
+def test_a_bar_is_as_long_as_its_share(tmp_path):
+    widths = [attributes["style"] for tag, attributes in show(tmp_path).elements if tag == "i"]
+    assert widths[:7] == [f"width:{share}%" for share in ("75.0", "40.0", "37.5", "25.0", "95.0", "50.0", "90.0")]
+
+
+def test_the_headline_tells_accuracy_questions_and_the_best_guess(tmp_path):
+    text = show(tmp_path).text
+    assert "VQA accuracy 0.750 On 4 annotated test questions; 1.000 is perfect." in text
+    assert "The best guess without looking at the image reaches 0.400." in text
+    assert "No better than guessing" not in text
+
+
+@pytest.mark.parametrize("accuracy", [0.4, 0.1])
+def test_a_model_that_is_not_above_a_baseline_is_called_what_it_is(tmp_path, accuracy):
+    assert "No better than guessing." in show(tmp_path, metrics={**METRICS, "vqa_accuracy": accuracy}).text
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"), [("official", "three of ten annotators"), ("normalized", "min(1, m / (0.3 n))")]
+)
+def test_the_metric_is_named_and_explained(tmp_path, metric, words):
+    text = show(tmp_path, metrics={**METRICS, "metric": metric}).text
+    assert f"by the {metric} metric" in text
+    assert words in text
+
+
+def test_questions_without_prediction_or_annotation_are_told(tmp_path):
+    text = show(tmp_path, metrics={**METRICS, "num_unanswered": 1, "num_questions": 9}).text
+    assert "1 questions have no prediction and count as 0." in text
+    assert "5 more questions were answered but have no annotation" in text
+
+
+def test_kinds_of_question_are_listed_by_how_many_there_are(tmp_path):
+    page = show(tmp_path)
+    kinds = [row for row in page.rows if row[0] in {"color", "shape"}]
+    assert kinds == [["shape", "3", "", "0.667", "0.333"], ["color", "1", "", "1.000", "1.000"]]
+    assert "Answer type" not in page.text
+
+
+def test_many_kinds_are_cut_and_counted(tmp_path):
+    kinds = {f"kind {number:02}": {"num_questions": 1, "vqa_accuracy": 0.5, "exact_match": 0.5} for number in range(40)}
+    page = show(tmp_path, metrics={**METRICS, "by_question_type": kinds})
+    assert len([row for row in page.rows if row[0].startswith("kind ")]) == 25
+    assert "The 25 most frequent of 40" in page.text
+
+
+def test_no_types_are_told_as_such(tmp_path):
+    assert "declare no types" in show(tmp_path, metrics={**METRICS, "by_question_type": {}}).text
+
+
+def test_several_splits_are_compared(tmp_path):
+    by_split = {split: METRICS["by_split"]["test"] for split in ("test", "val")}
+    page = show(tmp_path, metrics={**METRICS, "by_split": by_split}, splits=("test", "val"))
+    assert ["val", "4", "", "0.750", "0.500"] in page.rows
+    assert "annotated test and val questions" in page.text
+
+
+def test_a_gallery_shows_question_answers_confidence_and_place(tmp_path):
+    page = show(tmp_path)
+    assert "what colour is it? model red 0.97 people blue (×7), green shapes/7 questions.jsonl:8" in page.text  # noqa: RUF001
+    images = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert [image["src"] for image in images] == [SHOT["picture"]] * 2
+    assert images[0]["alt"] == "Image of question shapes/7"
+
+
+def test_no_mistake_is_told_too(tmp_path):
+    assert "None with an image to show." in show(tmp_path, wrong=[]).text
+
+
+def test_the_learning_curve_is_drawn_told_and_listed(tmp_path):
+    page = show(tmp_path)
+    assert len([tag for tag, _ in page.elements if tag == "svg"]) == 2
+    assert "5,000 questions in 1,260 steps, 61 seconds on cpu in fp32" in page.text
+    assert "epoch 2 did best and was kept" in page.text
+    assert ["2", "20", "1.2000", "0.800", "5.00e-04", "40"] in page.rows
+
+
+def test_the_data_behind_it_is_accounted_for(tmp_path):
+    page = show(tmp_path)
+    assert ["shapes", "13", "8", "1", "3", "1", "0"] in page.rows
+    assert "image_missing · 1 row rejected" in page.text
+    assert ["dataset", "version abc, data version def"] in page.rows
+
+
+def test_hostile_text_is_shown_and_does_nothing(tmp_path):
+    shot = {
+        **SHOT,
+        "question": HOSTILE,
+        "answer": HOSTILE,
+        "references": [HOSTILE],
+        "question_id": HOSTILE,
+        "place": HOSTILE,
+    }
+    kinds = {HOSTILE: {"num_questions": 1, "vqa_accuracy": 0.5, "exact_match": 0.5}}
+    html = render_report(
+        make_input(
+            tmp_path,
+            wrong=[shot],
+            metrics={**METRICS, "by_question_type": kinds, "by_answer_type": kinds},
+            provenance={HOSTILE: HOSTILE},
+            rejects=write_rejects(tmp_path / "hostile", make_reject(HOSTILE, reason=HOSTILE, raw=HOSTILE.encode())),
+        )
+    )
+    page = Page(html)
+    assert "script" not in page.tags
+    assert page.text.count("<script>alert(1)</script>") >= 9
+    assert not {"\x1b", "\u202e"} & set(html)
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_leaves_the_structure_of_the_report_as_it_is(tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("report")
+    shot = {**SHOT, "question": text, "answer": text, "references": [text]}
+    plain, page = show(folder), show(folder, wrong=[shot], right=[shot])
+    assert [tag for tag, _ in page.elements if tag != "bdi"] == [tag for tag, _ in plain.elements if tag != "bdi"]
+    assert " ".join(escape_control(text, keep="\n\t").split()) in page.text
+
+
+def test_the_report_loads_nothing(tmp_path):
+    page = show(tmp_path)
+    assert not page.tags & {"script", "link", "iframe", "object", "embed"}
+    for _, attributes in page.elements:
+        assert attributes.get("src", "data:").startswith("data:")
+        assert attributes.get("href", "#").startswith("#")
+
+
+def test_links_of_the_page_lead_somewhere(tmp_path):
+    page = show(tmp_path)
+    ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    targets = {attributes["href"][1:] for tag, attributes in page.elements if tag == "a"}
+    assert targets
+    assert targets <= ids
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    assert render_report(make_input(tmp_path)) == render_report(make_input(tmp_path))
+
+
+# ------------------------------------------------------------------------------------------------------------ gallery
+
+
+def make_frames(*rows: tuple[str, float, float, str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows of (image, credit, confidence, question), as questions, scores and predictions."""
+    ids = [f"shapes/{number:03}" for number in range(len(rows))]
+    locator = {"file": "q.jsonl", "record": 4, "item": None, "byte_offset": None, "line": None}
+    questions = pd.DataFrame(
+        {
+            "question_id": ids,
+            "question": [row[3] for row in rows],
+            "image_sha256": [row[0] or None for row in rows],
+            "answers": [[{"answer": "red"}, {"answer": "blue"}, {"answer": "red"}] for _ in rows],
+            "locator": [locator for _ in rows],
+        }
+    )
+    scored = pd.DataFrame({"question_id": ids, "score": [row[1] for row in rows]})
+    predictions = pd.DataFrame(
+        {"question_id": ids, "answer": "red", "score": [row[2] for row in rows], "variant": "model"}
+    )
+    return questions, scored, predictions
+
+
+def pick(*rows, size=12):
+    right, wrong = pick_gallery(*make_frames(*rows), lambda sha: make_png(), size)
+    return [shot["question"] for shot in right], [shot["question"] for shot in wrong]
+
+
+def test_the_surest_mistakes_come_first():
+    assert pick(("a", 0, 0.2, "unsure"), ("b", 0, 0.9, "sure"), ("c", 0, 0.5, "half")) == (
+        [],
+        ["sure", "half", "unsure"],
+    )
+
+
+def test_half_right_is_neither_right_nor_wrong():
+    assert pick(("a", 0.6, 0.9, "q")) == ([], [])
+
+
+def test_right_answers_are_spread_from_the_surest_to_the_least_sure():
+    rows = [(f"image {number}", 1, number / 100, f"q{number}") for number in range(100)]
+    right, _ = pick(*rows, size=4)
+    assert right == ["q99", "q66", "q33", "q0"]
+
+
+def test_few_right_answers_are_all_shown():
+    right, _ = pick(("a", 1, 0.1, "q0"), ("b", 1, 0.2, "q1"), size=4)
+    assert right == ["q1", "q0"]
+
+
+def test_an_image_and_a_mistake_are_shown_once():
+    rows = [("a", 0, 0.9, "is it?"), ("a", 0, 0.8, "what?"), ("b", 0, 0.7, "is it?"), ("c", 0, 0.6, "which?")]
+    assert pick(*rows) == ([], ["is it?", "which?"])
+
+
+def test_questions_without_image_are_not_shown():
+    assert pick(("", 0, 0.9, "blind"), ("b", 0, 0.1, "seen")) == ([], ["seen"])
+
+
+def test_answers_to_a_wrong_image_on_purpose_are_not_the_models():
+    questions, scored, predictions = make_frames(("a", 0, 0.9, "q"))
+    shuffled = predictions.assign(variant="shuffled_image", answer="green")
+    _, wrong = pick_gallery(questions, scored, pd.concat([shuffled, predictions]), lambda sha: make_png())
+    assert [shot["answer"] for shot in wrong] == ["red"]
+
+
+def test_the_choice_does_not_depend_on_the_order_of_rows():
+    questions, scored, predictions = make_frames(*((f"i{n}", n % 2, 0.5, f"q{n}") for n in range(30)))
+    shuffled = [frame.sample(frac=1, random_state=1) for frame in (questions, scored, predictions)]
+    read = lambda sha: make_png()  # noqa: E731
+    assert pick_gallery(*shuffled, read, 5) == pick_gallery(questions, scored, predictions, read, 5)
+
+
+def test_a_shot_tells_answers_by_frequency_place_and_picture():
+    asked = []
+
+    def read(sha: str) -> bytes:
+        asked.append(sha)
+        return make_png(300, 300)
+
+    _, (shot,) = pick_gallery(*make_frames(("a", 0, 0.5, "q")), read)
+    assert asked == ["a"]
+    assert shot["references"] == ["red (×2)", "blue"]  # noqa: RUF001
+    assert shot["place"] == "q.jsonl[4]"
+    assert shot["confidence"] == 0.5
+    assert shot["picture"].startswith("data:image/png;base64,")
+
+
+def test_locators_survive_pandas_making_floats_of_them():
+    questions, scored, predictions = make_frames(("a", 0, 0.5, "q"))
+    questions["locator"] = [{"file": "q.csv", "record": 4.0, "item": float("nan"), "byte_offset": None, "line": 6.0}]
+    _, (shot,) = pick_gallery(questions, scored, predictions, lambda sha: make_png())
+    assert shot["place"] == "q.csv:6"
+
+
+def test_importing_the_room_loads_nothing_heavy():
+    program = (
+        "import sys, vqa_pipeline.reporting; print(sorted({'pandas', 'numpy', 'PIL', 'jinja2'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
