@@ -11,8 +11,10 @@ from vqa_pipeline.cli import data, train, understand
 from vqa_pipeline.errors import VqaPipelineError
 from vqa_pipeline.reporting.escaping import escape_control
 
+_NAME = "vqa-pipeline"
+
 app = typer.Typer(
-    name="vqa-pipeline",
+    name=_NAME,
     help="Curate image questions, fine-tune ViLT on them and score it, as Dagster assets.",
     no_args_is_help=True,
     add_completion=False,
@@ -26,7 +28,7 @@ data.add_commands(app)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, by default the process's own; exit with 1 for a user's mistake, 2 for a wrong command line."""
     try:
-        app(arguments)
+        app(arguments, prog_name=_NAME)
     except VqaPipelineError as error:
         print("error: " + escape_control(error, keep="\n"), file=sys.stderr)
         sys.exit(1)

@@ -1,0 +1,126 @@
+"""`vqa-pipeline status`: what is published, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from reporting_world import make_reject
+
+METRICS = {
+    "vqa_accuracy": 0.9012,
+    "baseline_majority": 0.25,
+    "baseline_question_type": 0.37,
+    "baseline_question_only": 0.376,
+    "num_scored": 1188,
+}
+
+
+def publish_all(project) -> None:
+    project.publish("raw/scans", {"num_files": 1506})
+    project.publish("records/scans", {"num_questions": 6009, "num_rejects": 10})
+    project.publish("dataset", {"num_questions": 6001, "num_images": 1501, "num_rejected": 17})
+    project.publish("vocabulary", {"num_answers": 11, "coverage_train": 1.0})
+    project.publish("checkpoint", {"best_val_accuracy": 0.885, "num_steps": 1260})
+    project.publish("predictions", {"num_predictions": 1188})
+    project.publish("metrics", METRICS, minute=5)
+
+
+def test_json_has_every_published_asset_under_dagsters_key(call, project):
+    project.publish("dataset", {"num_questions": 6001})
+    project.publish("metrics", METRICS, minute=5)
+    ended = call("status", "--json")
+    assert (ended.status, ended.err) == (0, "")
+    assert json.loads(ended.out) == {
+        "assets": {
+            "clinic/dataset": {
+                "data_version": "data version of dataset",
+                "materialized_at": "2026-01-02T12:00:00+00:00",
+                "numbers": {"num_questions": 6001},
+                "path": "data/store/clinic/dataset/versions/v1",
+            },
+            "clinic/metrics": {
+                "data_version": "data version of metrics",
+                "materialized_at": "2026-01-02T12:05:00+00:00",
+                "numbers": METRICS,
+                "path": "data/store/clinic/metrics/versions/v1",
+            },
+        }
+    }
+
+
+def test_the_table_has_the_graphs_order_and_the_headline_of_each_asset(call, project):
+    publish_all(project)
+    ended = call("status")
+    assert [line.rstrip() for line in ended.out.splitlines()] == [
+        "asset                 published (UTC)   data version",
+        "clinic/raw/scans      2026-01-02 12:00  data version  1,506 files",
+        "clinic/records/scans  2026-01-02 12:00  data version  6,009 questions, 10 rejected",
+        "clinic/dataset        2026-01-02 12:00  data version  6,001 questions, 1,501 images, 17 rejected",
+        "clinic/vocabulary     2026-01-02 12:00  data version  11 answers, 1.000 coverage",
+        "clinic/checkpoint     2026-01-02 12:00  data version  0.885 validation accuracy",
+        "clinic/predictions    2026-01-02 12:00  data version  1,188 predictions",
+        "clinic/metrics        2026-01-02 12:05  data version  0.901 VQA accuracy, 0.376 from the question alone",
+    ]
+
+
+def test_what_is_missing_is_shown_as_missing(call, project):
+    project.publish("raw/scans")
+    lines = call("status").out.splitlines()
+    assert lines[1].split() == ["clinic/raw/scans", "2026-01-02", "12:00", "data", "version"]
+    assert [line.split() for line in lines[2:]] == [
+        [f"clinic/{asset}", "not", "yet"]
+        for asset in ("records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+    ]
+
+
+def test_paths_lead_there_from_a_folder_of_the_project(call, project, monkeypatch):
+    published = project.publish("dataset")
+    folder = project.root / "hospital" / "defs"
+    monkeypatch.chdir(folder)
+    (told,) = json.loads(call("status", "--json").out)["assets"].values()
+    assert (folder / told["path"]).resolve() == published.resolve()
+
+
+def test_several_pipelines_are_told_together_and_one_by_name(call, project):
+    project.declare("ward")
+    project.publish("dataset")
+    project.publish("dataset", pipeline="ward")
+    assert list(json.loads(call("status", "--json").out)["assets"]) == ["clinic/dataset", "ward/dataset"]
+    assert list(json.loads(call("status", "--json", "--pipeline", "ward").out)["assets"]) == ["ward/dataset"]
+
+
+def test_an_unknown_pipeline_is_a_mistake_that_names_the_known_ones(call, project):
+    ended = call("status", "--pipeline", "nope")
+    assert ended.status == 1
+    assert ended.err == "error: `--pipeline`: there is no pipeline nope. Pipelines declared: clinic.\n"
+
+
+def test_a_declaration_outside_of_the_project_is_read_by_path(call, project):
+    file = project.declare("ward").rename(project.root / "elsewhere.yaml")
+    project.publish("dataset", pipeline="ward")
+    assert list(json.loads(call("status", "--json", "--file", str(file)).out)["assets"]) == ["ward/dataset"]
+
+
+def test_a_damaged_manifest_is_told_by_name(call, project):
+    (project.publish("dataset") / "manifest.json").write_text("{}")
+    ended = call("status")
+    assert ended.status == 1
+    assert ended.err.startswith("error: dataset version v1:")
+    assert "Traceback" not in ended.err
+
+
+def test_a_number_that_is_not_known_is_left_out(call, project):
+    project.publish("metrics", {"vqa_accuracy": None, "baseline_question_only": 0.4})
+    assert call("status").out.splitlines()[-1].endswith("  0.400 from the question alone")
+
+
+@pytest.mark.parametrize(
+    ("published", "warned"),
+    [(("dataset", 1), True), (("dataset", 30), False), (("records/scans", 30), False), (("raw/scans", 30), False)],
+)
+def test_a_failed_candidate_is_told_until_something_newer_is_published(call, project, published, warned):
+    project.fail_gate(make_reject(), minute=20)
+    project.publish(published[0], minute=published[1])
+    told = "clinic/dataset: a newer candidate failed a gate and was not published: data/store/clinic/dataset/candidates/c1/page.html"
+    assert (told in call("status").out) is warned
