@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,12 +71,10 @@ class Project:
         (folder.parent.parent / "current.json").write_text('{"version": "v1"}')
         return folder
 
-    def fail_gate(self, *rows: dict[str, Any], minute: int, name: str = "c1") -> Path:
-        """A candidate of the dataset that failed its gate some minutes after noon."""
-        folder = self.root / "data" / "store" / "clinic" / "dataset" / "candidates" / name
+    def fail_gate(self, *rows: dict[str, Any]) -> Path:
+        """A candidate of the dataset that failed its gate."""
+        folder = self.root / "data" / "store" / "clinic" / "dataset" / "candidates" / "c1"
         write_rejects(folder / "rejects", *rows)
-        moment = datetime(2026, 1, 2, 12, minute, tzinfo=UTC).timestamp()
-        os.utime(folder, (moment, moment))
         return folder
 
 

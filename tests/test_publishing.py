@@ -97,6 +97,25 @@ def test_the_same_content_from_other_inputs_is_said_and_recorded(tmp_path):
     assert outcome.version.manifest.settings == {"size": 2}
 
 
+def test_a_failed_candidate_goes_when_the_version_before_is_up_to_date_again(tmp_path):
+    store = make_store(tmp_path)
+    run_stage(store, stage(), Builder(), print)
+    with pytest.raises(GateFailed) as failure:
+        run_stage(store, stage(number=2), Builder("bad", ("3 rows are bad",)), print)
+    assert store.find_failed("dataset") == failure.value.candidate
+    assert run_stage(store, stage(), Builder(), print).reused
+    assert store.find_failed("dataset") is None
+
+
+def test_a_failed_candidate_goes_when_a_better_one_is_published(tmp_path):
+    store = make_store(tmp_path)
+    with pytest.raises(GateFailed):
+        run_stage(store, stage(), Builder("bad", ("3 rows are bad",)), print)
+    assert store.find_failed("dataset") is not None
+    run_stage(store, stage(), Builder(), print)
+    assert store.find_failed("dataset") is None
+
+
 def test_a_failed_gate_publishes_nothing_and_keeps_the_candidate(tmp_path):
     store = make_store(tmp_path)
     good = run_stage(store, stage(), Builder("good"), print)

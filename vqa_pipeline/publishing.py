@@ -1,7 +1,8 @@
 """The life of one version: reuse what is up to date, build a candidate, gate it, publish it. No Dagster, no torch.
 
 A stage whose inputs, settings and stage number are those of its current version does nothing: the version is reused.
-A candidate that fails a blocking check is kept to look at, and `GateFailed` is raised; nothing is published.
+A candidate that fails a blocking check is kept to look at, and `GateFailed` is raised; nothing is published. The candidate
+goes when the asset is published or found up to date again.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def run_stage(store: Store, stage: Stage, build: Callable[[Work], None], log: Lo
     """
     current = store.current(stage.asset)
     if current is not None and is_up_to_date(current, stage):
+        store.drop_failed(stage.asset)
         log(f"{stage.asset} is up to date (version {current.manifest.version})")
         return Outcome(store.require(stage.asset), reused=True)
     begin = time.monotonic()
@@ -110,6 +112,7 @@ def run_stage(store: Store, stage: Stage, build: Callable[[Work], None], log: Lo
         build(work)
         _pass_gates(store, stage.asset, work)
         version = store.publish(stage.asset, folder, _draft(stage, work, time.monotonic() - begin))
+        store.drop_failed(stage.asset)
     log(f"{stage.asset}: published version {version.manifest.version}" + _compare(current, version))
     return Outcome(version, reused=False)
 

@@ -210,13 +210,20 @@ class Store:
 
     def keep_candidate(self, asset: str, folder: Path) -> Path:
         """Keep a candidate that failed a gate, to look at; the one before it goes. Returns where it is."""
-        kept = self.root / asset / "candidates"
-        shutil.rmtree(kept, ignore_errors=True)
+        self.drop_failed(asset)
         files = _list_files(folder)
-        target = kept / _digest_files(folder, files)
+        target = self.root / asset / "candidates" / _digest_files(folder, files)
         for name in files:
             _copy(folder / name, target / name)
         return target
+
+    def find_failed(self, asset: str) -> Path | None:
+        """The candidate that failed a gate, if no version was published or found up to date since."""
+        return next((self.root / asset / "candidates").glob("*/"), None)
+
+    def drop_failed(self, asset: str) -> None:
+        """Remove the candidate that failed a gate: what stopped it is settled."""
+        shutil.rmtree(self.root / asset / "candidates", ignore_errors=True)
 
 
 def _list_files(folder: Path) -> dict[str, int]:

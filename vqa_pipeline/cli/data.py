@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from vqa_pipeline.cli.candidates import find_failed_candidate
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.pipeline import Pipeline
@@ -69,7 +68,7 @@ def rejects(
 
 
 def select_rejects(pipeline: Pipeline, rule: str | None, source: str | None, limit: int) -> Selection:
-    """Rows of the current dataset that were not accepted, or of the candidate that failed a gate after it.
+    """Rows of the current dataset that were not accepted, or of the candidate that failed a gate since.
 
     Raises:
         SettingsError: the pipeline has no such source.
@@ -81,7 +80,7 @@ def select_rejects(pipeline: Pipeline, rule: str | None, source: str | None, lim
     if source not in {None, *names}:
         raise SettingsError("--source", f"there is no source {source}", f"Sources declared: {', '.join(names)}.")
     store = Store(pipeline.store_folder, pipeline.scratch_folder)
-    candidate = find_failed_candidate(pipeline, store)
+    candidate = store.find_failed("dataset")
     folder = candidate or store.require("dataset").path
     counts = count_rejects(folder / "rejects")
     wanted = {key: count for key, count in counts.items() if rule in {None, key[2]} and source in {None, key[0]}}

@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 
-from vqa_pipeline.cli.candidates import find_failed_candidate
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipelines
 from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.pipeline import Pipeline
@@ -84,7 +83,7 @@ def _format_number(value: float) -> str:
 
 
 def _warn_of_candidate(pipeline: Pipeline) -> None:
-    candidate = find_failed_candidate(pipeline, Store(pipeline.store_folder, pipeline.scratch_folder))
+    candidate = Store(pipeline.store_folder, pipeline.scratch_folder).find_failed("dataset")
     if candidate is not None:
         page = os.path.relpath(candidate / "page.html")
         print(f"\n{pipeline.name}/dataset: a newer candidate failed a gate and was not published: {page}")
