@@ -1,8 +1,8 @@
 """The life of one version: reuse what is up to date, build a candidate, gate it, publish it. No Dagster, no torch.
 
 A stage whose inputs, settings and stage number are those of its current version does nothing: the version is reused.
-A candidate that fails a blocking check is kept to look at, and `GateFailed` is raised; nothing is published. The candidate
-goes when the asset is published or found up to date again.
+A candidate that fails a blocking check is kept to look at, and `GateFailed` is raised; nothing is published. It goes
+when the asset is published or found up to date again.
 """
 
 from __future__ import annotations
