@@ -1,22 +1,32 @@
 """A JSON file as a stream of its records' raw bytes: arrays, objects keyed by id, arrays inside an object, JSON Lines.
 
-Memory is bounded by one record and one block. Each record keeps its bytes and their offset, so that a bad one can be
-shown as it stands and costs only itself. Nothing is parsed here but the structure.
+Memory is bounded by one block and one record. Each record keeps its bytes and their offset, so that a bad one can be
+shown as it stands and costs only itself. Nothing is parsed here but the outer structure: numpy finds brackets, commas
+and colons outside strings, a block at a time, and Python looks only at those that separate records.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 BLOCK = 1 << 20
-_STRUCTURE = re.compile(rb'["{}\[\],:]')
-_STRING_END = re.compile(rb'["\\]')
+LONGEST_RECORD = 256 << 20
+"""Longer records are taken for a bracket or quote that is never closed; it also bounds memory."""
+
 _BLANK = b" \t\r\n"
-_OPENING = frozenset(b"{[")
-_scan = json.JSONDecoder().scan_once
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_QUOTE, _BACKSLASH, _COLON = b'"\\:'
+_STRUCTURE = bytes(byte in b'"{}[],:' for byte in range(256))
+_STEP = np.zeros(256, dtype=np.int8)
+_STEP[list(b"{[")], _STEP[list(b"}]")] = 1, -1
+
+Scalar = str | int | float | bool | None
 
 
 class Slice(NamedTuple):
@@ -36,189 +46,30 @@ class JsonError(ValueError):
         super().__init__(f"{reason} (at byte {byte_offset})")
 
 
-class _Window:
-    """A sliding view of a stream: bytes before `start` are forgotten, more are read when they are needed."""
-
-    def __init__(self, stream: BinaryIO, block: int) -> None:
-        self.stream, self.block = stream, block
-        self.buffer = b""
-        self.offset = 0  # of buffer[0] in the stream
-        self.position = 0  # of the next byte to look at, in the buffer
-        self.begin = 0  # of the value that was passed last
-        self.text: str | None = None  # the buffer as Latin-1, made when it is needed
-
-    @property
-    def place(self) -> int:
-        return self.offset + self.position
-
-    def more(self) -> bool:
-        block = self.stream.read(self.block)
-        self.buffer += block
-        self.text = None
-        return bool(block)
-
-    def forget(self) -> None:
-        self.buffer = self.buffer[self.position :]
-        self.offset += self.position
-        self.position = 0
-        self.text = None
-
-    def peek(self) -> int:
-        """The next byte that is not blank; -1 at the end."""
-        while True:
-            while self.position < len(self.buffer):
-                byte = self.buffer[self.position]
-                if byte not in _BLANK:
-                    return byte
-                self.position += 1
-            self.forget()
-            if not self.more():
-                return -1
-
-    def expect(self, byte: bytes, what: str) -> None:
-        if self.peek() != byte[0]:
-            raise JsonError(self.place, f"{what} expected")
-        self.position += 1
-
-    def skip_string(self) -> None:
-        """Move past a string whose opening quote is the next byte."""
-        at = self.position + 1
-        while True:
-            found = _STRING_END.search(self.buffer, at)
-            if found is None:
-                at = len(self.buffer)
-                if not self.more():
-                    raise JsonError(self.place, "the file ends inside a string")
-                continue
-            if found.group() == b'"':
-                self.position = found.end()
-                return
-            at = found.end() + 1
-            if at > len(self.buffer) and not self.more():
-                raise JsonError(self.place, "the file ends inside a string")
-
-    def skip_value(self) -> None:
-        """Move past one value, by its brackets and strings only."""
-        depth = 0
-        self.peek()
-        begin = self.position
-        while True:
-            found = _STRUCTURE.search(self.buffer, self.position)
-            if found is None:
-                self.position = len(self.buffer)
-                if not self.more():
-                    if depth or self.position == begin:
-                        raise JsonError(self.place, "the file ends inside a record")
-                    return
-                continue
-            self.position = found.start()
-            mark = found.group()
-            if mark == b'"':
-                self.skip_string()
-                if depth == 0:
-                    return
-                continue
-            if depth == 0 and mark in b",:]}":
-                return
-            self.position += 1
-            if mark in b"{[":
-                depth += 1
-            elif mark in b"}]":
-                depth -= 1
-                if depth == 0:
-                    return
-
-    def take_value(self) -> tuple[bytes, int]:
-        """The next value's bytes and their offset."""
-        first = self.peek()
-        if first in _OPENING and self._skip_well_formed():
-            return self.buffer[self.begin : self.position], self.offset + self.begin
-        self.forget()
-        place = self.offset
-        self.skip_value()
-        return self.buffer[: self.position].rstrip(_BLANK), place
-
-    def _skip_well_formed(self) -> bool:
-        """Move past an object or array that json's scanner, which is written in C, can read whole in this buffer.
-
-        Latin-1 maps every byte to one character, so positions agree; whatever the scanner does not like (malformed, or
-        cut by the end of the buffer) is left to `skip_value`, which looks at brackets and strings only.
-        """
-        if self.text is None:
-            self.text = self.buffer.decode("latin-1")
-        try:
-            _, end = _scan(self.text, self.position)
-        except (StopIteration, ValueError, RecursionError):
-            return False
-        self.begin, self.position = self.position, end
-        return True
-
-
 def split_array(stream: BinaryIO, key: str | None = None, block: int = BLOCK) -> Iterator[Slice]:
     """The elements of an array: the file's own, or the one under `key` of the file's object.
 
     Raises:
         JsonError: the file is not JSON, ends early, or has no such array.
     """
-    window = _Window(stream, block)
-    _skip_byte_order_mark(window)
-    if key is not None:
-        _find_key(window, key)
-    yield from _split_elements(window)
-
-
-def _skip_byte_order_mark(window: _Window) -> None:
-    window.peek()
-    if window.buffer[window.position : window.position + 3] == b"\xef\xbb\xbf":
-        window.position += 3
-
-
-def _find_key(window: _Window, key: str) -> None:
-    """Move to the value of `key` in the object that begins next."""
-    for name in _iterate_keys(window):
-        if name == key:
-            return
-        window.take_value()
-    raise JsonError(window.place, f'no "{key}" in the object')
-
-
-def _iterate_keys(window: _Window) -> Iterator[str]:
-    """The keys of the object that begins next; whoever iterates moves past each value."""
-    window.expect(b"{", "an object")
-    if window.peek() == ord("}"):
+    if key is None:
+        marks = _Marks(stream, 1, 0, block)
+        marks.expect(b"[", "an array")
+        yield from _split_elements(marks)
+        marks.expect_end()
         return
-    while True:
-        if window.peek() != ord('"'):
-            raise JsonError(window.place, "a key expected")
-        name, place = window.take_value()
-        window.expect(b":", "a colon")
-        yield _decode_key(name, place)
-        if window.peek() == ord("}"):
-            return
-        window.expect(b",", "a comma")
-
-
-def _decode_key(name: bytes, place: int) -> str:
-    try:
-        return str(json.loads(name))
-    except ValueError as error:
-        raise JsonError(place, f"not a key: {error}") from error
-
-
-def _split_elements(window: _Window) -> Iterator[Slice]:
-    window.expect(b"[", "an array")
-    if window.peek() == ord("]"):
-        return
-    while True:
-        yield Slice(*window.take_value())
-        byte = window.peek()
-        if byte == ord("]"):
-            return
-        if byte == -1:
-            raise JsonError(window.place, "the file ends inside the array")
-        window.expect(b",", "a comma")
-        if window.peek() == ord("]"):  # a trailing comma costs nothing
-            return
+    found = False
+    marks = _Marks(stream, 2, 1, block)
+    for name in _iterate_members(marks):
+        if name != key:
+            continue
+        if found:
+            raise JsonError(marks.offset, f'"{key}" stands in the object twice')
+        found = True
+        marks.expect(b"[", f'an array under "{key}"')
+        yield from _split_elements(marks)
+    if not found:
+        raise JsonError(marks.offset, f'no "{key}" in the object')
 
 
 def split_object(stream: BinaryIO, block: int = BLOCK) -> Iterator[Slice]:
@@ -227,51 +78,231 @@ def split_object(stream: BinaryIO, block: int = BLOCK) -> Iterator[Slice]:
     Raises:
         JsonError: the file is not a JSON object, or ends early.
     """
-    window = _Window(stream, block)
-    _skip_byte_order_mark(window)
-    for key in _iterate_keys(window):
-        payload, place = window.take_value()
-        yield Slice(payload, place, key)
+    marks = _Marks(stream, 1, 1, block)
+    for name in _iterate_members(marks):
+        marks.advance_into_value()
+        yield marks.slice(name)
 
 
 def split_lines(stream: BinaryIO) -> Iterator[tuple[int, Slice]]:
-    """The lines of a JSON Lines file that are not blank, each with its number from 1."""
+    """The lines of a JSON Lines file that are not blank, each with its number from 1.
+
+    Raises:
+        JsonError: the file is UTF-16, or a line is longer than `LONGEST_RECORD`.
+    """
     place = 0
-    for number, line in enumerate(stream, 1):
-        payload = line.strip(b"\xef\xbb\xbf \t\r\n") if number == 1 else line.strip()
+    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_RECORD + 1), b""), 1):
+        if len(line) > LONGEST_RECORD:
+            raise JsonError(place, f"line {number} is longer than {LONGEST_RECORD >> 20} MB")
+        text = line
+        if number == 1:
+            _refuse_utf_16(line)
+            text = line.removeprefix(_BYTE_ORDER_MARK)
+        payload = text.strip(_BLANK)
         if payload:
-            yield number, Slice(payload, place)
+            yield number, Slice(payload, place + line.index(payload))
         place += len(line)
 
 
-def read_scalars(stream: BinaryIO, block: int = BLOCK) -> dict[str, str | int | float | bool | None]:
+def read_scalars(stream: BinaryIO, block: int = BLOCK) -> dict[str, Scalar]:
     """The members of the file's object that are neither object nor array, wherever they stand.
 
     Raises:
         JsonError: the file is not a JSON object, or ends early.
     """
-    window = _Window(stream, block)
-    _skip_byte_order_mark(window)
-    scalars: dict[str, str | int | float | bool | None] = {}
-    for key in _iterate_keys(window):
-        if window.peek() in _OPENING:
-            _pass_by(window)
-            continue
-        payload, place = window.take_value()
-        try:
-            scalars[key] = json.loads(payload)
-        except ValueError as error:
-            raise JsonError(place, f"not JSON: {error}") from error
+    marks = _Marks(stream, 2, 1, block)
+    scalars: dict[str, Scalar] = {}
+    for name in _iterate_members(marks):
+        marks.advance_into_value()
+        if marks.depth == 1:
+            scalars[name] = marks.decode("a value")
     return scalars
 
 
-def _pass_by(window: _Window) -> None:
-    """Move past an array or object element by element, so that memory does not grow with it."""
-    if window.peek() == ord("["):
-        for _ in _split_elements(window):
-            pass
-        window.expect(b"]", "the array's end")
+def _iterate_members(marks: _Marks) -> Iterator[str]:
+    """The keys of the file's object, one by one; whoever iterates may read on into the value."""
+    marks.expect(b"{", "an object")
+    marks.advance()
+    if marks.byte == b"}" and not marks.text.strip(_BLANK):
+        marks.expect_end()
         return
-    for _ in _iterate_keys(window):
-        window.take_value()
-    window.expect(b"}", "the object's end")
+    while True:
+        name = marks.decode("a key")
+        if marks.byte != b":" or not isinstance(name, str):
+            raise JsonError(marks.offset, "a key and a colon expected")
+        yield name
+        marks.skip_to_end_of_member()
+        if marks.byte == b"}":
+            marks.expect_end()
+            return
+        marks.advance()
+
+
+def _split_elements(marks: _Marks) -> Iterator[Slice]:
+    """The elements of the array whose bracket was just passed; a comma after the last one costs nothing."""
+    marks.advance()
+    while marks.byte == b",":
+        yield marks.slice()
+        marks.advance()
+    if marks.byte != b"]":
+        raise JsonError(marks.offset, "a comma or the array's end expected")
+    if marks.text.strip(_BLANK):
+        yield marks.slice()
+
+
+class _Marks:
+    """A cursor over the brackets, commas and colons of a stream that are outside strings and not too deep.
+
+    A bracket is as deep as what it encloses: the file's own are at depth 1, those of its members at depth 2.
+    """
+
+    def __init__(self, stream: BinaryIO, depth: int, colons: int, block: int) -> None:
+        self._marks = _find_marks(stream, depth, colons, block)
+        self.byte = b""
+        self.depth = 0
+        self.text = b""  # between the mark before and this one
+        self.offset = 0  # of the text's first byte in the stream
+
+    def advance(self) -> None:
+        """Move to the next mark."""
+        self.byte, self.depth, self.text, self.offset = next(self._marks)
+        if not self.byte:
+            begin = self.offset + len(self.text) - len(self.text.lstrip(_BLANK))
+            raise JsonError(begin, "the file ends inside what begins here")
+
+    def expect(self, byte: bytes, what: str) -> None:
+        """Move to the next mark, which must be this one with nothing before it."""
+        self.advance()
+        if self.byte != byte or self.text.strip(_BLANK):
+            raise JsonError(self.offset, f"{what} expected")
+
+    def expect_end(self) -> None:
+        """Make sure that nothing but blanks is left."""
+        byte, _, text, offset = next(self._marks)
+        if byte or text.strip(_BLANK):
+            raise JsonError(offset, "the file goes on where its JSON has ended")
+
+    def advance_into_value(self) -> None:
+        """Move from a key's colon to the end of its value, or to the bracket that opens it."""
+        self.advance()
+        if self.depth == 1 and not self._ends_member():
+            raise JsonError(self.offset, "a value and a comma expected")
+
+    def skip_to_end_of_member(self) -> None:
+        """Move to the comma or bracket that ends the object's present member."""
+        while not self._ends_member():
+            was_closed = self.depth > 1 and self.byte in (b"]", b"}")
+            self.advance()
+            is_well_formed = self._ends_member() or self.depth > 1
+            if was_closed:
+                is_well_formed = self._ends_member() and not self.text.strip(_BLANK)
+            if not is_well_formed:
+                raise JsonError(self.offset, "a comma or the object's end expected")
+
+    def _ends_member(self) -> bool:
+        return self.depth == 1 and self.byte in (b",", b"}")
+
+    def slice(self, key: str | None = None) -> Slice:
+        """The text before this mark, without blanks at its ends."""
+        text = self.text.lstrip(_BLANK)
+        return Slice(text.rstrip(_BLANK), self.offset + len(self.text) - len(text), key)
+
+    def decode(self, what: str) -> Scalar:
+        """The text before this mark as a value."""
+        try:
+            value: Scalar = json.loads(self.text)
+        except ValueError as error:
+            raise JsonError(self.offset, f"{what} expected ({error})") from error
+        return value
+
+
+_Mark = tuple[bytes, int, bytes, int]
+
+
+def _find_marks(stream: BinaryIO, depth: int, colons: int, block: int) -> Iterator[_Mark]:
+    """Each mark with its depth, the text before it, and that text's offset; at the end one of no bytes.
+
+    Args:
+        stream: The file, uncompressed.
+        depth: Brackets, and the commas between them, are marks down to this depth.
+        colons: Colons are marks down to this depth.
+        block: How many bytes to read at once.
+    """
+    scanner = _Scanner(depth, colons)
+    chunk = stream.read(len(_BYTE_ORDER_MARK))
+    _refuse_utf_16(chunk)
+    offset = place = len(_BYTE_ORDER_MARK) if chunk == _BYTE_ORDER_MARK else 0
+    chunk = stream.read(block) if place else chunk + stream.read(block)
+    pending: list[bytes] = []
+    while chunk:
+        begin = 0
+        positions, depths = scanner.scan(chunk)
+        for position, level in zip(positions.tolist(), depths.tolist(), strict=True):
+            text = chunk[begin:position]
+            if pending:
+                text = b"".join([*pending, text])
+                pending.clear()
+            yield chunk[position : position + 1], level, text, place
+            begin = position + 1
+            place = offset + begin
+        pending.append(chunk[begin:])
+        offset += len(chunk)
+        if offset - place > LONGEST_RECORD:
+            raise JsonError(
+                place, f"what begins here is longer than {LONGEST_RECORD >> 20} MB: something is not closed"
+            )
+        chunk = stream.read(block)
+    yield b"", 0, b"".join(pending), place
+
+
+def _refuse_utf_16(start: bytes) -> None:
+    if start.startswith(_UTF_16):
+        raise JsonError(0, "the file is UTF-16, not UTF-8")
+
+
+class _Scanner:
+    """Finds structure in consecutive chunks; what a chunk leaves open is carried to the next."""
+
+    def __init__(self, depth: int, colons: int) -> None:
+        self.max_depth, self.max_colon_depth = depth, colons
+        self.depth = 0
+        self.in_string = False
+        self.escaped = False
+
+    def scan(self, chunk: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Positions in the chunk and depths of the marks that are not too deep."""
+        data = np.frombuffer(chunk, dtype=np.uint8)
+        positions = np.flatnonzero(np.frombuffer(chunk.translate(_STRUCTURE), dtype=np.bool_))
+        found = data[positions]
+        quotes = found == _QUOTE
+        if self.escaped or b"\\" in chunk:
+            quotes &= ~self._find_escaped(data)[positions]
+        num_quotes = np.cumsum(quotes)
+        outside = ((num_quotes + self.in_string) & 1 == 0) & (found != _QUOTE)
+        self.in_string ^= bool(len(quotes) and num_quotes[-1] & 1)
+        return self._measure_depth(positions[outside], found[outside])
+
+    def _measure_depth(
+        self, positions: NDArray[np.intp], found: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        step = _STEP[found]
+        depths = self.depth + np.cumsum(step, dtype=np.intp)
+        if len(depths):
+            self.depth = int(depths[-1])
+        depths += step < 0  # a closing bracket is as deep as what it closes
+        near = (depths <= self.max_depth) & ((found != _COLON) | (depths <= self.max_colon_depth))
+        return positions[near], depths[near]
+
+    def _find_escaped(self, data: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which bytes follow an odd number of backslashes."""
+        escaped = np.zeros(len(data) + 1, dtype=np.bool_)
+        escaped[0] = self.escaped
+        backslashes = np.flatnonzero(data == _BACKSLASH)
+        if len(backslashes):
+            is_first = np.diff(backslashes, prepend=-2) != 1
+            first, last = backslashes[is_first], backslashes[np.append(is_first[1:], True)]
+            lengths = last - first + 1
+            lengths[0] -= self.escaped and first[0] == 0
+            escaped[last[lengths & 1 == 1] + 1] = True
+        self.escaped = bool(escaped[-1])
+        return escaped
