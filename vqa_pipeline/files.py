@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -50,16 +51,31 @@ def digest_file(path: Path) -> str:
 
 
 def list_tree(folder: Path) -> dict[str, FileStat]:
-    """Every file below a folder by its relative path (`/` between parts), sorted; linked folders are not entered."""
+    """Every file below a folder by its relative path (`/` between parts), sorted.
+
+    Linked folders are not entered, and a linked file counts only when it lies below the folder too: what is outside is
+    never read.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    home = folder.resolve()
     found: dict[str, FileStat] = {}
-    for parent, folders, names in os.walk(folder, followlinks=False):
-        folders.sort()
-        for name in names:
-            path = Path(parent, name)
-            if path.is_file():
-                stat = path.stat()
-                found[path.relative_to(folder).as_posix()] = FileStat(stat.st_size, stat.st_mtime_ns)
+    unread = [(folder, "")]
+    while unread:
+        parent, prefix = unread.pop()
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    unread.append((Path(entry.path), f"{prefix}{entry.name}/"))
+                elif entry.is_file() and not (entry.is_symlink() and _leads_out(entry.path, home)):
+                    stat = entry.stat()
+                    found[prefix + entry.name] = FileStat(stat.st_size, stat.st_mtime_ns)
     return dict(sorted(found.items()))
+
+
+def _leads_out(link: str, home: Path) -> bool:
+    return not Path(link).resolve().is_relative_to(home)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -69,7 +85,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: the folder cannot be written to; the old content stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with unfinished.open("wb") as file:
             file.write(content)
