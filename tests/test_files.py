@@ -45,7 +45,7 @@ def test_closing_a_gzip_closes_its_file(tmp_path):
     path = tmp_path / "rows.gz"
     path.write_bytes(gzip.compress(b"hello"))
     file = open_file(path)
-    inner = file.fileobj
+    inner = file._file
     file.close()
     assert inner.closed
 

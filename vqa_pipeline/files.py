@@ -31,17 +31,19 @@ def open_file(path: Path) -> BinaryIO:
     file.seek(0)
     if start != _GZIP:
         return file
-    return cast("BinaryIO", _GzipOwningItsFile(fileobj=file, mode="rb"))
+    return cast("BinaryIO", _GzipOwningItsFile(file))
 
 
 class _GzipOwningItsFile(gzip.GzipFile):
     """`GzipFile` leaves a file object it was given open; this one closes it."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        super().__init__(fileobj=file, mode="rb")
+
     def close(self) -> None:
-        inner = self.fileobj
         super().close()
-        if inner is not None:
-            inner.close()
+        self._file.close()
 
 
 def digest_file(path: Path) -> str:
