@@ -1,0 +1,443 @@
+"""The one function from an image file to RGB: whatever comes in, pixels without silent damage or a reason."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, PngImagePlugin
+
+from vqa_pipeline.sources.images import (
+    CONTAINERS,
+    MAX_PIXELS,
+    ImageError,
+    compute_dhash,
+    decode_image,
+    inspect_image,
+)
+
+RED, GREEN, BLUE, GRAY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
+
+
+def encode(image: Image.Image, container: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, container, **options)
+    return file.getvalue()
+
+
+def pixels(data: bytes) -> list:
+    return np.asarray(decode_image(data).rgb).tolist()
+
+
+def picture(size: tuple[int, int] = (32, 24)) -> Image.Image:
+    """A photograph-like picture: noise on a slope, so that no codec makes it small."""
+    rng = np.random.default_rng(0)
+    slope = np.linspace(0, 200, size[0] * size[1] * 3).reshape(size[1], size[0], 3)
+    return Image.fromarray((slope + rng.integers(0, 50, slope.shape)).astype(np.uint8))
+
+
+def refuse(data: bytes) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        decode_image(data)
+    assert caught.value.fix
+    return caught.value
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def build_png(width: int, height: int, depth: int, color: int, rows: bytes, before: bytes = b"") -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+# ------------------------------------------------------------------------------------------------------ what is good
+
+
+@pytest.mark.parametrize(
+    ("container", "options"),
+    [
+        *(("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("PPM", {}), ("TGA", {})),
+        *(("WEBP", {"lossless": True}), ("JPEG2000", {"irreversible": False}), ("PCX", {}), ("SGI", {}), ("QOI", {})),
+        *(("GIF", {}), ("ICO", {"sizes": [(32, 24)]}), ("DIB", {})),
+    ],
+)
+def test_every_container_is_read_by_its_content(container, options):
+    flat = Image.new("RGB", (32, 24), (200, 40, 90))
+    decoded = decode_image(encode(flat, container, **options))
+    assert decoded.format == container
+    assert decoded.rgb.mode == "RGB"
+    assert decoded.rgb.size == (32, 24)
+    assert decoded.rgb.getpixel((3, 3)) == (200, 40, 90)
+
+
+@pytest.mark.parametrize("container", ["JPEG", "AVIF", "MPO"])
+def test_lossy_containers_come_close(container):
+    flat = Image.new("RGB", (32, 24), (200, 40, 90))
+    decoded = decode_image(encode(flat, container))
+    assert decoded.format in (container, "JPEG")
+    assert all(abs(a - b) <= 4 for a, b in zip(decoded.rgb.getpixel((3, 3)), (200, 40, 90), strict=True))
+
+
+def test_every_listed_container_is_one_that_this_pillow_opens():
+    Image.init()
+    assert set(CONTAINERS) <= set(Image.OPEN)
+
+
+def test_the_same_bytes_give_the_same_pixels_and_facts():
+    data = encode(picture(), "JPEG")
+    assert pixels(data) == pixels(data)
+    assert inspect_image(data) == inspect_image(data)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "LAB"])
+def test_opaque_modes_keep_what_they_show(mode):
+    white = (
+        Image.new("LAB", (4, 4), (255, 128, 128)) if mode == "LAB" else Image.new("RGB", (4, 4), "white").convert(mode)
+    )
+    decoded = decode_image(encode(white, "TIFF"))
+    assert decoded.mode == mode
+    assert all(value >= 253 for value in decoded.rgb.getpixel((1, 1)))
+
+
+def test_cmyk_ink_is_dark():
+    assert pixels(encode(Image.new("CMYK", (1, 1), (0, 0, 0, 255)), "TIFF")) == [[[0, 0, 0]]]
+    assert max(pixels(encode(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG"))[0][0]) < 5
+
+
+# ---------------------------------------------------------------------------------------------------------- deep pixels
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    values = np.array([[0, 257, 32_896, 65_535]], np.uint16)
+    assert [gray[0] for gray in pixels(encode(Image.fromarray(values), "TIFF"))[0]] == [0, 1, 128, 255]
+    assert [gray[0] for gray in pixels(encode(Image.fromarray(values), "PNG"))[0]] == [0, 1, 128, 255]
+
+
+def test_big_endian_sixteen_bits_are_the_same():
+    data = b"P5 4 1 65535\n" + np.array([0, 257, 32_896, 65_535], ">u2").tobytes()
+    assert [gray[0] for gray in pixels(data)[0]] == [0, 1, 128, 255]
+
+
+def test_twelve_bits_in_sixteen_are_not_all_but_black():
+    values = np.array([[0, 2048, 4095]], np.uint16)
+    assert [gray[0] for gray in pixels(encode(Image.fromarray(values), "TIFF"))[0]] == [0, 128, 255]
+
+
+def test_eight_bits_in_sixteen_stay_as_they_are():
+    values = np.array([[0, 7, 255]], np.uint16)
+    assert [gray[0] for gray in pixels(encode(Image.fromarray(values), "TIFF"))[0]] == [0, 7, 255]
+
+
+def test_colors_of_sixteen_bits_lose_only_their_low_bits():
+    rows = b"\0" + struct.pack(">HHH", 65_535, 32_896, 0)
+    assert pixels(build_png(1, 1, 16, 2, rows)) == [[[255, 128, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 0.5, 1.0], [0, 128, 255]),
+        ([0.0, 0.5, 0.5], [0, 128, 128]),  # fractions keep their meaning, whatever the largest is
+        ([0.0, 100.0, 255.0], [0, 100, 255]),
+        ([0.0, 65_535.0, 257.0], [0, 255, 1]),
+        ([-1.0, 0.0, 1.0], [0, 128, 255]),
+        ([0.0, 1e9, 5e8], [0, 255, 128]),
+        ([float("nan"), 0.0, 1.0], [0, 0, 255]),
+        ([float("inf"), 0.0, 1.0], [0, 0, 255]),
+        ([-3.0, -3.0, -3.0], [0, 0, 0]),
+        ([70_000.0, 70_000.0, 70_000.0], [0, 0, 0]),
+    ],
+)
+def test_floats_of_any_range_are_scaled(values, expected):
+    data = encode(Image.fromarray(np.array([values], np.float32)), "TIFF")
+    assert [gray[0] for gray in pixels(data)[0]] == expected
+
+
+def test_thirty_two_bit_integers_are_scaled():
+    data = encode(Image.fromarray(np.array([[-100, 0, 100]], np.int32)), "TIFF")
+    assert [gray[0] for gray in pixels(data)[0]] == [0, 128, 255]
+
+
+def test_a_deep_image_is_scaled_as_one_whatever_its_size():
+    """It is worked on in strips; the brightest pixel of all decides for every strip."""
+    values = np.full((1100, 1000), 100, np.uint16)
+    values[-1, -1] = 65_535
+    gray = np.asarray(decode_image(encode(Image.fromarray(values), "TIFF", compression="tiff_lzw")).rgb)[..., 0]
+    assert gray[0, 0] == gray[-1, 0] == 0
+    assert gray[-1, -1] == 255
+
+
+# --------------------------------------------------------------------------------------------------------- transparency
+
+
+def test_transparent_pixels_are_white_and_half_transparent_ones_half_way():
+    image = Image.new("RGBA", (3, 1), (*RED, 0))
+    image.putpixel((1, 0), (*RED, 255))
+    image.putpixel((2, 0), (0, 0, 0, 128))
+    assert pixels(encode(image)) == [[[255, 255, 255], [255, 0, 0], [127, 127, 127]]]
+
+
+def test_gray_with_alpha_is_composited():
+    image = Image.new("LA", (2, 1), (10, 0))
+    image.putpixel((1, 0), (10, 255))
+    assert pixels(encode(image)) == [[[255, 255, 255], [10, 10, 10]]]
+
+
+def test_a_palette_with_alpha_is_composited():
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, *BLUE])
+    image.putpixel((1, 0), 1)
+    assert pixels(encode(image, transparency=b"\x00\xff")) == [[[255, 255, 255], [0, 0, 255]]]
+    assert pixels(encode(image, "GIF", transparency=0)) == [[[255, 255, 255], [0, 0, 255]]]
+
+
+def test_a_color_declared_transparent_is_white():
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), BLUE)
+    assert pixels(encode(image, transparency=RED)) == [[[255, 255, 255], [0, 0, 255]]]
+
+
+# ---------------------------------------------------------------------------------------------------------- orientation
+
+UPRIGHT = np.array([[RED, GREEN, BLUE], [GRAY, RED, GREEN]], np.uint8)
+STORED = {  # how a camera that was held otherwise stores the same picture
+    1: UPRIGHT,
+    2: UPRIGHT[:, ::-1],
+    3: UPRIGHT[::-1, ::-1],
+    4: UPRIGHT[::-1],
+    5: UPRIGHT.transpose(1, 0, 2),
+    6: np.rot90(UPRIGHT, 1),
+    7: UPRIGHT[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90(UPRIGHT, -1),
+}
+
+
+@pytest.mark.parametrize("container", ["PNG", "WEBP", "TIFF", "JPEG", "AVIF"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_orientation_is_applied_exactly_once(container, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    block = np.kron(STORED[orientation], np.ones((16, 16, 1), np.uint8))  # blocks survive lossy codecs
+    options = {"lossless": True} if container == "WEBP" else {}
+    decoded = decode_image(encode(Image.fromarray(np.ascontiguousarray(block)), container, exif=exif, **options))
+    shown = np.asarray(decoded.rgb)[8::16, 8::16].astype(int)
+    assert shown.shape == UPRIGHT.shape
+    assert np.abs(shown - UPRIGHT).max() <= 6
+
+
+def test_orientation_turns_deep_and_transparent_images_too():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    deep = Image.fromarray(np.array([[0, 65_535]], np.uint16))
+    assert pixels(encode(deep, exif=exif)) == [[[255] * 3, [0] * 3]]
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([*RED, *BLUE])
+    palette.putpixel((1, 0), 1)
+    assert pixels(encode(palette, exif=exif)) == [[list(BLUE), list(RED)]]
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"Exif\0\0", b"Exif\0\0MM\0*\0\0\xff\xff", b"Exif\0\0" + b"\xff" * 40, b"noise"]
+)
+def test_damaged_exif_leaves_the_image_as_it_is(damaged):
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), BLUE)
+    assert pixels(encode(image, exif=damaged)) == [[list(RED), list(BLUE)]]
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65_535])
+def test_an_unknown_orientation_is_none(orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    assert inspect_image(encode(Image.new("RGB", (5, 2)), exif=exif))[1:3] == (5, 2)
+
+
+def test_facts_give_the_size_of_the_upright_image():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    facts = inspect_image(encode(Image.new("RGB", (5, 2)), exif=exif))
+    assert (facts.width, facts.height) == (2, 5)
+
+
+# ----------------------------------------------------------------------------------------------------------- animations
+
+
+@pytest.mark.parametrize("container", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_an_animation_shows_its_first_frame(container):
+    frames = [Image.new("RGB", (4, 4), color) for color in (RED, GREEN, BLUE)]
+    options = {"lossless": True} if container == "WEBP" else {}
+    data = encode(frames[0], container, save_all=True, append_images=frames[1:], **options)
+    assert pixels(data)[0][0] == list(RED)
+
+
+# ---------------------------------------------------------------------------------------------------------- what is bad
+
+
+def test_no_bytes_are_told_apart():
+    assert refuse(b"").rule == "image_empty"
+
+
+@pytest.mark.parametrize(
+    ("data", "rule", "reason"),
+    [
+        (b"hello", "image_unreadable", "not an image of a known format"),
+        (bytes(1000), "image_unreadable", "not an image of a known format"),
+        (b"\n <!DOCTYPE html><p>404", "image_unreadable", "HTML page"),
+        (b"<HTML>", "image_unreadable", "HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "image_unreadable", "git-LFS pointer"),
+        (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "image_unreadable", "AppleDouble"),
+        (b"\x89PNG\r\n\x1a\n", "image_unreadable", "PNG whose header is damaged"),
+        (b"\xff\xd8\xff\xe0", "image_unreadable", "damaged"),
+        (b"\0\0\0\x18ftypheic\0\0", "image_unsupported", "HEIC"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image_unsupported", "SVG"),
+        (b"%PDF-1.7\n", "image_unsupported", "PDF"),
+        (bytes(128) + b"DICM" + bytes(100), "image_unsupported", "DICOM"),
+        (b"8BPS\0\1" + bytes(50), "image_unsupported", "Photoshop"),
+    ],
+)
+def test_what_is_no_image_is_named(data, rule, reason):
+    error = refuse(data)
+    assert error.rule == rule
+    assert reason in error.reason
+
+
+def test_postscript_is_never_given_to_an_interpreter():
+    program = encode(Image.new("RGB", (4, 4)), "EPS")
+    assert Image.open(io.BytesIO(program)).format == "EPS"
+    assert refuse(program).rule == "image_unsupported"
+
+
+@pytest.mark.parametrize("container", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "TGA", "PPM"])
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.97])
+def test_a_truncated_file_is_refused_whatever_its_format(container, share):
+    whole = encode(picture((64, 48)), container)
+    decode_image(whole)
+    error = refuse(whole[: int(len(whole) * share)])
+    assert error.rule in {"image_truncated", "image_unreadable"}
+
+
+def test_a_truncated_jpeg_that_verify_accepts_is_refused():
+    data = encode(picture((64, 48)), "JPEG")[:-100]
+    Image.open(io.BytesIO(data)).verify()
+    error = refuse(data)
+    assert error.rule == "image_truncated"
+    assert "the JPEG file breaks off or is damaged (" in error.reason
+    assert error.fix == "Download the file again."
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 57, 0, 0, 54, 40, 3_158_064, 48, 1, 24, 0, 0, 0, 0, 0, 0) + b"\0\0\0",
+        b"GIF89a"
+        + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0)
+        + b",\0\0\0\0"
+        + struct.pack("<HH", 65_535, 65_535)
+        + b"\0\2\0;",
+        build_png(60_000, 60_000, 8, 2, b""),
+        build_png(MAX_PIXELS + 1, 1, 8, 0, b""),
+        b"P5 20000 20000 255\n",
+    ],
+)
+def test_a_bomb_is_refused_by_its_header(bomb):
+    error = refuse(bomb)
+    assert error.rule == "image_too_large"
+    assert error.fix == "Scale it below 89,478,485 pixels."
+    assert len(bomb) < 200
+
+
+def test_an_icon_whose_picture_is_larger_than_it_says_is_refused():
+    inner = build_png(10_000, 10_000, 1, 0, bytes(1251 * 10_000))
+    header = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
+    error = refuse(header + inner)
+    assert (error.rule, error.reason) == ("image_too_large", "it has 10000 x 10000 pixels, more than 89,478,485")
+
+
+def test_a_text_chunk_that_unpacks_to_gigabytes_is_refused():
+    bomb = b"Comment\0\0" + zlib.compress(bytes(PngImagePlugin.MAX_TEXT_CHUNK + 1))
+    error = refuse(build_png(1, 1, 8, 0, b"\0\0", chunk(b"zTXt", bomb)))
+    assert (error.rule, "too large" in error.reason) == ("image_unreadable", True)
+
+
+def test_an_image_without_pixels_is_refused():
+    data = b"GIF89a" + struct.pack("<HHBBB", 0, 0, 0, 0, 0) + b";"
+    assert refuse(data).rule == "image_unreadable"
+
+
+def test_an_error_is_a_value_error_with_its_reason():
+    error = refuse(b"hello")
+    assert isinstance(error, ValueError)
+    assert str(error) == error.reason
+
+
+WHOLE = [
+    encode(picture(), "PNG"),
+    encode(picture().quantize(7), "PNG"),
+    encode(picture(), "JPEG"),
+    encode(picture(), "GIF"),
+    encode(picture(), "TIFF", compression="tiff_lzw"),
+    encode(picture(), "WEBP"),
+    encode(picture(), "BMP"),
+    encode(picture(), "ICO", sizes=[(32, 24)]),
+    encode(picture(), "JPEG2000"),
+    encode(picture(), "AVIF"),
+    encode(picture(), "TGA", rle=True),
+    encode(picture(), "PCX"),
+    encode(picture(), "SGI"),
+]
+
+
+@given(st.sampled_from(WHOLE), st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=6), st.data())
+@settings(max_examples=300, deadline=None)
+def test_damage_of_any_kind_gives_pixels_or_a_reason(whole, changes, data):
+    damaged = bytearray(whole[: data.draw(st.integers(1, len(whole)))])
+    for place, value in changes:
+        damaged[place % len(damaged)] = value
+    try:
+        facts = inspect_image(bytes(damaged))
+    except ImageError as error:
+        assert error.rule in {"image_unreadable", "image_truncated", "image_too_large", "image_unsupported"}
+        assert not re.search(r"0x[0-9a-f]{6,}", error.reason), "an address in memory differs from run to run"
+    else:
+        assert facts.width * facts.height <= MAX_PIXELS
+        assert -(2**63) <= facts.dhash < 2**63
+
+
+# ---------------------------------------------------------------------------------------------------------------- facts
+
+
+def test_facts_are_of_the_file_s_bytes_and_the_picture():
+    data = encode(Image.new("P", (6, 4)), "GIF")
+    facts = inspect_image(data)
+    assert facts.image_sha256 == hashlib.sha256(data).hexdigest()
+    assert (facts.width, facts.height, facts.mode, facts.format) == (6, 4, "P", "GIF")
+
+
+def test_the_difference_hash_tells_where_it_gets_brighter():
+    brighter = Image.fromarray(np.tile(np.arange(0, 90, 10, dtype=np.uint8), (8, 1))).convert("RGB")
+    assert compute_dhash(brighter) == -1  # all 64 bits
+    assert compute_dhash(brighter.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) == 0
+    first_row = np.zeros((8, 9), np.uint8)
+    first_row[0, 8] = 200
+    assert compute_dhash(Image.fromarray(first_row).convert("RGB")) == 1 << 56
+    last = np.zeros((8, 9), np.uint8)
+    last[7, 8] = 200
+    assert compute_dhash(Image.fromarray(last).convert("RGB")) == 1
+
+
+def test_copies_in_other_containers_and_sizes_hash_alike():
+    colors = np.random.default_rng(1).integers(0, 256, (5, 6, 3)).astype(np.uint8)
+    original = Image.fromarray(colors).resize((320, 240), Image.Resampling.BICUBIC)
+    one = inspect_image(encode(original))
+    for copy in (encode(original, "JPEG", quality=80), encode(original.resize((160, 120)), "WEBP")):
+        assert (one.dhash ^ inspect_image(copy).dhash).bit_count() <= 3
