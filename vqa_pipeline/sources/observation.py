@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.files import digest_file, list_tree
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.files import find_base
@@ -42,6 +43,22 @@ def find_source_files(source: Source, root: Path) -> list[Path]:
     if images:
         files |= {images / name for name in list_tree(images)}
     return sorted(files)
+
+
+def observe_source(source: Source, root: Path, known: Mapping[str, FileState]) -> dict[str, FileState]:
+    """The state of every file of a source by its path relative to the source's base.
+
+    Raises:
+        SourceError: a file or folder that the settings name does not exist, or one cannot be read.
+        SourceChanged: a file went away while it was being looked at.
+    """
+    try:
+        return observe_files(find_source_files(source, root), source_base(source, root), known)
+    except FileNotFoundError as error:
+        raise SourceChanged(source.name, error.filename) from error
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+        raise SourceError(source.name, "files", error.filename, reason, "Check the file and its rights.") from error
 
 
 def observe_files(paths: Iterable[Path], base: Path, known: Mapping[str, FileState]) -> dict[str, FileState]:

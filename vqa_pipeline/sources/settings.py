@@ -27,8 +27,14 @@ class SplitColumn(Frozen):
     column: str = Field(description="Name of the field that holds train, val (valid, validation, dev) or test.")
 
 
-Splits = Literal["declared", "by_image", "train", "val", "test"] | SplitColumn
-"""How a source's questions get their split."""
+ImageSplits = Literal["by_image", "train", "val", "test"]
+"""How questions get their split in a format whose records say nothing of it."""
+
+ColumnSplits = ImageSplits | SplitColumn
+"""How questions get their split in a format whose records have fields of any name."""
+
+Splits = Literal["declared"] | ColumnSplits
+"""How questions get their split in a format that has a place for it."""
 
 
 class SourceSettings(Frozen):

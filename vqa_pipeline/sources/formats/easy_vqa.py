@@ -16,7 +16,7 @@ from vqa_pipeline.schemas import Answer, Locator, QuestionFields, RawRecord
 from vqa_pipeline.sources.formats.files import find_base, find_folder, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.format import Parser
 from vqa_pipeline.sources.json_records import split_array
-from vqa_pipeline.sources.settings import SourcePath, SourceSettings
+from vqa_pipeline.sources.settings import ImageSplits, SourcePath, SourceSettings
 
 _Triple = tuple[
     Annotated[str, Field(strict=True)], Annotated[str, Field(strict=True)], Annotated[int, Field(strict=True, ge=0)]
@@ -29,6 +29,7 @@ class EasyVqaSource(SourceSettings):
 
     format: Literal["easy_vqa"]
     folder: SourcePath = Field(description="Folder with `questions.json` and `images/`, such as easy_vqa/train.")
+    splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
 
 
 class EasyVqaFormat:

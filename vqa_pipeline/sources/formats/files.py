@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vqa_pipeline.errors import SourceError
+from vqa_pipeline.sources.delimited_records import DelimitedError
 from vqa_pipeline.sources.json_records import JsonError
 from vqa_pipeline.sources.settings import SourcePath
 
@@ -21,17 +23,26 @@ def find_paths(source: str, setting: str, patterns: Paths, root: Path) -> list[P
     Raises:
         SourceError: a name or glob matches no file.
     """
-    named = [patterns] if isinstance(patterns, str) else list(patterns)
-    found: list[Path] = []
-    for pattern in named:
-        matches = sorted(Path(match) for match in glob.glob(str(root / pattern), recursive=True))  # noqa: PTH207 - a pattern may be absolute
-        files = [path for path in matches if path.is_file()]
+    found: dict[Path, None] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        files = [path for path in _expand(pattern, root) if path.is_file()]
         if not files:
-            raise SourceError(
-                source, setting, root / pattern, "no such file", f"Correct `{setting}`, or bring the file."
-            )
-        found += [path for path in files if path not in found]
-    return found
+            fix = f"Correct `{setting}`, or bring the file."
+            raise SourceError(source, setting, _make_plain(root / pattern), "no such file", fix)
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def _expand(pattern: str, root: Path) -> list[Path]:
+    """The path itself where there is one of this name, brackets and stars included; else what the glob matches."""
+    if (root / pattern).exists():
+        return [_make_plain(root / pattern)]
+    return sorted(_make_plain(root / match) for match in glob.glob(pattern, root_dir=root, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+
+
+def _make_plain(path: Path) -> Path:
+    """Absolute and without `..`, links left as they are: places in a source are compared as text."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
 
 def find_folder(source: str, setting: str, folder: SourcePath | None, root: Path) -> Path | None:
@@ -42,7 +53,7 @@ def find_folder(source: str, setting: str, folder: SourcePath | None, root: Path
     """
     if folder is None:
         return None
-    path = root / folder
+    path = _make_plain(root / folder)
     if not path.is_dir():
         raise SourceError(source, setting, path, "no such folder", f"Correct `{setting}`, or bring the folder.")
     return path
@@ -71,7 +82,10 @@ def reading(source: str, setting: str, path: Path) -> Iterator[None]:
         raise SourceError(
             source, setting, path, f"is not JSON of this format: {error}", "Mend or re-export it."
         ) from error
-    except (OSError, EOFError, UnicodeError) as error:
+    except DelimitedError as error:
+        fix = "Mend the row, or save the file as UTF-8 again."
+        raise SourceError(source, setting, path, error.reason, fix, line=error.line) from error
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise SourceError(
             source, setting, path, f"cannot be read ({error})", "Check the file and its rights."
         ) from error

@@ -19,7 +19,7 @@ from pydantic import Field
 from vqa_pipeline.schemas import RawRecord, Split
 from vqa_pipeline.sources.formats.format import Parser
 from vqa_pipeline.sources.formats.table import Columns, TableFormat, TableSource
-from vqa_pipeline.sources.settings import SourceSettings, SplitColumn
+from vqa_pipeline.sources.settings import SourceSettings, SplitColumn, Splits
 
 SHAPES = ("circle", "square", "triangle")
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -50,6 +50,9 @@ class ShapesSource(SourceSettings):
     image_pixels: int = Field(64, ge=16, le=512, description="Side of a picture.")
     seed: int = Field(0, ge=0, description="Another seed, another world.")
     broken_rows: bool = Field(True, description="Add one broken row or image of every kind that is rejected.")
+    splits: Splits = Field(
+        "declared", description="declared (about 11 train : 1 val : 3 test, by picture), by_image, train, val or test."
+    )
 
 
 class ShapesFormat:
@@ -79,7 +82,7 @@ def _as_table(settings: ShapesSource) -> TableSource:
         files="questions.jsonl",
         image_root="images",
         columns=Columns(id="id", image="image", question="question", answers="answers", question_type="question_type"),
-        splits=SplitColumn(column="split"),
+        splits=SplitColumn(column="split") if settings.splits == "declared" else settings.splits,
     )
 
 
@@ -165,12 +168,9 @@ def _ask(rng: random.Random, number: int, image: str, split: Split, shape: str, 
 
 
 def _break_rows(images: Path, row: Row) -> list[bytes]:
-    """One row of every kind that curation rejects or repairs, made from a good training row."""
+    """One row of every kind that curation rejects, repairs or drops, made from a good training row."""
     whole = (images / row["image"]).read_bytes()
-    (images / "cut-off.png").write_bytes(whole[: len(whole) // 2])
-    (images / "web-page.jpg").write_bytes(b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n")
-    (images / "no-bytes.png").write_bytes(b"")
-    (images / "bomb.bmp").write_bytes(_make_bomb())
+    _break_images(images, whole)
     (images / "drawn").mkdir(exist_ok=True)
     (images / "drawn" / "by-hand.png").write_bytes(whole + b"\0")
     changes: list[tuple[str, Row]] = [
@@ -179,21 +179,36 @@ def _break_rows(images: Path, row: Row) -> list[bytes]:
         ("parent", {"image": "../images/00000.png"}),
         ("drive", {"image": "C:\\shapes\\00000.png"}),
         ("nul", {"image": "00000.png\0.txt"}),
+        ("control", {"image": "00000\n.png"}),
+        ("address", {"image": "https://example.org/00000.png"}),
+        ("device", {"image": "aux.png"}),
+        ("long", {"image": "drawn/" * 200 + "00000.png"}),
         ("no-image-path", {"image": ""}),
         ("missing", {"image": "lost.png"}),
         ("cut-off", {"image": "cut-off.png"}),
         ("web-page", {"image": "web-page.jpg"}),
+        ("drawing", {"image": "drawing.svg"}),
         ("no-bytes", {"image": "no-bytes.png"}),
         ("bomb", {"image": "bomb.bmp"}),
         ("no-question", {"question": "  "}),
         ("no-answers", {"answers": []}),
+        ("not-answered", {"answers": None}),
         ("number-as-question", {"question": 7}),
         ("unknown-split", {"split": "holdout"}),
+        ("asked-again", {"question": row["question"].upper()}),  # a duplicate, not rejected
     ]
     broken = [{**row, "id": f"broken-{name}", **change} for name, change in changes]
     claimed_twice = [{**row, "id": "broken-twice", "question": f"is it {size}?"} for size in ("big", "small")]
     lines = [_encode(line) for line in [*broken, *claimed_twice, row]]  # the last one repeats the first row
     return [*lines, b'{"id": "broken-json", "image": "00000.png", "question": "what']
+
+
+def _break_images(images: Path, whole: bytes) -> None:
+    (images / "cut-off.png").write_bytes(whole[: len(whole) // 2])
+    (images / "web-page.jpg").write_bytes(b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n")
+    (images / "drawing.svg").write_bytes(b'<svg xmlns="http://www.w3.org/2000/svg"><circle r="9"/></svg>\n')
+    (images / "no-bytes.png").write_bytes(b"")
+    (images / "bomb.bmp").write_bytes(_make_bomb())
 
 
 def _make_bomb() -> bytes:

@@ -5,25 +5,28 @@ Reading is streamed. Values stay what the file says: a CSV cell "None" or "NA" i
 
 from __future__ import annotations
 
-import csv
-import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from pydantic import Field
+from pydantic_core import from_json
 
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.files import open_file
 from vqa_pipeline.schemas import Answer, Frozen, Locator, QuestionFields, RawRecord
+from vqa_pipeline.sources.delimited_records import DelimitedFile
 from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
 from vqa_pipeline.sources.json_records import split_array, split_lines
-from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn
+from vqa_pipeline.sources.settings import ColumnSplits, SourcePath, SourceSettings, SplitColumn
 
 _BATCH_ROWS = 4096
-_CSV_FIELD_LIMIT = 1 << 24  # Python's own 131,072 is too small for cells that people really have
+_PEEK = 1 << 16
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_INT64 = range(-(2**63), 2**63)
 
 
 class Columns(Frozen):
@@ -48,6 +51,9 @@ class TableSource(SourceSettings):
     columns: Columns = Field(Columns(), description="Which field of a row holds what.")
     answer_separator: str | None = Field(
         None, min_length=1, description="Splits one text into several answers, such as `;`."
+    )
+    splits: ColumnSplits = Field(
+        "by_image", description="by_image (a pure function of the image), {column: NAME}, train, val or test."
     )
 
 
@@ -94,54 +100,69 @@ class TableFormat:
 
 def _read_file(settings: TableSource, path: Path, name: str) -> Iterator[RawRecord]:
     with open_file(path) as file:
-        start = file.read(4)
-        if start == b"PAR1":
-            yield from _read_parquet(settings, path, name)
-            return
+        start = file.read(_PEEK)
+        first = start.lstrip(_BLANK)[:1]
         file.seek(0)
-        first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-        if first == b"[":
+        if not first:
+            raise SourceError(settings.name, "files", path, "is blank", "Bring the file, or correct `files`.")
+        if start.startswith(b"PAR1"):
+            yield from _read_parquet(settings, file, path, name)
+        elif first == b"[":
             for number, part in enumerate(split_array(file)):
                 yield RawRecord("question", part.payload, Locator(name, number, byte_offset=part.byte_offset))
         elif first == b"{":
-            for number, (line, part) in enumerate(split_lines(file)):
-                yield RawRecord("question", part.payload, Locator(name, number, None, part.byte_offset, line))
+            yield from _read_lines(settings, file, path, name)
         else:
             yield from _read_delimited(settings, file, path, name)
 
 
+def _read_lines(settings: TableSource, file: BinaryIO, path: Path, name: str) -> Iterator[RawRecord]:
+    lines = split_lines(file)
+    begin = list(itertools.islice(lines, 2))
+    if not any(part.payload.endswith(b"}") for _, part in begin):  # one bad line may be, two are another format
+        reason = "is neither a list of objects nor one object per line"
+        raise SourceError(settings.name, "files", path, reason, "Export it as a JSON list or as JSON Lines.", line=1)
+    for number, (line, part) in enumerate(itertools.chain(begin, lines)):
+        yield RawRecord("question", part.payload, Locator(name, number, None, part.byte_offset, line))
+
+
 def _read_delimited(settings: TableSource, file: BinaryIO, path: Path, name: str) -> Iterator[RawRecord]:
-    """CSV or TSV with a header. The csv module keeps line numbers through quoted line breaks; memory is one row's."""
-    csv.field_size_limit(_CSV_FIELD_LIMIT)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    is_tsv = ".tsv" in [suffix.lower() for suffix in path.suffixes]
-    rows = csv.reader(text, delimiter="\t" if is_tsv else ",")
-    header = next(rows, [])
-    _check_columns(settings, path, header)
-    begin = rows.line_num + 1
-    number = 0
-    for cells in rows:
-        if cells:
-            payload = json.dumps(dict(zip(header, cells, strict=False)), ensure_ascii=False).encode()
-            if len(cells) != len(header):
-                payload = json.dumps(cells, ensure_ascii=False).encode()  # not a row of this table; rejected as it is
-            yield RawRecord("question", payload, Locator(name, number, line=begin))
-            number += 1
-        begin = rows.line_num + 1
+    rows = DelimitedFile(file, path.name)
+    _check_columns(settings, path, rows.header)
+    for number, row in enumerate(rows):
+        yield RawRecord("question", row.payload, Locator(name, number, line=row.line))
 
 
-def _read_parquet(settings: TableSource, path: Path, name: str) -> Iterator[RawRecord]:
+def _read_parquet(settings: TableSource, file: BinaryIO, path: Path, name: str) -> Iterator[RawRecord]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        _check_columns(settings, path, file.schema_arrow.names)
-        wanted = [column for column in _name_columns(settings) if column in file.schema_arrow.names]
-        number = 0
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
-            for row in batch.to_pylist():
+    try:
+        with pq.ParquetFile(file) as parquet:
+            schema = parquet.schema_arrow
+            _check_columns(settings, path, schema.names)
+            _check_types(settings, path, {field.name: field.type for field in schema})
+            batches = parquet.iter_batches(batch_size=_BATCH_ROWS, columns=_name_columns(settings))
+            rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
+            for number, row in enumerate(rows):
                 payload = json.dumps(row, ensure_ascii=False, default=_describe_unreadable).encode()
                 yield RawRecord("question", payload, Locator(name, number))
-                number += 1
+    except pa.ArrowException as error:
+        reason = f"is damaged Parquet ({error})"
+        raise SourceError(settings.name, "files", path, reason, "Write or download it again.") from error
+
+
+def _check_types(settings: TableSource, path: Path, types: Mapping[str, Any]) -> None:
+    """Refuse columns of texts that hold something else, such as images as bytes, before each row is rejected."""
+    import pyarrow as pa
+
+    columns = settings.columns
+    for column in (columns.image, columns.question):
+        kind = types[column].value_type if pa.types.is_dictionary(types[column]) else types[column]
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+            reason = f"column {column!r} holds {types[column]}, but this format reads texts there"
+            fix = "Map a column of texts in `columns`; images are named by their path below `image_root`."
+            raise SourceError(settings.name, "columns", path, reason, fix)
 
 
 def _describe_unreadable(value: Any) -> dict[str, str]:
@@ -155,9 +176,13 @@ def _name_columns(settings: TableSource) -> list[str]:
 
 
 def _check_columns(settings: TableSource, path: Path, present: list[str]) -> None:
-    missing = [column for column in _name_columns(settings) if column not in present]
-    if missing:
-        reason = f"has no column {', '.join(map(repr, missing))}; its columns are {', '.join(map(repr, present))}"
+    named = _name_columns(settings)
+    missing = [column for column in named if column not in present]
+    doubled = [column for column in named if present.count(column) > 1]
+    problem = "no column" if missing else "more than one column"
+    if missing or doubled:
+        culprits = ", ".join(map(repr, missing or doubled))
+        reason = f"has {problem} {culprits}; its columns are {', '.join(map(repr, present))}"
         raise SourceError(settings.name, "columns", path, reason, "Correct the mapping in `columns`.", line=1)
 
 
@@ -166,19 +191,27 @@ def _check_columns(settings: TableSource, path: Path, present: list[str]) -> Non
 
 def _parse_object(payload: bytes) -> Mapping[str, Any]:
     try:
-        row = json.loads(payload, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise MalformedRecord("record_not_json", f"the row is not JSON ({error})", "Mend or remove the row.") from error
-    if not isinstance(row, dict):
-        reason = f"the row is a {type(row).__name__} of {len(row)} cells, not a record with the header's fields"
-        if not isinstance(row, list):
-            reason = f"the row is {row!r:.60}, not an object"
-        raise MalformedRecord("record_malformed", reason, "Give the row the fields that the others have.")
-    return row
+        row = from_json(payload, allow_inf_nan=False)
+    except ValueError as error:
+        raise _explain_unreadable(payload, error) from error
+    if isinstance(row, dict):
+        return row
+    reason = f"the row is {_name_type(row)}, not an object"
+    if isinstance(row, list):
+        reason = f"the row has {len(row)} cells, another number than the header"
+    raise MalformedRecord("record_malformed", reason, "Give the row the fields that the others have.")
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _explain_unreadable(payload: bytes, error: ValueError) -> MalformedRecord:
+    try:
+        payload.decode()
+    except UnicodeDecodeError as bad:
+        reason = f"the row is not UTF-8 (byte 0x{payload[bad.start]:02x} at position {bad.start})"
+        return MalformedRecord("record_not_utf_8", reason, "Save the file as UTF-8.")
+    if payload.lstrip()[:1] in b'{["':
+        return MalformedRecord("record_not_json", f"the row is not JSON ({error})", "Mend or remove the row.")
+    reason = "the row's cells cannot be told: a quote is not closed, or stands in a quoted cell without being doubled"
+    return MalformedRecord("record_malformed", reason, "Close each quote; write a quote inside a cell twice.")
 
 
 def _take(row: Mapping[str, Any], column: str) -> Any:
@@ -218,24 +251,36 @@ def _take_answers(row: Mapping[str, Any], column: str | None, separator: str | N
     if value is None:
         return None
     if isinstance(value, str) and separator is not None:
-        value = [part.strip() for part in value.split(separator)]
+        value = [part.strip() for part in value.split(separator) if part.strip()]
     listed = value if isinstance(value, list) else [value]
     return [_take_answer(column, number, item) for number, item in enumerate(listed, 1)]
 
 
 def _take_answer(column: str, number: int, value: Any) -> Answer:
     """An answer as text; a number is written out, as people write "3"."""
-    answer_id: Any = number
-    confidence: Any = None
-    if isinstance(value, dict):
-        answer_id, confidence = value.get("answer_id"), value.get("answer_confidence")
-        value = value.get("answer")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = f"{value:g}" if isinstance(value, float) else str(value)
-    if not isinstance(value, str) or not isinstance(answer_id, int | None) or not isinstance(confidence, str | None):
-        reason = f"answer {number} in `{column}` is {_name_type(value)}, but an answer is a text or a number"
+    fields = value if isinstance(value, dict) else {"answer": value, "answer_id": number}
+    answer = _write_out(fields.get("answer"))
+    answer_id, confidence = fields.get("answer_id"), fields.get("answer_confidence")
+    if answer is None:
+        given = _name_type(fields.get("answer"))
+        reason = f"answer {number} in `{column}` is {given}, but an answer is a text or a number"
         raise MalformedRecord("record_malformed", reason, f"Make every answer in `{column}` a text.")
-    return Answer(answer=value, answer_id=answer_id, answer_confidence=confidence)
+    if answer_id is not None and (isinstance(answer_id, bool) or answer_id not in _INT64):
+        reason = f"`answer_id` of answer {number} in `{column}` is {_name_type(answer_id)}, but it is a 64-bit integer"
+        raise MalformedRecord("record_malformed", reason, "Number the answers, or leave `answer_id` out.")
+    if not isinstance(confidence, str | None):
+        reason = f"`answer_confidence` of answer {number} in `{column}` is {_name_type(confidence)}, but it is a text"
+        raise MalformedRecord("record_malformed", reason, "Write yes, maybe or no, or leave it out.")
+    return Answer(answer=answer, answer_id=answer_id, answer_confidence=confidence)
+
+
+def _write_out(value: Any) -> str | None:
+    """A text or number as text; None for what is neither."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
 
 
 _TYPE_NAMES = {

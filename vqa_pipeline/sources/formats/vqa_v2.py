@@ -10,27 +10,27 @@ Source: https://visualqa.org/download.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from vqa_pipeline.files import open_file
-from vqa_pipeline.schemas import AnnotationFields, Answer, Locator, QuestionFields, RawRecord, RecordKind
+from vqa_pipeline.schemas import SPLITS, AnnotationFields, Answer, Locator, QuestionFields, RawRecord, RecordKind
 from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
-from vqa_pipeline.sources.json_records import read_scalars, split_array
+from vqa_pipeline.sources.json_records import Scalar, read_scalars, split_array
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn, Splits
 
 DEFAULT_PATTERN = "COCO_{data_subtype}_{image_id:012d}.jpg"
 _FIELD = re.compile(r"\{(image_id(?::0\d{1,2}d)?|data_subtype)\}")
-_SPLIT_OF_SUBTYPE = {"train": "train", "val": "val", "test": "test"}
 
 _Id = Annotated[int, Field(strict=True)] | Annotated[str, Field(strict=True, min_length=1)]
 _Text = Annotated[str, Field(strict=True)]
+_AnswerId = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 
 
 @with_config({"extra": "allow"})
@@ -43,7 +43,7 @@ class _Question(TypedDict):
 @with_config({"extra": "ignore"})
 class _Answer(TypedDict):
     answer: _Text
-    answer_id: NotRequired[Annotated[int, Field(strict=True)] | None]
+    answer_id: NotRequired[_AnswerId | None]
     answer_confidence: NotRequired[_Text | None]
 
 
@@ -74,13 +74,17 @@ class VqaV2Source(SourceSettings):
     annotations: Paths | None = Field(None, description="Annotations files or globs; null: unanswered questions.")
     image_root: SourcePath | None = Field(None, description="Folder of the images.")
     image_pattern: Annotated[str, AfterValidator(_check_pattern)] = Field(
-        DEFAULT_PATTERN, description="Name of an image by {image_id} and {data_subtype}; for ids that are numbers."
+        DEFAULT_PATTERN,
+        description="An image's file name by {data_subtype} and {image_id}, for numbers and texts, or {image_id:012d}, "
+        "for numbers: ids that are texts are then file names already.",
     )
     data_subtype: str | None = Field(
         None, pattern=r"^[\w-]+$", description="Such as train2014, where the questions file does not say it."
     )
     splits: Splits = Field(
-        "declared", description="declared: by data_subtype (train2014, val2014, test2015, …); or as for every source."
+        "declared",
+        description="declared (a `split` in each record, else the file's data_subtype: train2014, val2014, test2015), "
+        "{column: NAME}, by_image, train, val or test.",
     )
 
 
@@ -109,18 +113,19 @@ class VqaV2Format:
     def build_parser(self, settings: VqaV2Source, root: Path) -> Parser:
         """The function from a question or annotation to its fields; image names need each file's data_subtype."""
         subtypes = self._read_subtypes(settings, root)
-        namers = {name: _build_namer(settings.image_pattern, subtype) for name, subtype in subtypes.items()}
-        split_of = partial(_find_split, settings.splits, subtypes)
+        name_image = partial(_name_image, settings.image_pattern)
+        find_split = partial(_find_split, settings.splits)
 
         def parse(raw: RawRecord) -> QuestionFields | AnnotationFields:
             if raw.kind == "annotation":
                 return _parse_annotation(raw.payload)
             question = _QUESTION.validate_json(raw.payload)
+            subtype = subtypes[raw.locator.file]
             return QuestionFields(
                 native_id=question["question_id"],
-                image=namers[raw.locator.file](question["image_id"]),
+                image=name_image(subtype, question["image_id"]),
                 question=question["question"],
-                split=split_of(raw.locator.file, question),
+                split=find_split(subtype, question),
                 question_type=None,
                 answer_type=None,
                 answers=None,
@@ -141,12 +146,17 @@ class VqaV2Format:
         base = find_base(self.find_files(settings, root), self.find_image_root(settings, root))
         subtypes: dict[str, str | None] = {}
         for path in find_paths(settings.name, "questions", settings.questions, root):
-            subtype: Any = settings.data_subtype
-            if subtype is None:
+            subtype: Scalar = settings.data_subtype
+            if subtype is None and _needs_subtype(settings):
                 with reading(settings.name, "questions", path), open_file(path) as file:
                     subtype = read_scalars(file).get("data_subtype")
             subtypes[name_file(path, base)] = subtype if isinstance(subtype, str) else None
         return subtypes
+
+
+def _needs_subtype(settings: VqaV2Source) -> bool:
+    """Looking for it means going through the whole file."""
+    return settings.splits == "declared" or "{data_subtype}" in settings.image_pattern
 
 
 def _parse_annotation(payload: bytes) -> AnnotationFields:
@@ -163,41 +173,42 @@ def _parse_annotation(payload: bytes) -> AnnotationFields:
     )
 
 
-def _build_namer(pattern: str, subtype: str | None) -> Callable[[int | str], str]:
-    """The function from image_id to file name; ids that are texts are names already (VizWiz, TextVQA)."""
-    if subtype is not None and subtype.startswith("test-dev"):
-        subtype = subtype.removeprefix("test-dev").join(("test", ""))  # test-dev2015 shows the images of test2015
-
-    def name_image(image_id: int | str) -> str:
-        if isinstance(image_id, str):
-            return image_id
-        if "{data_subtype}" in pattern and subtype is None:
-            reason = f"the image's name is {pattern}, but the file has no data_subtype"
-            raise MalformedRecord("image_name_unknown", reason, "Set `data_subtype` or `image_pattern` of the source.")
-        return _FIELD.sub(lambda field: _format_field(field.group(1), image_id, subtype), pattern)
-
-    return name_image
+def _name_image(pattern: str, subtype: str | None, image_id: int | str) -> str:
+    """An image's file name; ids that are texts (VizWiz, TextVQA) are names already, unless the pattern takes texts."""
+    if isinstance(image_id, str) and "{image_id}" not in pattern:
+        return image_id
+    if "{data_subtype}" in pattern and subtype is None:
+        reason = f"the image's name is {pattern}, but the file has no data_subtype"
+        raise MalformedRecord("image_name_unknown", reason, "Set `data_subtype` or `image_pattern` of the source.")
+    return _FIELD.sub(lambda field: _format_field(field.group(1), image_id, subtype), pattern)
 
 
-def _format_field(field: str, image_id: int, subtype: str | None) -> str:
+def _format_field(field: str, image_id: int | str, subtype: str | None) -> str:
     name, _, width = field.partition(":")
-    if name == "data_subtype":
-        return str(subtype)
-    return str(image_id).zfill(int(width.rstrip("d"))) if width else str(image_id)
+    if name == "image_id":
+        return str(image_id).zfill(int(width.rstrip("d"))) if width else str(image_id)
+    subtype = str(subtype)
+    # test-dev2015 asks about some of the images of test2015
+    return "test" + subtype.removeprefix("test-dev") if subtype.startswith("test-dev") else subtype
 
 
-def _find_split(splits: Splits, subtypes: dict[str, str | None], file: str, question: _Question) -> str | None:
+def _find_split(splits: Splits, subtype: str | None, question: _Question) -> str | None:
     if isinstance(splits, SplitColumn):
         value = dict(question).get(splits.column)
-        if not isinstance(value, str):
-            reason = f"`{splits.column}` holds no split ({value!r:.40})"
-            raise MalformedRecord("split_unknown", reason, "Write train, val or test into it.")
-        return value
-    if splits != "declared":
-        return None
-    subtype = subtypes[file] or ""
-    declared = next((split for start, split in _SPLIT_OF_SUBTYPE.items() if subtype.startswith(start)), None)
+        if isinstance(value, str):
+            return value
+        reason = f"`{splits.column}` holds no split ({value!r:.40})"
+        raise MalformedRecord("split_unknown", reason, "Write train, val or test into it.")
+    return _find_declared_split(subtype, question) if splits == "declared" else None
+
+
+def _find_declared_split(subtype: str | None, question: _Question) -> str:
+    own = dict(question).get("split")
+    if isinstance(own, str):
+        return own
+    declared = next((split for split in SPLITS if subtype is not None and subtype.startswith(split)), None)
     if declared is None:
-        reason = f"data_subtype {subtype or 'is missing and'!r} names no split"
+        told = f"its file's data_subtype is {subtype!r}" if subtype else "its file has no data_subtype"
+        reason = f"the record has no `split`, and {told}, which names no split"
         raise MalformedRecord("split_unknown", reason, "Set `splits` of the source: train, val, test or by_image.")
     return declared

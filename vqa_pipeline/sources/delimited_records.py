@@ -1,0 +1,107 @@
+"""A CSV or TSV file with a header as a stream of its rows, each as a JSON object with its line.
+
+Reads with the standard csv module, which streams, changes no value, and knows the line of each row, quoted line breaks
+included. A row that is not one costs only itself, as long as its quotes close in its own line.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any, BinaryIO, NamedTuple
+
+_LONGEST_FIELD = 1 << 24  # Python's own 131,072 is too small for cells that people really have
+_LONGEST_LINE = 1 << 28
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_TAB_SUFFIXES = {".tsv", ".tab"}
+
+
+class Row(NamedTuple):
+    """One row: a JSON object; its cells as a JSON list where they do not fit the header; or its bytes as they are."""
+
+    payload: bytes
+    line: int
+    """Line that the row begins in, from 1."""
+
+
+class DelimitedError(ValueError):
+    """From this line on the rows of a file cannot be told."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        self.line, self.reason = line, reason
+        super().__init__(f"{reason} (line {line})")
+
+
+class DelimitedFile:
+    """A file's header, read at once, and its rows, read as they are asked for."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        """Read the header.
+
+        Args:
+            file: The file, uncompressed, at its start.
+            name: The file's name; .tsv and .tab mean that tabs stand between cells, even if commas are in them.
+
+        Raises:
+            DelimitedError: the file is UTF-16, or its first line has no end.
+        """
+        csv.field_size_limit(_LONGEST_FIELD)
+        start = file.readline(_LONGEST_LINE)
+        file.seek(0)
+        if start.startswith(_UTF_16):
+            raise DelimitedError(1, "it is UTF-16, not UTF-8")
+        has_tabs = b"\t" in start and b"," not in start
+        is_tsv = has_tabs or bool(_TAB_SUFFIXES & {suffix.lower() for suffix in PurePath(name).suffixes})
+        self._lines = _Lines(file)
+        self._rows = csv.reader(iter(self._lines), delimiter="\t" if is_tsv else ",", strict=True)
+        self.header: list[str] = self._read_cells() or []
+
+    def __iter__(self) -> Iterator[Row]:
+        while (cells := self._read_cells()) is not None:
+            if self._lines.row.strip():
+                yield Row(self._encode(cells), self._lines.begin)
+
+    def _read_cells(self) -> list[str] | None:
+        """The next row's cells, none if they cannot be told; None at the end of the file."""
+        self._lines.begin_row()
+        try:
+            return next(self._rows, None)
+        except csv.Error as error:
+            if self._lines.number > self._lines.begin or self._lines.has_ended:
+                reason = f"a quoted cell that begins here is not closed as it should be: {error}"
+                raise DelimitedError(self._lines.begin, reason) from error
+            return []
+
+    def _encode(self, cells: list[str]) -> bytes:
+        if not cells:
+            return self._lines.row
+        fields: Any = dict(zip(self.header, cells, strict=True)) if len(cells) == len(self.header) else cells
+        try:
+            return json.dumps(fields, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # the row is not UTF-8
+            return self._lines.row
+
+
+class _Lines:
+    """A file's lines as the csv module wants them, and the bytes that the present row was made of."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.number = 0
+        self.begin = 1
+        self.row = b""
+        self.has_ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self.file.readline(_LONGEST_LINE):
+            self.number += 1
+            self.row += line
+            text = line.removeprefix(_BYTE_ORDER_MARK) if self.number == 1 else line
+            yield text.decode("utf-8", "surrogateescape")  # one bad byte costs one row
+        self.has_ended = True
+
+    def begin_row(self) -> None:
+        self.begin, self.row = self.number + 1, b""
