@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from vqa_pipeline.files import open_file
-from vqa_pipeline.schemas import SPLITS, AnnotationFields, Answer, Locator, QuestionFields, RawRecord, RecordKind
+from vqa_pipeline.schemas import AnnotationFields, Answer, Locator, QuestionFields, RawRecord, RecordKind
 from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
 from vqa_pipeline.sources.json_records import Scalar, read_scalars, split_array
@@ -27,6 +27,7 @@ from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColum
 
 DEFAULT_PATTERN = "COCO_{data_subtype}_{image_id:012d}.jpg"
 _FIELD = re.compile(r"\{(image_id(?::0\d{1,2}d)?|data_subtype)\}")
+_SPLIT_IN_SUBTYPE = re.compile(r"(?:^|[-_])(train|val|test)")  # train2014, test-dev2015, VizWiz-validation
 
 _Id = Annotated[int, Field(strict=True)] | Annotated[str, Field(strict=True, min_length=1)]
 _Text = Annotated[str, Field(strict=True)]
@@ -206,9 +207,9 @@ def _find_declared_split(subtype: str | None, question: _Question) -> str:
     own = dict(question).get("split")
     if isinstance(own, str):
         return own
-    declared = next((split for split in SPLITS if subtype is not None and subtype.startswith(split)), None)
-    if declared is None:
-        told = f"its file's data_subtype is {subtype!r}" if subtype else "its file has no data_subtype"
-        reason = f"the record has no `split`, and {told}, which names no split"
-        raise MalformedRecord("split_unknown", reason, "Set `splits` of the source: train, val, test or by_image.")
-    return declared
+    declared = _SPLIT_IN_SUBTYPE.search(subtype or "")
+    if declared:
+        return declared.group(1)
+    told = f"its file's data_subtype is {subtype!r}" if subtype else "its file has no data_subtype"
+    reason = f"the record has no `split`, and {told}, which names no split"
+    raise MalformedRecord("split_unknown", reason, "Set `splits` of the source: train, val, test or by_image.")
