@@ -8,13 +8,17 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.sources.delimited_records import DelimitedError
 from vqa_pipeline.sources.json_records import JsonError
 from vqa_pipeline.sources.settings import SourcePath
 
-Paths = SourcePath | tuple[SourcePath, ...]
+Paths = SourcePath | Annotated[tuple[SourcePath, ...], Field(min_length=1)]
+"""One path or glob, or several."""
 
 
 def find_paths(source: str, setting: str, patterns: Paths, root: Path) -> list[Path]:

@@ -208,7 +208,7 @@ def _explain_unreadable(payload: bytes, error: ValueError) -> MalformedRecord:
     except UnicodeDecodeError as bad:
         reason = f"the row is not UTF-8 (byte 0x{payload[bad.start]:02x} at position {bad.start})"
         return MalformedRecord("record_not_utf_8", reason, "Save the file as UTF-8.")
-    if payload.lstrip()[:1] in b'{["':
+    if payload.lstrip()[:1] in (b"{", b"["):
         return MalformedRecord("record_not_json", f"the row is not JSON ({error})", "Mend or remove the row.")
     reason = "the row's cells cannot be told: a quote is not closed, or stands in a quoted cell without being doubled"
     return MalformedRecord("record_malformed", reason, "Close each quote; write a quote inside a cell twice.")
@@ -265,7 +265,7 @@ def _take_answer(column: str, number: int, value: Any) -> Answer:
         given = _name_type(fields.get("answer"))
         reason = f"answer {number} in `{column}` is {given}, but an answer is a text or a number"
         raise MalformedRecord("record_malformed", reason, f"Make every answer in `{column}` a text.")
-    if answer_id is not None and (isinstance(answer_id, bool) or answer_id not in _INT64):
+    if answer_id is not None and not (type(answer_id) is int and answer_id in _INT64):
         reason = f"`answer_id` of answer {number} in `{column}` is {_name_type(answer_id)}, but it is a 64-bit integer"
         raise MalformedRecord("record_malformed", reason, "Number the answers, or leave `answer_id` out.")
     if not isinstance(confidence, str | None):
