@@ -151,14 +151,13 @@ def observe_source(pipeline: Pipeline, source: str, log: Log) -> Outcome:
 
 def _observe_source_files(pipeline: Pipeline, settings: Source) -> dict[str, FileState]:
     """State of every file of a source; bytes are read only where size or time moved since the last look."""
-    from vqa_pipeline.sources.observation import FileState, find_source_files, observe_files, source_base
+    from vqa_pipeline.sources.observation import FileState, observe_source_files
 
     remembered = pipeline.scratch_folder / "observed" / f"{settings.name}.json"
     known = {}
     if remembered.is_file():
         known = {name: FileState(*state) for name, state in json.loads(remembered.read_bytes()).items()}
-    root = pipeline.project_root
-    states = observe_files(find_source_files(settings, root), source_base(settings, root), known)
+    states = observe_source_files(settings, pipeline.project_root, known)
     if states != known:
         write_atomically(remembered, json.dumps(states).encode())
     return states

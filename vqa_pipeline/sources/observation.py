@@ -32,7 +32,7 @@ def source_base(source: Source, root: Path) -> Path:
 
 
 def find_source_files(source: Source, root: Path) -> list[Path]:
-    """The files with rows and every file below the image root.
+    """The files with rows and every file below the image root whose name a record could give.
 
     Raises:
         SourceError: a file or folder that the settings name does not exist.
@@ -41,11 +41,16 @@ def find_source_files(source: Source, root: Path) -> list[Path]:
     files = set(chosen.find_files(source, root))
     images = chosen.find_image_root(source, root)
     if images:
-        files |= {images / name for name in list_tree(images)}
+        files |= {images / name for name in list_tree(images) if _is_unicode(name)}
     return sorted(files)
 
 
-def observe_source(source: Source, root: Path, known: Mapping[str, FileState]) -> dict[str, FileState]:
+def _is_unicode(name: str) -> bool:
+    """Bytes of a name that are not UTF-8 come as lone surrogates, which no text can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def observe_source_files(source: Source, root: Path, known: Mapping[str, FileState]) -> dict[str, FileState]:
     """The state of every file of a source by its path relative to the source's base.
 
     Raises:
