@@ -48,10 +48,10 @@ class EasyVqaFormat:
         """One record per triple."""
         base = find_base(self.find_files(settings, root), self.find_image_root(settings, root))
         for path in self.find_files(settings, root):
+            name = name_file(path, base)
             with reading(settings.name, "folder", path), open_file(path) as file:
                 for number, part in enumerate(split_array(file)):
-                    locator = Locator(name_file(path, base), number, byte_offset=part.byte_offset)
-                    yield RawRecord("question", part.payload, locator)
+                    yield RawRecord("question", part.payload, Locator(name, number, None, part.byte_offset))
 
     def build_parser(self, settings: EasyVqaSource, root: Path) -> Parser:  # noqa: ARG002 - every format is given both
         """A triple has no id of its own: its position changes when the file is re-ordered."""

@@ -106,10 +106,10 @@ class VqaV2Format:
         for setting, paths in self._find(settings, root):
             kind: RecordKind = "question" if setting == "questions" else "annotation"
             for path in paths:
+                name = name_file(path, base)
                 with reading(settings.name, setting, path), open_file(path) as file:
                     for number, part in enumerate(split_array(file, setting)):
-                        locator = Locator(name_file(path, base), number, byte_offset=part.byte_offset)
-                        yield RawRecord(kind, part.payload, locator)
+                        yield RawRecord(kind, part.payload, Locator(name, number, None, part.byte_offset))
 
     def build_parser(self, settings: VqaV2Source, root: Path) -> Parser:
         """The function from a question or annotation to its fields; image names need each file's data_subtype."""
