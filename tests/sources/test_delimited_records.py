@@ -88,9 +88,10 @@ def test_a_row_with_a_quote_in_the_wrong_place_costs_only_itself(bad):
     assert json.loads(rows[2].payload) == {"q": "last", "a": "2"}
 
 
-def test_a_bad_last_row_costs_only_itself_even_without_a_line_break():
-    rows = list(read('q,a\nfirst,1\n"x"y,2'))
-    assert rows[1] == Row(b'"x"y,2', 3)
+@pytest.mark.parametrize("last", [b'"x"y,2', b'"x,2', b'x,"2\n'])
+def test_a_bad_last_row_costs_only_itself(last):
+    rows = list(read(b"q,a\nfirst,1\n" + last))
+    assert rows[1:] == [Row(last, 3)]
 
 
 def test_a_row_that_is_not_utf_8_costs_only_itself():

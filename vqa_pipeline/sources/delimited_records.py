@@ -70,7 +70,7 @@ class DelimitedFile:
         try:
             return next(self._rows, None)
         except csv.Error as error:
-            if self._lines.number > self._lines.begin or self._lines.has_ended:
+            if self._lines.number > self._lines.begin:
                 reason = f"a quoted cell that begins here is not closed as it should be: {error}"
                 raise DelimitedError(self._lines.begin, reason) from error
             return []
@@ -93,7 +93,6 @@ class _Lines:
         self.number = 0
         self.begin = 1
         self.row = b""
-        self.has_ended = False
 
     def __iter__(self) -> Iterator[str]:
         while line := self.file.readline(_LONGEST_LINE):
@@ -101,7 +100,6 @@ class _Lines:
             self.row += line
             text = line.removeprefix(_BYTE_ORDER_MARK) if self.number == 1 else line
             yield text.decode("utf-8", "surrogateescape")  # one bad byte costs one row
-        self.has_ended = True
 
     def begin_row(self) -> None:
         self.begin, self.row = self.number + 1, b""

@@ -111,7 +111,6 @@ def decode_image(data: bytes) -> DecodedImage:
         mode, container = image.mode, image.format or "unknown"
         with _blaming("image_truncated", f"the {container} file breaks off or is damaged"):
             image.load()
-            _check_size(image)  # an icon's picture may be larger than its header says
             rgb = _convert_to_rgb(_turn_upright(image))
     return DecodedImage(rgb, mode, container)
 
@@ -140,7 +139,7 @@ def _open(data: bytes) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=CONTAINERS)
         except UnidentifiedImageError as error:
             raise _describe_foreign(data) from error
-    _check_size(image)
+    _check_size(image)  # an icon is loaded by now, and its picture may be larger than its header says
     return image
 
 
@@ -163,9 +162,7 @@ def _describe_foreign(data: bytes) -> ImageError:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
-    """Apply the orientation once: Pillow has applied a TIFF's at load, and no other container's."""
-    if image.format == "TIFF":
-        return image
+    """Apply the orientation once: Pillow has applied a TIFF's at load and removed its tag, and no other container's."""
     try:
         turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 - EXIF is optional: damaged, it says nothing about orientation, and the pixels are whole
