@@ -29,23 +29,31 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code():
         ),
         (
             errors.GateFailed("dataset", ["12 rows are rejected"], "store/candidates/1"),
-            "dataset was not published:\n  - 12 rows are rejected\n"
-            "The candidate is kept in store/candidates/1; the last good version stays.",
+            (
+                "dataset was not published:\n  - 12 rows are rejected\n"
+                "The candidate is kept in store/candidates/1; the last good version stays."
+            ),
         ),
         (
             errors.StaleInput("checkpoint", "vocabulary", "dataset"),
-            "checkpoint would mix states: vocabulary was made from another dataset than the current one. "
-            "Materialize vocabulary first, or everything at once.",
+            (
+                "checkpoint would mix states: vocabulary was made from another dataset than the current one. "
+                "Materialize vocabulary first, or everything at once."
+            ),
         ),
         (
             errors.VocabularyMismatch("aaaa", "bbbb"),
-            "the checkpoint was trained with answer vocabulary aaaa, not bbbb. "
-            "Use the vocabulary stored in the checkpoint, or train again with the new one.",
+            (
+                "the checkpoint was trained with answer vocabulary aaaa, not bbbb. "
+                "Use the vocabulary stored in the checkpoint, or train again with the new one."
+            ),
         ),
         (
             errors.WorkerFailed("train", -9, "last words", "log.txt"),
-            "the train process was killed by signal 9. Its log is log.txt. "
-            "Run again: it resumes from its last checkpoint.\nlast words",
+            (
+                "the train process was killed by signal 9. Its log is log.txt. "
+                "Run again: it resumes from its last checkpoint.\nlast words"
+            ),
         ),
     ],
 )

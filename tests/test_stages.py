@@ -261,7 +261,9 @@ def test_a_vocabulary_of_one_answer_is_refused(project):
 
 def test_a_vocabulary_of_low_coverage_warns_with_the_count_that_helps(project):
     # training answers: red 5, green 3, blue 2, yellow 1, crimson 1; at least two each leaves 10 of 12 questions covered
-    write_source(project, change={1: {"answer": "red"}, 2: {"answer": "red"}, 3: {"answer": "crimson"}, 7: {"answer": "green"}})
+    write_source(
+        project, change={1: {"answer": "red"}, 2: {"answer": "red"}, 3: {"answer": "crimson"}, 7: {"answer": "green"}}
+    )
     outcome = Runner(make_pipeline(project, vocabulary={"min_count": 2})).run("vocabulary")["vocabulary"]
     [check] = [check for check in outcome.checks if check.name == "coverage"]
     assert not check.passed

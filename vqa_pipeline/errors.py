@@ -101,7 +101,8 @@ class DamagedVersion(StoreError):
     def __init__(self, asset: str, version: str, path: Path | str, reason: str) -> None:
         self.asset, self.version, self.path, self.reason = asset, version, path, reason
         super().__init__(
-            f"{asset} version {version}: {path}: {reason}. Restore the file or delete the version and materialize {asset}."
+            f"{asset} version {version}: {path}: {reason}. "
+            f"Restore the file, or delete the version and materialize {asset}."
         )
 
 

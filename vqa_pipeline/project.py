@@ -40,8 +40,9 @@ def _read_project_settings(folder: Path) -> Mapping[str, Any]:
     file = folder / "pyproject.toml"
     if not file.is_file():
         return {}
-    settings: Mapping[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("dg", {})
-    return settings.get("project", {})
+    settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("dg", {})
+    project: Mapping[str, Any] = settings.get("project", {})
+    return project
 
 
 def find_declarations(project: Path) -> list[Path]:

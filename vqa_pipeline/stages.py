@@ -28,7 +28,7 @@ from vqa_pipeline.publishing import (
     compute_fingerprint,
     run_stage,
 )
-from vqa_pipeline.schemas import SPLITS, Split
+from vqa_pipeline.schemas import SPLITS, Frozen, Split
 from vqa_pipeline.store import Store, Version
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
 """Checks by asset. Blocking checks gate publishing; the others warn."""
 
 COVERAGE_GOAL = 0.95
+_NAMED_LEAKS = 3
 _NOT_IN_FINGERPRINT = {"checkpoint_every_steps", "device", "threads"}
 """Training settings that change how fast a checkpoint comes about, not which."""
 
@@ -83,10 +84,9 @@ def stage_settings(pipeline: Pipeline, asset: str, training: TrainingSettings | 
     settings = pipeline.settings
     stage, _, source = asset.partition("/")
     if source:
-        return _without_absolute_paths(pipeline.source(source).model_dump(mode="json"), pipeline.project_root)
+        return _dump(pipeline.source(source), pipeline.project_root)
     if stage == "checkpoint":
-        chosen = (training or settings.training).model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
-        return _without_absolute_paths(chosen, pipeline.project_root)
+        return _dump(training or settings.training, pipeline.project_root, exclude=_NOT_IN_FINGERPRINT)
     own: dict[str, dict[str, Any]] = {
         "dataset": settings.dataset.model_dump(mode="json"),
         "vocabulary": settings.vocabulary.model_dump(mode="json"),
@@ -94,6 +94,11 @@ def stage_settings(pipeline: Pipeline, asset: str, training: TrainingSettings | 
         "metrics": settings.evaluation.model_dump(mode="json"),
     }
     return own[stage]
+
+
+def _dump(settings: Frozen, root: Path, exclude: set[str] | None = None) -> dict[str, Any]:
+    chosen = settings.model_dump(mode="json", exclude=exclude)
+    return {key: _without_absolute_paths(value, root) for key, value in chosen.items()}
 
 
 def _without_absolute_paths(value: Any, root: Path) -> Any:
@@ -215,7 +220,7 @@ def build_records(pipeline: Pipeline, source: str, log: Log) -> Outcome:
 
 
 def _observe_again(pipeline: Pipeline, source: str, log: Log) -> Version:
-    """The source as it is now; a look costs a `stat` per file, and a version that is not of this state is never read."""
+    """The source as it is now; a look costs a `stat` per file, and no version of another state is ever read."""
     return observe_source(pipeline, source, log).version
 
 
@@ -296,17 +301,23 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
     problems = []
     if rejected > settings.max_reject_fraction:
         problems = [
-            f"{ledger.num_rejected} of {ledger.num_rows} rows ({rejected:.2%}) are rejected, more than "
-            f"`dataset.max_reject_fraction: {settings.max_reject_fraction:g}` allows; the page of the candidate lists them"
+            (
+                f"{ledger.num_rejected} of {ledger.num_rows} rows ({rejected:.2%}) are rejected, more than "
+                f"`dataset.max_reject_fraction: {settings.max_reject_fraction:g}` allows; "
+                "the page of the candidate lists them"
+            )
         ]
     work.check("reject_fraction", problems, reject_fraction=rejected, num_rejected=ledger.num_rejected)
     leaks = summary.num_leaking_images
     problems = []
     if leaks and settings.leakage == "fail":
-        pairs = "; ".join(leak.describe() for leak in summary.leaks[:3])
+        pairs = "; ".join(leak.describe() for leak in summary.leaks[:_NAMED_LEAKS])
+        more = "; …" if leaks > _NAMED_LEAKS else ""
         problems = [
-            f"{leaks} images are in more than one split ({pairs}{'; …' if leaks > 3 else ''}). Choose a policy: "  # noqa: PLR2004
-            "`dataset: {leakage: drop_from_train}` or `dataset: {leakage: report}`"
+            (
+                f"{leaks} images are in more than one split ({pairs}{more}). Choose a policy: "
+                "`dataset: {leakage: drop_from_train}` or `dataset: {leakage: report}`"
+            )
         ]
     work.check("no_leakage", problems, num_leaking_images=leaks)
     rejects = [f"{ledger.num_rejected} rows are rejected: `vqa-pipeline rejects`"] if ledger.num_rejected else []
@@ -349,7 +360,10 @@ def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome:
         counts = count_answers(references["train"])
         vocabulary = build_from_counts(counts, settings)
         if len(vocabulary.answers) < 2:  # noqa: PLR2004 - one class cannot be learned
-            reason = f"leaves {len(vocabulary.answers)} answers of {len(counts)} in {len(references['train'])} training questions"
+            reason = (
+                f"leaves {len(vocabulary.answers)} answers of the {len(counts)} "
+                f"in {len(references['train'])} training questions"
+            )
             raise SettingsError("vocabulary.min_count", reason, "Lower it, or bring training questions with answers.")
         policy = _choose_policy(references["train"])
         coverages = {split: measure_coverage(vocabulary, known, policy) for split, known in references.items() if known}
@@ -477,8 +491,7 @@ def _count_training(told: Mapping[str, Any]) -> dict[str, float | int | None]:
 
 
 def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome:
-    """`predictions`: the checkpoint's answers to every question of the evaluated splits; the official result file
-    beside them.
+    """`predictions`: the checkpoint's answers to every question of the evaluated splits, and the official result file.
 
     Raises:
         TrainingError: prediction did not end well.

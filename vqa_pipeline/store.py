@@ -239,7 +239,7 @@ def _digest_files(folder: Path, files: dict[str, int]) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file so that it is whole or absent; its name is its content's, so one of the same size is there already."""
+    """Copy a file so that it is whole or absent; names stand for contents, so one of the same size is it already."""
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ import gc
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,9 +101,9 @@ class _Validator:
     def __call__(self, raw: RawRecord) -> dict[str, Any] | Reject:
         try:
             fields = self.parse(raw)
-            build: Callable[[Any, RawRecord], dict[str, Any]]
-            build = self._build_annotation if raw.kind == "annotation" else self._build_question
-            return build(fields, raw)
+            if raw.kind == "annotation":
+                return self._build_annotation(cast("AnnotationFields", fields), raw)
+            return self._build_question(cast("QuestionFields", fields), raw)
         except MalformedRecord as error:
             return Reject(error.rule, error.reason, error.fix, raw)
         except ValidationError as error:

@@ -141,24 +141,22 @@ class _Builder:
     ) -> dg.AssetsDefinition:
         declared = self._declare(asset, inputs, description) | (ON_GPU if works_on_gpu else {})
 
-        @dg.asset(**declared, automation_condition=self.follow)
         def stage(context: dg.AssetExecutionContext) -> Events:
             yield from _report(asset, self.key(asset), lambda: run(context))
 
-        return stage
+        return _make_asset(stage, declared, self.follow)
 
     def _build_checkpoint(self) -> dg.AssetsDefinition:
         config_class = build_run_config(self.pipeline.settings.training)
         declared = self._declare("checkpoint", ["dataset", "vocabulary"], None) | ON_GPU
 
-        @dg.asset(**declared, automation_condition=self.train_when)
         def checkpoint(context: dg.AssetExecutionContext, config: config_class) -> Events:  # type: ignore[valid-type]
             training = TrainingSettings.model_validate(config.model_dump())  # type: ignore[attr-defined]
             run_worker = self._start_worker(context)
             train = partial(self.steps.train_checkpoint, self.pipeline, training, run_worker, context.log.info)
             yield from _report("checkpoint", self.key("checkpoint"), train)
 
-        return checkpoint
+        return _make_asset(checkpoint, declared, self.train_when)
 
     def _predict(self, context: dg.AssetExecutionContext) -> Outcome:
         outcome: Outcome = self.steps.predict(self.pipeline, self._start_worker(context), context.log.info)
@@ -215,6 +213,12 @@ class _Builder:
             target=dg.AssetSelection.groups(self.pipeline.name, include_sources=True),
             default_status=dg.DefaultSensorStatus.RUNNING,
         )
+
+
+def _make_asset(function: Callable[..., Events], declared: Mapping[str, Any], condition: Any) -> dg.AssetsDefinition:
+    decorate: Callable[[Callable[..., Events]], dg.AssetsDefinition]
+    decorate = dg.asset(**declared, automation_condition=condition)
+    return decorate(function)
 
 
 # -------------------------------------------------------------------------------------------------- outcomes as events
@@ -293,6 +297,10 @@ def build_table_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
+class _TrainingConfig(TrainingSettings, dg.Config):
+    """The settings of training, as Dagster's launchpad takes them."""
+
+
 def build_run_config(declared: TrainingSettings) -> type[dg.Config]:
     """The training's settings as run config: typed and described, with this pipeline's values as defaults."""
     fields: dict[str, Any] = {}
@@ -300,4 +308,4 @@ def build_run_config(declared: TrainingSettings) -> type[dg.Config]:
         own = copy(info)
         own.default = getattr(declared, name)
         fields[name] = (info.annotation, own)
-    return create_model("TrainingRun", __base__=(TrainingSettings, dg.Config), **fields)
+    return create_model("TrainingRun", __base__=_TrainingConfig, **fields)

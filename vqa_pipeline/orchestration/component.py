@@ -14,7 +14,7 @@ from vqa_pipeline.pipeline import Pipeline, PipelineSettings
 
 TEMPLATE = textwrap.dedent("""\
     # A VQA pipeline: where its questions come from, how it trains, how it is scored.
-    # `dg check defs` checks this file, `dg list defs` shows what it makes, `vqa-pipeline run --pipeline {name}` runs it.
+    # `dg check defs` checks this file, `dg list defs` shows its assets, `vqa-pipeline run --pipeline {name}` runs it.
     # Every section but `sources` may be left out; the values shown are the defaults unless a comment says otherwise.
     type: {type}
     attributes:

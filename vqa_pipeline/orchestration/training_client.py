@@ -98,7 +98,7 @@ class TrainingClient:
         return process.returncode
 
     def _ask_to_stop(self, process: "subprocess.Popen[bytes]") -> None:
-        """Give the child time to save; an interrupt that repeats itself at once is the same one, a later one is haste."""
+        """Give the child time to save; an interrupt repeated at once is the same one, a later one is haste."""
         _signal_group(process.pid, signal.SIGINT)
         begin = time.monotonic()
         while process.poll() is None and time.monotonic() - begin < self.grace_seconds:
