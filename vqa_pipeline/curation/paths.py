@@ -17,9 +17,9 @@ MAX_LENGTH = 1024
 
 _CLEAN = re.compile(r"[A-Za-z0-9_\-]+(?:[./][A-Za-z0-9_\-]+)*")
 _DRIVE = re.compile(r"[A-Za-z]:")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(?:^|/)((?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\.[^/]*)?)(?=/|\Z)", re.IGNORECASE)
 
 
 def check_reference(reference: str) -> tuple[str, list[Repair]]:
@@ -29,15 +29,12 @@ def check_reference(reference: str) -> tuple[str, list[Repair]]:
         MalformedRecord: the reference is empty, absolute, leads upwards, names a drive or scheme, holds a control
             character, is too long, or is a device's name.
     """
-    if _CLEAN.fullmatch(reference) and len(reference) <= MAX_LENGTH and not _RESERVED.match(reference):
+    if _CLEAN.fullmatch(reference) and len(reference) <= MAX_LENGTH and not _RESERVED.search(reference):
         return reference, []
     _refuse(reference)
     path = reference.replace("\\", "/")
-    parts = path.split("/")
-    _refuse_parts(reference, path, parts)
-    clean = "/".join(part for part in parts if part not in {"", "."})
-    if not clean:
-        raise MalformedRecord("image_path_empty", "the image reference is empty", "Name the image's file.")
+    clean = "/".join(part for part in path.split("/") if part not in {"", "."})
+    _refuse_parts(reference, path, clean)
     repairs: list[Repair] = []
     if path != reference:
         repairs.append(Repair(kind="backslash", before=reference, after=path))
@@ -62,21 +59,24 @@ def _refuse(reference: str) -> None:
     if _SCHEME.match(reference):
         reason = f"the image reference {reference!r:.80} is an address"
         raise MalformedRecord("image_path_scheme", reason, "Download the image and name its file.")
-    if _DRIVE.match(reference):
-        reason = f"the image reference {reference!r:.80} names a drive"
-        raise MalformedRecord("image_path_drive", reason, "Make it relative to the source's `image_root`.")
 
 
-def _refuse_parts(reference: str, path: str, parts: list[str]) -> None:
-    if path.startswith(("/", "~")):
+def _refuse_parts(reference: str, path: str, clean: str) -> None:
+    """What the parts say, also where only the clean form shows it: `./C:/x.png` names a drive."""
+    if path.startswith("/") or clean.startswith("~"):
         reason = f"the image reference {reference!r:.80} is absolute"
         raise MalformedRecord("image_path_absolute", reason, "Make it relative to the source's `image_root`.")
-    if ".." in (part.strip() for part in parts):
+    if _DRIVE.match(clean):
+        reason = f"the image reference {reference!r:.80} names a drive"
+        raise MalformedRecord("image_path_drive", reason, "Make it relative to the source's `image_root`.")
+    if ".." in (part.strip() for part in clean.split("/")):
         reason = f"the image reference {reference!r:.80} leads upwards with `..`"
         raise MalformedRecord("image_path_parent", reason, "Set `image_root` to the folder that holds every image.")
-    reserved = next((part for part in parts if _RESERVED.fullmatch(part)), None)
+    if not clean.strip():
+        raise MalformedRecord("image_path_empty", "the image reference is empty", "Name the image's file.")
+    reserved = _RESERVED.search(clean)
     if reserved:
-        reason = f"the image reference {reference!r:.80} names the device {reserved!r}"
+        reason = f"the image reference {reference!r:.80} names the device {reserved.group(1)!r}"
         raise MalformedRecord("image_path_reserved", reason, "Rename the file.")
 
 
