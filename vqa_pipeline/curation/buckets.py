@@ -1,7 +1,8 @@
 """Tables in buckets: files between the plan's tasks, from which a task reads just its share of the rows.
 
-A row's bucket is given by the top bits of a hash of its key, so a file in 2^a buckets serves tasks that want 2^b:
-buckets nest. Inside a file each bucket that has rows is one row group; the counts are in the file's metadata.
+A row's bucket is given by the top bits of a hash of its key, so buckets nest: a file in 2^a buckets serves tasks that
+want 2^b whole row groups, or filtered ones where b > a. Inside a file each bucket that has rows is one row group; the
+counts are in the file's metadata.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _read_part(path: Path, key: str, bucket: int, num_buckets: int, columns: lis
         first, last = bucket * len(counts) // num_buckets, -(-(bucket + 1) * len(counts) // num_buckets)
         needed = list(dict.fromkeys([*columns, key]))
         table = file.read_row_groups(range(int(groups[first]), int(groups[last])), columns=needed)
-    if len(counts) < num_buckets and table.num_rows:
+    if len(counts) % num_buckets and table.num_rows:  # a row group has rows of other buckets too
         mine = find_buckets(table[key].to_pylist(), num_buckets) == bucket
         table = table.filter(pa.array(mine))
     return table.select(columns).replace_schema_metadata(None)
