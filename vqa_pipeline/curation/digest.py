@@ -56,13 +56,14 @@ def _flatten_chunks(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _encode(values: pa.Array) -> pa.Array:
-    """Each value as `<length>:<bytes>`, null as `~`; a list as `<count>#` and its values; a struct as its fields."""
+    """Each value as `<length>:<bytes>`, null as `~`; a list as `<count>#` and its values; a struct as its fields, or `!`."""
     kind = values.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _encode_list(values)
     if pa.types.is_struct(kind):
         fields = [_encode(pc.struct_field(values, index)) for index in range(kind.num_fields)]
-        return pc.binary_join_element_wise(*fields, pa.scalar(b"", pa.binary()))
+        joined = pc.binary_join_element_wise(*fields, pa.scalar(b"", pa.binary()))
+        return pc.if_else(pc.is_null(values), pa.scalar(b"!", pa.binary()), joined) if values.null_count else joined
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         values = values.cast(pa.string())
     values = values.cast(pa.binary())
