@@ -13,9 +13,9 @@ from vqa_pipeline.schemas import Frozen
 class SplitFractions(Frozen):
     """Shares of images, for questions without a declared split and for carving a missing one from train."""
 
-    train: float = Field(0.8, ge=0, le=1)
-    val: float = Field(0.1, ge=0, le=1)
-    test: float = Field(0.1, ge=0, le=1)
+    train: float = Field(0.8, ge=0, le=1, description="Share of images learned from.")
+    val: float = Field(0.1, ge=0, le=1, description="Share of images on which the best checkpoint is chosen.")
+    test: float = Field(0.1, ge=0, le=1, description="Share of images kept for the report.")
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitFractions:

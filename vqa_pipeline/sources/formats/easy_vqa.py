@@ -27,7 +27,7 @@ _TRIPLE: TypeAdapter[_Triple] = TypeAdapter(_Triple)
 class EasyVqaSource(SourceSettings):
     """The easy-VQA release: questions about one coloured shape per picture."""
 
-    format: Literal["easy_vqa"]
+    format: Literal["easy_vqa"] = Field(description="Kind of source: easy_vqa.")
     folder: SourcePath = Field(description="Folder with `questions.json` and `images/`, such as easy_vqa/train.")
     splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
 

@@ -45,7 +45,7 @@ Row = dict[str, Any]
 class ShapesSource(SourceSettings):
     """A generated world: pictures of one coloured shape, four questions each, a few rows broken on purpose."""
 
-    format: Literal["shapes"]
+    format: Literal["shapes"] = Field(description="Kind of source: shapes.")
     images: int = Field(1500, ge=16, description="How many pictures to draw.")
     image_pixels: int = Field(64, ge=16, le=512, description="Side of a picture.")
     seed: int = Field(0, ge=0, description="Another seed, another world.")

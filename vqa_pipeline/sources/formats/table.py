@@ -45,7 +45,7 @@ class Columns(Frozen):
 class TableSource(SourceSettings):
     """A table with one question per row: JSON, JSON Lines, CSV, TSV or Parquet, with a column mapping."""
 
-    format: Literal["table"]
+    format: Literal["table"] = Field(description="Kind of source: table.")
     files: Paths = Field(description="Files or globs, relative to the project; gzip is recognised by content.")
     image_root: SourcePath | None = Field(None, description="Folder that image references are relative to.")
     columns: Columns = Field(Columns(), description="Which field of a row holds what.")

@@ -70,7 +70,7 @@ def _check_pattern(pattern: str) -> str:
 class VqaV2Source(SourceSettings):
     """The official VQA form: a questions file and an annotations file, joined on question_id."""
 
-    format: Literal["vqa_v2"]
+    format: Literal["vqa_v2"] = Field(description="Kind of source: vqa_v2.")
     questions: Paths = Field(description="Questions files or globs; gzip is recognised by content.")
     annotations: Paths | None = Field(None, description="Annotations files or globs; null: unanswered questions.")
     image_root: SourcePath | None = Field(None, description="Folder of the images.")
