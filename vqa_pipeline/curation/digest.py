@@ -56,7 +56,10 @@ def _flatten_chunks(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _encode(values: pa.Array) -> pa.Array:
-    """Each value as `<length>:<bytes>`, null as `~`; a list as `<count>#` and its values; a struct as its fields, or `!`."""
+    """Each value as `<length>:<bytes>`, null as `~`; a list as `<count>#` and its values; a struct as its fields.
+
+    A null struct is `!`, as a struct of nulls is something else.
+    """
     kind = values.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _encode_list(values)
