@@ -73,23 +73,30 @@ def read_packed(packs: Sequence[Path]) -> set[str]:
     return {sha for pack in packs for sha in pq.read_table(pack, columns=["image_sha256"])["image_sha256"].to_pylist()}
 
 
-def write_packs(images: Sequence[tuple[dict[str, Any], str, Path]], folder: Path) -> list[Path]:
+def write_packs(
+    images: Sequence[tuple[dict[str, Any], str, Path]], folder: Path, *, pack_bytes: int = _PACK_BYTES
+) -> list[Path]:
     """Pack images: (facts, source, file) in the order of their sha256, the files' own bytes uncompressed.
 
+    A pack is closed when its images have `pack_bytes` or more.
+
     Raises:
-        SourceChanged: a file is not the one any more that was checked.
+        SourceChanged: a file is gone, or not the one any more that was checked.
     """
     packs: list[Path] = []
     block: list[dict[str, Any]] = []
     size = 0
     for facts, source, file in images:
-        data = file.read_bytes()
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise SourceChanged(source, file.name) from error
         if hashlib.sha256(data).hexdigest() != facts["image_sha256"]:
             raise SourceChanged(source, file.name)
         name = f"{facts['image_sha256']}.{facts['format'].lower()}"
         block.append({**facts, "image": {"bytes": data, "path": name}})
         size += len(data)
-        if size >= _PACK_BYTES:
+        if size >= pack_bytes:
             packs.append(_write_pack(block, folder, len(packs)))
             block, size = [], 0
     if block:

@@ -28,7 +28,9 @@ from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates
 from vqa_pipeline.curation.merge import MERGED, merge_bucket
 from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.errors import SourceChanged
 from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, QUESTIONS, REJECTS, SPLITS, Fate, Split
+from vqa_pipeline.sources.formats.format import MalformedRecord
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -123,7 +125,7 @@ def build_dataset(
         map_tasks: Runs tasks.
 
     Raises:
-        SourceChanged: an image changed between its check and its packing.
+        SourceChanged: an image changed or went away between its check and its packing.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     plan = _Plan(tuple(sources), settings, scratch, output)
@@ -218,7 +220,7 @@ class _Plan:
                 found.setdefault(row["image_sha256"], (facts, row["source"], roots[row["source"]], row["image"]))
         ordered = [found[sha] for sha in sorted(found)]
         new = [
-            (facts, source, resolve_reference(root, image))
+            (facts, source, _find_again(source, root, image))
             for facts, source, root, image in ordered
             if root is not None and facts["image_sha256"] not in packed
         ]
@@ -245,6 +247,14 @@ class _Plan:
             )
         ]
         return table.append_column("identity", pa.array(identity, pa.string()))
+
+
+def _find_again(source: str, root: Path, image: str) -> Path:
+    """The file of an image that was there when it was checked."""
+    try:
+        return resolve_reference(root, image)
+    except MalformedRecord as error:
+        raise SourceChanged(source, image) from error
 
 
 def _list_references(source: SourceRecords) -> Iterator[tuple[SourceRecords, list[str]]]:
