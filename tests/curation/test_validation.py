@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from curation_world import (
@@ -23,18 +22,18 @@ from curation_world import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.validation import BLOCK_ROWS, RecordsSummary, describe_reject, validate_source
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, REJECTS, Locator, RawRecord, Reject
-from vqa_pipeline.sources.formats import Source
+from vqa_pipeline.sources.formats import FORMATS, Source
+from vqa_pipeline.sources.formats.table import TableFormat
 
 GOOD: Row = {"id": "7", "image": "a/1.png", "question": "What is it?", "answers": ["red"], "split": "train", "type": ""}
 
 
-def validate(root: Path, source: Source | None = None, output: str = "records") -> RecordsSummary:
+def validate(root: Path, source: Source | None = None, output: str = "records", **told: int) -> RecordsSummary:
     (root / output).mkdir()
-    return validate_source(source or make_table_source(image_root=None), root, root / output)
+    return validate_source(source or make_table_source(image_root=None), root, root / output, **told)
 
 
 def read_rows(root: Path, kind: str, output: str = "records") -> list[Row]:
@@ -293,27 +292,50 @@ def test_a_reject_can_be_described_with_another_fate():
 # ------------------------------------------------------------------------------------------------------------ streaming
 
 
-def test_a_large_file_is_written_block_by_block_and_digested_as_a_whole(tmp_path):
-    num_rows = BLOCK_ROWS + 5
-    line = b'{"id": %d, "image": "1.png", "question": "?", "answers": "%s", "split": "train"}'
-    lines = [line % (number, b"" if number % 50_001 == 0 else b"a") for number in range(num_rows)]
-    write_files(tmp_path, {"clinic.jsonl": encode_lines(lines)})
-    summary = validate(tmp_path)
-    names = [path.name for path in sorted((tmp_path / "records").iterdir())]
-    assert names == [
-        "questions-00000.parquet",
-        "questions-00001.parquet",
-        "rejects-00000.parquet",
-        "rejects-00001.parquet",
+def test_records_are_written_block_by_block_and_digested_as_a_whole(tmp_path):
+    rows = [{**GOOD, "id": str(number), "answers": [] if number % 5 == 3 else ["a"]} for number in range(11)]
+    write_files(tmp_path, {"clinic.jsonl": encode_lines(rows)})
+    summary = validate(tmp_path, block_rows=4)
+    written = {path.name: pq.read_table(path) for path in sorted((tmp_path / "records").iterdir())}
+    assert {name: table.num_rows for name, table in written.items()} == {
+        "questions-00000.parquet": 3,
+        "questions-00001.parquet": 4,
+        "questions-00002.parquet": 2,
+        "rejects-00000.parquet": 1,
+        "rejects-00002.parquet": 1,
+    }
+    assert [table["question_id"].to_pylist() for name, table in written.items() if name.startswith("questions")] == [
+        ["clinic/0", "clinic/1", "clinic/2"],
+        ["clinic/4", "clinic/5", "clinic/6", "clinic/7"],
+        ["clinic/9", "clinic/10"],
     ]
-    sizes = [pq.read_metadata(path).num_rows for path in sorted((tmp_path / "records").iterdir())]
-    assert sizes == [BLOCK_ROWS - 2, 4, 2, 1]
-    assert (summary.num_questions, summary.num_rejects) == (num_rows - 3, 3)
-    content = ["question_id", "native_id", "image", "question", "split", "question_type", "answer_type", "answers"]
-    questions = pa.concat_tables(pq.read_table(path) for path in (tmp_path / "records").glob("questions-*"))
-    rejects = pa.concat_tables(pq.read_table(path) for path in (tmp_path / "records").glob("rejects-*"))
-    sums = sum_rows(questions, content), 0, sum_rows(rejects, ["kind", "rule", "raw"])
-    assert summary.data_version == format_digest(*sums)
+    assert validate(tmp_path, output="whole") == summary
+
+
+def test_reading_waits_for_each_block_to_be_written(tmp_path):
+    """A format that looks, while it gives its records one by one, at what has been written of them by then."""
+    (tmp_path / "records").mkdir()
+    seen = []
+
+    class WatchingFormat(TableFormat):
+        def read(self, settings, root):
+            for raw in super().read(settings, root):
+                seen.append(len(list((root / "records").iterdir())))
+                yield raw
+
+    write_files(tmp_path, {"clinic.jsonl": encode_lines([GOOD] * 7)})
+    before = FORMATS["table"]
+    FORMATS["table"] = WatchingFormat()
+    try:
+        validate_source(make_table_source(image_root=None), tmp_path, tmp_path / "records", block_rows=3)
+    finally:
+        FORMATS["table"] = before
+    assert seen == [0, 0, 0, 1, 1, 1, 2]
+
+
+def test_a_block_is_a_hundred_thousand_records_unless_told_otherwise():
+    """Golden: files of records, and with them the ids of versions, depend on it."""
+    assert BLOCK_ROWS == 100_000
 
 
 def test_a_source_without_rows_of_a_kind_writes_no_file_of_it(tmp_path):
@@ -356,18 +378,19 @@ LINES = st.lists(
 )
 
 
-def compute_data_version(*files: list[Any]) -> str:
+def compute_data_version(*files: list[Any], **told: int) -> str:
     with TemporaryDirectory() as folder:
         write_files(Path(folder), {f"clinic-{n}.jsonl": encode_lines(rows) for n, rows in enumerate(files) if rows})
-        return validate(Path(folder)).data_version
+        return validate(Path(folder), **told).data_version
 
 
 @settings(max_examples=25, deadline=None)
 @given(LINES, st.data())
-def test_the_data_version_knows_no_order_of_rows_and_no_files(rows, data):
+def test_the_data_version_knows_no_order_of_rows_no_files_and_no_blocks(rows, data):
     shuffled = data.draw(st.permutations(rows))
     cut = data.draw(st.integers(0, len(rows)))
-    assert compute_data_version(shuffled[:cut], shuffled[cut:]) == compute_data_version(rows)
+    block_rows = data.draw(st.integers(1, 9))
+    assert compute_data_version(shuffled[:cut], shuffled[cut:], block_rows=block_rows) == compute_data_version(rows)
 
 
 @pytest.mark.parametrize(

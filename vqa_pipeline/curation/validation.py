@@ -39,6 +39,8 @@ from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
 
 BLOCK_ROWS = 100_000
+"""Records in memory at once; files have as many rows."""
+
 _QUESTION_CONTENT = [name for name in QUESTION_RECORDS.names if name not in {"locator", "raw", "repairs"}]
 _ANNOTATION_CONTENT = [name for name in ANNOTATION_RECORDS.names if name not in {"locator", "raw"}]
 _REJECT_CONTENT = ["kind", "rule", "raw"]
@@ -59,19 +61,20 @@ class RecordsSummary(Frozen):
     data_version: str = Field(description="Order-independent digest of the rows, without locators.")
 
 
-def validate_source(source: Source, root: Path, output: Path) -> RecordsSummary:
+def validate_source(source: Source, root: Path, output: Path, *, block_rows: int = BLOCK_ROWS) -> RecordsSummary:
     """Read a source and write its records and rejects into `output`.
 
     Args:
         source: Settings of the source.
         root: Folder that relative paths in the settings start from.
         output: An empty folder.
+        block_rows: Records to collect before they are written.
 
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
     """
     validate = _Validator(source, get_format(source).build_parser(source, root))
-    writer = _Writer(source.name, output)
+    writer = _Writer(source.name, output, block_rows)
     with _no_cyclic_collection():
         for raw in get_format(source).read(source, root):
             writer.add(raw, validate(raw))
@@ -173,8 +176,8 @@ def _explain(error: ValidationError, raw: RawRecord) -> Reject:
 class _Writer:
     """Collects rows in blocks, writes each block, and counts."""
 
-    def __init__(self, source: str, output: Path) -> None:
-        self.source, self.output = source, output
+    def __init__(self, source: str, output: Path, block_rows: int) -> None:
+        self.source, self.output, self.block_rows = source, output, block_rows
         self.rows: dict[str, list[dict[str, Any]]] = {"questions": [], "annotations": [], "rejects": []}
         self.num_blocks = 0
         self.read: Counter[str] = Counter()
@@ -193,7 +196,7 @@ class _Writer:
             self.rows["questions"].append(outcome)
         else:
             self.rows["annotations"].append(outcome)
-        if sum(map(len, self.rows.values())) >= BLOCK_ROWS:
+        if sum(map(len, self.rows.values())) >= self.block_rows:
             self.flush()
 
     def flush(self) -> None:

@@ -1,16 +1,23 @@
 """The pipeline as a Dagster component: `type: vqa_pipeline.VqaPipeline` in a defs.yaml declares a whole pipeline.
 
-The attributes are `PipelineSettings` itself, so each setting is declared once and mistakes are told with file and line.
+The attributes' schema is `PipelineSettings` itself, so each setting is declared once; `project` reads them, so that the
+file means to Dagster what it means to the commands, and mistakes are told with file, line and what is allowed.
 """
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import GetJsonSchemaHandler, RootModel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.orchestration.assets import build_definitions
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
+from vqa_pipeline.project import COMPONENT, build_pipeline, find_declaration
 
 TEMPLATE = textwrap.dedent("""\
     # A VQA pipeline: where its questions come from, how it trains, how it is scored.
@@ -62,13 +69,35 @@ class PipelineScaffolder(dg.Scaffolder):
     """Writes a filled, commented defs.yaml that works as it is."""
 
     def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
-        """Write the file; `--append` is Dagster's, for several documents in one file."""
-        text = TEMPLATE.format(type=request.type_name, name=request.target_path.name)
-        if getattr(request, "append", False):
-            with request.target_path.open("a", encoding="utf-8") as file:
-                file.write("---\n" + text)
+        """Write the file; asked to append, `target_path` is a file that gets one more document.
+
+        Raises:
+            SettingsError: another format than YAML is wanted.
+        """
+        if request.scaffold_format != "yaml":
+            raise SettingsError("--format", "a pipeline is declared in YAML", "Leave `--format` out.")
+        path = request.target_path
+        if request.append:
+            number = path.read_text(encoding="utf-8").count(f"type: {COMPONENT}") + 1
+            with path.open("a", encoding="utf-8") as file:
+                file.write("---\n" + render_template(f"{path.parent.name}_{number}"))
         else:
-            (request.target_path / "defs.yaml").write_text(text, encoding="utf-8")
+            (path / "defs.yaml").write_text(render_template(path.name), encoding="utf-8")
+
+
+def render_template(folder: str) -> str:
+    """The text of a defs.yaml in a folder of that name, which becomes the pipeline's as far as its characters allow."""
+    name = re.sub(r"[^a-z0-9_]+", "_", folder.lower())
+    return TEMPLATE.format(type=COMPONENT, name=name if name[:1].isalpha() else f"vqa_{name.strip('_')}".rstrip("_"))
+
+
+class Attributes(RootModel[dict[str, Any]]):
+    """What stands under `attributes`, with the schema of `PipelineSettings`; `VqaPipeline.load` judges it."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The settings' schema, which editors, `dg check yaml` and Dagster's component page read."""
+        return handler(PipelineSettings.__pydantic_core_schema__)
 
 
 @dg.scaffold_with(PipelineScaffolder)
@@ -88,19 +117,22 @@ class VqaPipeline(dg.Component):
         return dg.ComponentTypeSpec(description=cls.__doc__, tags=["vqa", "vilt", "training"])
 
     @classmethod
-    def get_model_cls(cls) -> type[PipelineSettings]:
+    def get_model_cls(cls) -> type[Attributes]:
         """The attributes' model."""
-        return PipelineSettings
+        return Attributes
 
     @classmethod
     def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> "VqaPipeline":
-        """Render templates and validate again: Dagster has validated what is written, this is what it means."""
-        scope = context.resolution_context.at_path("attributes")
-        written = attributes.model_dump(mode="json", exclude_unset=True) if attributes else {}
-        settings = PipelineSettings.model_validate(scope.resolve_value(written))
-        folder = Path(context.path)
-        name = settings.name or (folder.parent if folder.suffix else folder).name
-        return cls(Pipeline(name, settings, context.project_root))
+        """Read the settings; the file that Dagster took them from tells their lines.
+
+        Raises:
+            SettingsError: a setting is unknown, missing or wrong.
+        """
+        positions = context.resolution_context.source_position_tree
+        file = Path(positions.position.filename) if positions else Path(context.path) / "defs.yaml"
+        number = context.component_path.instance_key
+        declaration = find_declaration(file, number if isinstance(number, int) else 0)
+        return cls(build_pipeline(attributes.root if attributes else {}, declaration, context.project_root))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
         """Every definition of the pipeline."""
