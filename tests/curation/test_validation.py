@@ -312,7 +312,7 @@ def test_records_are_written_block_by_block_and_digested_as_a_whole(tmp_path):
     assert validate(tmp_path, output="whole") == summary
 
 
-def test_reading_waits_for_each_block_to_be_written(tmp_path):
+def test_reading_waits_for_each_block_to_be_written(tmp_path, monkeypatch):
     """A format that looks, while it gives its records one by one, at what has been written of them by then."""
     (tmp_path / "records").mkdir()
     seen = []
@@ -324,12 +324,8 @@ def test_reading_waits_for_each_block_to_be_written(tmp_path):
                 yield raw
 
     write_files(tmp_path, {"clinic.jsonl": encode_lines([GOOD] * 7)})
-    before = FORMATS["table"]
-    FORMATS["table"] = WatchingFormat()
-    try:
-        validate_source(make_table_source(image_root=None), tmp_path, tmp_path / "records", block_rows=3)
-    finally:
-        FORMATS["table"] = before
+    monkeypatch.setitem(FORMATS, "table", WatchingFormat())
+    validate_source(make_table_source(image_root=None), tmp_path, tmp_path / "records", block_rows=3)
     assert seen == [0, 0, 0, 1, 1, 1, 2]
 
 
