@@ -151,6 +151,8 @@ class Mistake(NamedTuple):
     keys: Keys
     """From the settings on."""
     reason: str
+    line: int | None = None
+    """Where, if it is not where the keys lead."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ class Declaration:
         return SettingsError(str(self.file), "; ".join(self._describe(mistake) for mistake in mistakes), fix)
 
     def _describe(self, mistake: Mistake) -> str:
-        line = self.find_line(mistake.keys)
+        line = mistake.line or self.find_line(mistake.keys)
         setting = ".".join(map(str, mistake.keys)) or "attributes"
         return ("" if line is None else f"line {line}, ") + f"`{setting}` {mistake.reason}"
 
@@ -242,7 +244,7 @@ def _find_repeated(node: yaml.Node | None, keys: Keys, seen: set[int]) -> Iterat
         for key, value in node.value:
             here, line = (*keys, str(key.value)), key.start_mark.line + 1
             if isinstance(key, yaml.ScalarNode) and key.value in lines:
-                yield Mistake(here[1:] or here, f"is written twice, in line {lines[key.value]} too")
+                yield Mistake(here[1:] or here, f"is written twice, in line {lines[key.value]} too", line)
             lines[str(key.value)] = line
             yield from _find_repeated(value, here, seen)
     elif isinstance(node, yaml.SequenceNode):
@@ -286,7 +288,7 @@ def _render(value: Any, keys: Keys, declaration: Declaration) -> Any:
     environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
     try:
         return environment.from_string(value).render(env=_read_env)
-    except Exception as error:  # a template is an expression and may raise anything
+    except Exception as error:  # noqa: BLE001 - a template is an expression and may raise anything
         reason = f"{value!r} cannot be rendered ({str(error).rstrip('.') or type(error).__name__})"
         fix = "Write {{ env('NAME', 'default') }}; without a default, NAME must be set."
         raise declaration.refuse([Mistake(keys, reason)], fix) from None
