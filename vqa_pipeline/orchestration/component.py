@@ -31,8 +31,8 @@ TEMPLATE = textwrap.dedent("""\
       sources:
         - name: shapes
           format: shapes                   # a generated world, to try the pipeline without a download
-          images: 300
-          broken_rows: false
+          images: 300                      # default: 1500
+          broken_rows: false               # default: true, one row or image of every kind that is rejected
         # - name: mine
         #   format: table                  # JSON, JSON Lines, CSV, TSV or Parquet
         #   files: raw/mine/*.csv          # relative to the project
