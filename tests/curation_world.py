@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,3 +195,119 @@ def read_tree(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+# ------------------------------------------------------------------------------------------- a world full of defects
+
+NUM_PICTURES = 40
+_CLINIC_DEFECTS: tuple[Row, ...] = (
+    {"image": "/1.png"},
+    {"image": "a/../../1.png"},
+    {"image": "..\\1.png"},
+    {"image": "C:\\1.png"},
+    {"image": "./d:1.png"},
+    {"image": "s3://bucket/1.png"},
+    {"image": "1.png\0.jpg"},
+    {"image": "1\n.png"},
+    {"image": "a/AUX.png"},
+    {"image": "~/1.png"},
+    {"image": "1" * 1100},
+    {"image": " "},
+    {"image": "./"},
+    {"image": "lost.png"},
+    {"image": "cut.png"},
+    {"image": "empty.png"},
+    {"image": "page.png"},
+    {"image": "drawing.png"},
+    {"image": "link-out.png"},
+    {"image": 7},
+    {"question": " "},
+    {"question": None},
+    {"question": ["what?"]},
+    {"answers": []},
+    {"answers": ["", " "]},
+    {"answers": [None]},
+    {"answers": {"answer": True}},
+    {"answers": None},
+    {"split": "holdout"},
+    {"split": 3},
+    {"id": None},
+    {"id": 1.5},
+)
+
+
+def write_defects(root: Path, seed: int, num_rows: int) -> None:
+    """Two sources full of every defect that a row can have, over one folder of pictures.
+
+    `clinic`: a table with declared splits. `vqa`: questions and annotations in two files, splits by image.
+    """
+    rng = random.Random(seed)
+    write_files(root / "images", _draw_pictures())
+    write_files(root, {"secret.png": draw_png(999_999)})
+    (root / "images" / "link-out.png").symlink_to("../secret.png")
+    (root / "images" / "link-in.png").symlink_to("1.png")
+    clinic: list[Any] = [_ask_clinic(rng, number) for number in range(num_rows // 2)]
+    clinic += [{**rng.choice(clinic), "id": f"defect-{n}", **change} for n, change in enumerate(_CLINIC_DEFECTS * 2)]
+    clinic += [rng.choice(clinic) for _ in range(num_rows // 20)]
+    clinic += [{**rng.choice(clinic), "question": "is it another?"} for _ in range(num_rows // 40)]
+    clinic += [b'{"id": "cut off', b"[1, 2]", b"null", b"{}", b"{,}"]
+    rng.shuffle(clinic)
+    clinic.insert(0, _ask_clinic(rng, num_rows))
+    asked: list[Any] = [_ask_vqa(rng, number) for number in range(num_rows // 4)]
+    told: list[Any] = [_tell_vqa(rng, one["question_id"]) for one in asked if rng.random() < 0.9]
+    told += [_tell_vqa(rng, rng.choice(asked)["question_id"]) for _ in range(num_rows // 40)]
+    told += [rng.choice(told) for _ in range(num_rows // 40)]
+    told += [_tell_vqa(rng, f"orphan-{number}") for number in range(num_rows // 100)]
+    told += [{"question_id": rng.choice(asked)["question_id"], "answers": bad} for bad in ([], [{"answer": " "}], None)]
+    told += [{"answers": [{"answer": "red"}]}, {"question_id": 1, "answers": [{"answer": 1}]}, 7]
+    asked += [{**rng.choice(asked), "question": "is it another?"} for _ in range(num_rows // 60)]
+    asked += [rng.choice(asked) for _ in range(num_rows // 40)]
+    asked += [
+        {**_ask_vqa(rng, num_rows + n), "image_id": name} for n, name in enumerate(("lost", "../1", "cut", "C:1"))
+    ]
+    asked += [{"question_id": 1}, {"question_id": True, "image_id": 1, "question": "a"}, [1], None]
+    rng.shuffle(asked)
+    rng.shuffle(told)
+    files = {"vqa-questions": {"questions": asked}, "vqa-annotations": {"annotations": told}}
+    write_files(root, {f"{name}.json": json.dumps(content).encode() for name, content in files.items()})
+    write_files(root, {"clinic.jsonl": encode_lines(clinic)})
+
+
+def _draw_pictures() -> dict[str, bytes]:
+    """Good ones, some twice under another name, and some that are no pictures."""
+    pictures = {f"{number}.png": draw_png(number) for number in range(NUM_PICTURES)}
+    pictures |= {f"copy-{number}.png": draw_png(number) for number in range(5)}
+    pictures |= {"cut.png": draw_png(1)[:45], "empty.png": b"", "page.png": b"<html></html>", "drawing.png": b"<svg/>"}
+    return pictures
+
+
+def _ask_clinic(rng: random.Random, number: int) -> Row:
+    picture = rng.randrange(NUM_PICTURES)
+    image = f"copy-{picture}.png" if picture < 5 and rng.random() < 0.5 else f"{picture}.png"
+    words = {"train": ["train", "Training", "train", "train"], "val": ["dev", " valid "], "test": ["TEST"]}
+    at_home = "test" if picture % 5 == 0 else "val" if picture % 7 == 0 else "train"
+    split = rng.choice(words[at_home if rng.random() < 0.97 else "test"])
+    thing = rng.choice(["a cat", "a dog", "red", "blue", "big", "small", "old"])
+    answer = rng.choice(["yes", "no", ["yes"], ["no", "yes"], ["yes", "yes"], [{"answer": "yes", "answer_id": 1}]])
+    question = rng.choice(["is it {}?", "Is it  {}", "is it {} ?!", "what is {}?", "is it {}?", "isn't it {}?"]).format(
+        thing
+    )
+    image = rng.choice([image] * 8 + [f"./{image}", f".\\{image}", "link-in.png"])
+    return {
+        "id": number if rng.random() < 0.2 else f"q{number}",
+        "image": image,
+        "question": question,
+        "answers": answer,
+        "split": split if rng.random() < 0.97 else None,
+        "type": rng.choice(["", "is", None]),
+    }
+
+
+def _ask_vqa(rng: random.Random, number: int) -> Row:
+    thing = rng.choice(["a cat", "a dog", "red", "blue", "big"])
+    return {"question_id": number, "image_id": rng.randrange(NUM_PICTURES), "question": f"is it {thing}?"}
+
+
+def _tell_vqa(rng: random.Random, question_id: int | str) -> Row:
+    told = [{"answer": rng.choice(["yes", "no"]), "answer_id": n} for n in range(1, rng.choice([2, 2, 3]))]
+    return {"question_id": question_id, "answers": told, "answer_type": rng.choice(["yes/no", None])}
