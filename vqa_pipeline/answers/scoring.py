@@ -83,7 +83,7 @@ def soft_targets(references: Sequence[Answer], policy: MetricPolicy) -> dict[str
     """
     num_references = len(references)
     targets = {}
-    for answer, matches in _count_normalized(references):
+    for answer, matches in _count_normalized([reference["answer"] for reference in references]):
         if policy == "official":
             credit = _leave_one_out([1] * matches, num_references)
         else:
@@ -95,10 +95,15 @@ def soft_targets(references: Sequence[Answer], policy: MetricPolicy) -> dict[str
 
 def most_common_answer(references: Sequence[Answer]) -> str | None:
     """The mode of the references after normalization, ties alphabetical; never empty, None if nothing is left."""
-    return next((answer for answer, _ in _count_normalized(references)), None)
+    return find_mode([reference["answer"] for reference in references])
 
 
-def _count_normalized(references: Sequence[Answer]) -> list[tuple[str, int]]:
-    counts = Counter(normalize(reference["answer"]) for reference in references)
+def find_mode(spellings: Sequence[str]) -> str | None:
+    """The most common answer of one question, from what its annotators wrote."""
+    return next((answer for answer, _ in _count_normalized(spellings)), None)
+
+
+def _count_normalized(spellings: Sequence[str]) -> list[tuple[str, int]]:
+    counts = Counter(map(normalize, spellings))
     del counts[""]
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from vqa_pipeline.answers.scoring import most_common_answer
+from vqa_pipeline.answers.scoring import find_mode
 from vqa_pipeline.curation.digest import hash_rows
 from vqa_pipeline.curation.fates import from_arrow, open_fates, settle, take_settled, to_arrow
 from vqa_pipeline.curation.settings import DatasetSettings
@@ -99,7 +99,8 @@ def finalize_bucket(merged: pa.Table, settings: DatasetSettings, census: Census)
         frame = frame.with_columns(settle("leakage", rank < unsettled.max().over("identity")))
     frame = _settle_duplicate_questions(frame)
     kept = frame.filter(pl.col("fate").is_null())
-    answers = [None if row is None else most_common_answer(row) for row in kept["answers"].to_list()]
+    spellings = kept["answers"].list.eval(pl.element().struct.field("answer")).to_list()
+    answers = [None if written is None else find_mode(written) for written in spellings]
     kept = kept.with_columns(pl.Series("most_common_answer", answers, pl.String))
     return Finalized(to_arrow(kept, QUESTIONS), take_settled(frame, "question"), leaks)
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired, cast
 
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
@@ -27,6 +27,7 @@ from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColum
 
 DEFAULT_PATTERN = "COCO_{data_subtype}_{image_id:012d}.jpg"
 _FIELD = re.compile(r"\{(image_id(?::0\d{1,2}d)?|data_subtype)\}")
+_NAMES_KEPT = 1024  # the questions of an image stand together
 _SPLIT_IN_SUBTYPE = re.compile(r"(?:^|[-_])(train|val|test)")  # train2014, test-dev2015, VizWiz-validation
 
 _Id = Annotated[int, Field(strict=True)] | Annotated[str, Field(strict=True, min_length=1)]
@@ -56,6 +57,7 @@ class _Annotation(TypedDict):
     answer_type: NotRequired[_Text | None]
 
 
+_NUM_ANSWER_FIELDS = len(Answer.__annotations__)
 _QUESTION: TypeAdapter[_Question] = TypeAdapter(_Question)
 _ANNOTATION: TypeAdapter[_Annotation] = TypeAdapter(_Annotation)
 
@@ -114,7 +116,7 @@ class VqaV2Format:
     def build_parser(self, settings: VqaV2Source, root: Path) -> Parser:
         """The function from a question or annotation to its fields; image names need each file's data_subtype."""
         subtypes = self._read_subtypes(settings, root)
-        name_image = partial(_name_image, settings.image_pattern)
+        name_image = lru_cache(_NAMES_KEPT)(partial(_name_image, settings.image_pattern))
         find_split = partial(_find_split, settings.splits)
 
         def parse(raw: RawRecord) -> QuestionFields | AnnotationFields:
@@ -162,15 +164,22 @@ def _needs_subtype(settings: VqaV2Source) -> bool:
 
 def _parse_annotation(payload: bytes) -> AnnotationFields:
     annotation = _ANNOTATION.validate_json(payload)
-    answers = [
-        Answer(answer=a["answer"], answer_id=a.get("answer_id"), answer_confidence=a.get("answer_confidence"))
-        for a in annotation["answers"]
-    ]
     return AnnotationFields(
         native_id=annotation["question_id"],
         question_type=annotation.get("question_type"),
         answer_type=annotation.get("answer_type"),
-        answers=answers,
+        answers=[_fill(answer) for answer in annotation["answers"]],
+    )
+
+
+def _fill(answer: _Answer) -> Answer:
+    """The answer with nothing missing; most have it all, and are what they should be already."""
+    if len(answer) == _NUM_ANSWER_FIELDS:
+        return cast("Answer", answer)
+    return Answer(
+        answer=answer["answer"],
+        answer_id=answer.get("answer_id"),
+        answer_confidence=answer.get("answer_confidence"),
     )
 
 
