@@ -1,0 +1,545 @@
+"""The plan: every row's fate, the same bytes however its tasks are run, and splits that never move."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from curation_world import (
+    Curated,
+    Row,
+    curate,
+    draw_png,
+    encode_lines,
+    make_table_source,
+    make_vqa_source,
+    prepare,
+    read_tree,
+    run_plan,
+    write_defects,
+    write_files,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import build_world
+
+from vqa_pipeline.curation.plan import IMAGE_FACTS, SourceRecords
+from vqa_pipeline.errors import SourceChanged
+from vqa_pipeline.schemas import QUESTIONS, REJECTS
+
+
+def make_row(number: int, picture: int = 1, **fields: Any) -> Row:
+    told = {"id": f"q{number}", "image": f"{picture}.png", "question": f"is it {number}?", "answers": ["yes"]}
+    return {**told, "split": "train", "type": "is", **fields}
+
+
+def write_table(root: Path, rows: Iterable[Row], pictures: Iterable[int] = range(10), name: str = "clinic") -> None:
+    write_files(root, {f"{name}.jsonl": encode_lines(rows)})
+    write_files(root / "images", {f"{number}.png": draw_png(number) for number in pictures})
+
+
+@pytest.fixture(scope="module")
+def defects(tmp_path_factory) -> list[SourceRecords]:
+    """The records of two sources full of defects. The plan is told that they are many, so that it has many tasks."""
+    root = tmp_path_factory.mktemp("defects")
+    write_defects(root, 0, 240)
+    sources = [make_table_source(), make_vqa_source()]
+    records = [prepare(source, root, root / "records" / source.name)[0] for source in sources]
+    return [dataclasses.replace(one, num_question_records=15_000) for one in records]
+
+
+# --------------------------------------------------------------------------------------------------------------- fates
+
+
+def test_the_worlds_rows_become_what_its_table_says_row_for_row(tmp_path):
+    world = build_world(tmp_path / "raw")
+    curated = curate([world.source], world.root, tmp_path)
+    accepted = dict.fromkeys(range(world.num_rows), ("accepted", ""))
+    expected = {("shapes", "questions.jsonl", record): [fate] for record, fate in (accepted | world.fates).items()}
+    assert curated.fates == expected
+    assert curated.summary.repairs_by_kind == {"backslash": 1}
+    (mended,) = [row for row in curated.questions if row["repairs"]]
+    assert mended["locator"]["record"] == 4 * world.num_images
+    assert curated.summary.ledger.find_imbalances() == []
+    assert curated.summary.count() == {
+        "num_rows": 122,
+        "num_questions": 97,
+        "num_images": 25,
+        "num_questions_train": curated.summary.num_questions_by_split["train"],
+        "num_questions_val": curated.summary.num_questions_by_split["val"],
+        "num_questions_test": curated.summary.num_questions_by_split["test"],
+        "num_duplicate": 2,
+        "num_rejected": 23,
+        "num_excluded": 0,
+        "num_questions_without_image": 0,
+        "num_leaking_images": 0,
+    }
+
+
+def test_rejects_of_all_rooms_lie_together_with_place_payload_reason_and_fix(tmp_path):
+    world = build_world(tmp_path / "raw")
+    lines = (tmp_path / "raw" / "questions.jsonl").read_bytes().splitlines()
+    for row in curate([world.source], world.root, tmp_path).rejects:
+        assert row["raw"] == lines[row["locator"]["record"]]
+        assert row["locator"]["line"] == row["locator"]["record"] + 1
+        assert row["reason"]
+        assert row["fix"].endswith(".")
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(["fail", "drop_from_train", "report"]), st.booleans())
+def test_whatever_is_broken_every_raw_row_has_one_fate_and_the_ledger_balances(seed, leakage, images_required):
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_defects(root, seed, 200)
+        sources = [make_table_source(), make_vqa_source()]
+        told = {"leakage": leakage, "images_required": images_required}
+        curated = curate(sources, root, root / "work", **told)
+        fates = curated.fates
+        lines = (root / "clinic.jsonl").read_bytes().splitlines()
+        counts = {
+            kind: len(json.loads((root / f"vqa-{kind}.json").read_bytes())[kind])
+            for kind in ("questions", "annotations")
+        }
+    assert {len(found) for found in fates.values()} == {1}
+    found = Counter((source, file) for source, file, _ in fates)
+    joined = curated.summary.ledger.sources["vqa"].num_joined_annotations
+    assert found["clinic", "clinic.jsonl"] == len(lines)
+    assert found["vqa", "vqa-questions.json"] == counts["questions"]
+    assert found["vqa", "vqa-annotations.json"] == counts["annotations"] - joined
+    assert curated.summary.ledger.find_imbalances() == []
+    assert curated.summary.ledger.num_rows == len(fates)
+
+
+def test_a_lost_row_unbalances_the_ledger(defects, tmp_path):
+    ledger = run_plan(defects, tmp_path).summary.ledger
+    told = [problem.split(":")[0] for problem in ledger.find_imbalances()]
+    assert told == ["source clinic", "source vqa"]
+    assert "lost)" in ledger.find_imbalances()[0]
+
+
+# -------------------------------------------------------------------------------------------------------------- output
+
+
+def test_the_dataset_is_files_of_the_documented_schemas(tmp_path):
+    write_table(tmp_path, [make_row(1), make_row(2, 2, split="test"), make_row(3, 3, split="dev"), make_row(1), {}])
+    curated = curate([make_table_source()], tmp_path, tmp_path / "work")
+    assert sorted(read_tree(curated.output)) == [
+        "images.parquet",
+        "ledger.json",
+        "packs/pack-00000.parquet",
+        "questions/test-00000.parquet",
+        "questions/train-00000.parquet",
+        "questions/val-00000.parquet",
+        "rejects/rejects-00000.parquet",
+        "rejects/rejects-00001.parquet",
+    ]
+    schemas = {"questions": QUESTIONS, "rejects": REJECTS}
+    for folder, schema in schemas.items():
+        for path in (curated.output / folder).iterdir():
+            assert pq.read_schema(path).equals(schema), path
+    assert pq.read_schema(curated.output / "images.parquet").equals(IMAGE_FACTS)
+    ledger = json.loads((curated.output / "ledger.json").read_text())
+    assert ledger == curated.summary.ledger.model_dump(mode="json")
+    assert ledger["sources"]["clinic"]["fates"] == {
+        "accepted": {"": 3},
+        "duplicate": {"duplicate_row": 1},
+        "rejected": {"record_malformed": 1},
+    }
+    assert not (tmp_path / "work" / "scratch").exists()
+
+
+def test_only_images_of_accepted_questions_are_listed_and_packed_each_once_in_order(tmp_path):
+    write_table(tmp_path, [make_row(1, 1), make_row(2, 2), make_row(3, 1), make_row(4, 3, question=" ")])
+    write_files(tmp_path / "images", {"copy.png": draw_png(2)})
+    write_table(tmp_path, [make_row(9, image="copy.png"), make_row(8, 4, question=" ")], [], name="lab")
+    curated = curate([make_table_source(), make_table_source("lab")], tmp_path, tmp_path / "work")
+    shas = sorted(hashlib.sha256(draw_png(number)).hexdigest() for number in (1, 2))
+    assert pq.read_table(curated.output / "images.parquet")["image_sha256"].to_pylist() == shas
+    (pack,) = curated.summary.new_packs
+    assert pq.read_table(pack)["image_sha256"].to_pylist() == shas
+    assert curated.summary.num_images == 2
+
+
+def test_questions_and_annotations_of_two_files_are_joined_and_counted(tmp_path):
+    asked = [{"question_id": number, "image_id": 1, "question": f"is it {number}?"} for number in range(4)]
+    told = [{"question_id": number, "answers": [{"answer": "no"}], "answer_type": "yes/no"} for number in (0, 1, 7)]
+    write_files(tmp_path, {"vqa-questions.json": json.dumps({"questions": asked}).encode()})
+    write_files(tmp_path, {"vqa-annotations.json": json.dumps({"annotations": told}).encode()})
+    write_files(tmp_path / "images", {"1.png": draw_png(1)})
+    curated = curate([make_vqa_source(splits="val")], tmp_path, tmp_path / "work")
+    assert [(row["question_id"], row["most_common_answer"], row["answer_type"]) for row in curated.questions] == [
+        ("vqa/0", "no", "yes/no"),
+        ("vqa/1", "no", "yes/no"),
+    ]
+    account = curated.summary.ledger.sources["vqa"]
+    assert (account.num_question_records, account.num_annotation_records, account.num_joined_annotations) == (4, 3, 2)
+    assert account.fates == {"accepted": {"": 2}, "rejected": {"annotation_missing": 2, "annotation_orphan": 1}}
+    assert curated.summary.num_annotated_by_split == {"train": 0, "val": 2, "test": 0}
+
+
+def test_missing_splits_are_carved_from_train_and_told(tmp_path):
+    write_table(tmp_path, [make_row(number, number % 60) for number in range(120)], range(60))
+    curated = curate([make_table_source()], tmp_path, tmp_path / "work")
+    assert curated.summary.carved == ("val", "test")
+    assert all(count > 0 for count in curated.summary.num_questions_by_split.values())
+    assert curated.summary.num_leaking_images == 0
+    assert curated.summary.describe()["carved"] == ["val", "test"]
+
+
+def test_questions_without_image_are_kept_where_none_is_required(tmp_path):
+    write_table(tmp_path, [make_row(1, 77, split="val"), make_row(2, 1), make_row(3, image="cut.png")])
+    write_files(tmp_path / "images", {"cut.png": draw_png(1)[:45]})
+    source = make_table_source()
+    strict = curate([source], tmp_path, tmp_path / "strict")
+    assert sorted(strict.splits) == ["clinic/q2"]
+    kept = curate([source], tmp_path, tmp_path / "kept", images_required=False)
+    assert sorted(kept.splits) == ["clinic/q1", "clinic/q2"]
+    assert {row["question_id"]: row["image_sha256"] is None for row in kept.questions} == {
+        "clinic/q1": True,
+        "clinic/q2": False,
+    }
+    assert kept.summary.num_questions_without_image == 1
+    assert [row["rule"] for row in kept.rejects] == ["image_truncated"]
+
+
+def test_without_an_image_root_the_reference_is_the_image(tmp_path):
+    rows = [
+        make_row(1, 1, split="train"),
+        make_row(2, 1, split="test"),
+        make_row(3, 2),
+        make_row(4, 2, question="is it 3"),
+    ]
+    write_files(tmp_path, {"clinic.jsonl": encode_lines(rows)})
+    curated = curate([make_table_source(image_root=None)], tmp_path, tmp_path / "work", images_required=False)
+    assert [(leak.image, leak.question_ids) for leak in curated.summary.leaks] == [
+        ("1.png", ("clinic/q1", "clinic/q2"))
+    ]
+    assert [row["rule"] for row in curated.rejects] == ["duplicate_question"]
+    assert curated.summary.new_packs == ()
+
+
+@pytest.mark.parametrize(("policy", "kept", "excluded"), [("fail", 4, 0), ("report", 4, 0), ("drop_from_train", 3, 1)])
+def test_a_copy_of_an_image_in_another_split_leaks_and_the_policy_says_what_follows(tmp_path, policy, kept, excluded):
+    rows = [make_row(1, 1), make_row(2, image="copy.png", split="test"), make_row(3, 2), make_row(4, 3, split="val")]
+    write_table(tmp_path, rows)
+    write_files(tmp_path / "images", {"copy.png": draw_png(1)})
+    curated = curate([make_table_source()], tmp_path, tmp_path / "work", leakage=policy)
+    counts = curated.summary.count()
+    assert (counts["num_questions"], counts["num_excluded"], counts["num_leaking_images"]) == (kept, excluded, 1)
+    sha = hashlib.sha256(draw_png(1)).hexdigest()
+    assert curated.summary.leaks[0].describe() == f"{sha[:16]} in train and test: clinic/q1, clinic/q2"
+
+
+def test_of_many_leaks_the_first_hundred_are_listed_by_image(tmp_path):
+    rows = [make_row(2 * n + (split == "test"), n, split=split) for n in range(105) for split in ("train", "test")]
+    write_files(tmp_path, {"clinic.jsonl": encode_lines(rows)})
+    summary = curate([make_table_source(image_root=None)], tmp_path, tmp_path / "work", images_required=False).summary
+    assert summary.num_leaking_images == 105
+    assert [leak.image for leak in summary.leaks] == sorted(f"{number}.png" for number in range(105))[:100]
+
+
+def test_no_records_give_an_empty_dataset(tmp_path):
+    write_files(tmp_path, {"clinic.jsonl": b"[]"})
+    (tmp_path / "images").mkdir()
+    curated = curate([make_table_source()], tmp_path, tmp_path / "work")
+    assert sorted(read_tree(curated.output)) == ["images.parquet", "ledger.json"]
+    assert curated.summary.ledger.num_rows == 0
+
+
+# ------------------------------------------------------------------------------------------------------ the same bytes
+
+
+def run_shuffled(seed: int) -> Callable[..., list[Any]]:
+    """`map_tasks` in any order; results in the items' order, as promised."""
+    rng = random.Random(seed)
+
+    def map_tasks(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        numbered = list(enumerate(items))
+        rng.shuffle(numbered)
+        results = {number: function(item) for number, item in numbered}
+        return [results[number] for number in sorted(results)]
+
+    return map_tasks
+
+
+def run_in_processes(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(function, items))
+
+
+class Killed(Exception):
+    pass
+
+
+class DyingMap:
+    """`map_tasks` that ends the plan at its k-th task, in the middle of it: what it wrote last is torn."""
+
+    def __init__(self, folder: Path, last: int) -> None:
+        self.folder, self.last, self.num_tasks = folder, last, 0
+
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return [self.run(function, item) for item in items]
+
+    def run(self, function: Callable[[Any], Any], item: Any) -> Any:
+        before = set(read_tree(self.folder))
+        result = function(item)
+        if self.num_tasks == self.last:
+            for name in set(read_tree(self.folder)) - before:
+                torn = self.folder / name
+                torn.write_bytes(torn.read_bytes()[:100])
+            raise Killed
+        self.num_tasks += 1
+        return result
+
+
+@pytest.fixture(scope="module")
+def plain(defects, tmp_path_factory) -> Curated:
+    """The plan's output, run in a plain loop."""
+    return run_plan(defects, tmp_path_factory.mktemp("plain"))
+
+
+def test_the_plan_has_several_tasks_of_each_kind_here(defects, plain):
+    """Else the tests below would say little."""
+    names = [path.name for path in sorted((plain.output / "questions").iterdir())]
+    assert names == [f"{split}-0000{bucket}.parquet" for split in ("test", "train", "val") for bucket in (0, 1)]
+    assert len(defects) == 2
+
+
+def test_running_twice_gives_the_same_bytes(defects, plain, tmp_path):
+    again = run_plan(defects, tmp_path)
+    assert read_tree(again.output) == read_tree(plain.output)
+    assert again.summary.data_version == plain.summary.data_version
+    assert again.summary.describe() == plain.summary.describe()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_tasks_in_any_order_give_the_same_bytes(defects, plain, tmp_path, seed):
+    assert read_tree(run_plan(defects, tmp_path, map_tasks=run_shuffled(seed)).output) == read_tree(plain.output)
+
+
+@pytest.mark.slow
+def test_tasks_in_processes_of_their_own_give_the_same_bytes(defects, plain, tmp_path):
+    assert read_tree(run_plan(defects, tmp_path, map_tasks=run_in_processes).output) == read_tree(plain.output)
+
+
+def test_killed_at_any_task_and_run_again_the_plan_gives_the_same_bytes(defects, plain, tmp_path):
+    counting = DyingMap(tmp_path / "none", 10**9)
+    run_plan(defects, tmp_path / "counted", map_tasks=counting)
+    assert counting.num_tasks == 6  # two sources' images, two buckets of question ids, two buckets of images
+    for last in range(counting.num_tasks):
+        folder = tmp_path / f"killed-{last}"
+        with pytest.raises(Killed):
+            run_plan(defects, folder, map_tasks=DyingMap(folder, last))
+        (folder / "output").rename(folder / "abandoned")
+        assert read_tree(run_plan(defects, folder).output) == read_tree(plain.output)
+
+
+def run_and_die(sources: list[SourceRecords], folder: Path, last: int) -> None:
+    num_tasks = 0
+
+    def map_tasks(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return [run(function, item) for item in items]
+
+    def run(function: Callable[[Any], Any], item: Any) -> Any:
+        nonlocal num_tasks
+        if num_tasks == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        num_tasks += 1
+        return function(item)
+
+    run_plan(sources, folder, map_tasks=map_tasks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", range(6))
+def test_after_a_real_kill_the_plan_gives_the_same_bytes(defects, plain, tmp_path, last):
+    process = multiprocessing.get_context("spawn").Process(target=run_and_die, args=(defects, tmp_path, last))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    (tmp_path / "output").rename(tmp_path / "abandoned")
+    assert read_tree(run_plan(defects, tmp_path).output) == read_tree(plain.output)
+
+
+def test_the_number_of_tasks_changes_nothing_that_matters(defects, plain, tmp_path):
+    few = run_plan([dataclasses.replace(one, num_question_records=1) for one in defects], tmp_path)
+    assert few.summary.data_version == plain.summary.data_version
+    assert few.fates == plain.fates
+    assert few.summary.leaks == plain.summary.leaks
+
+
+def test_the_order_of_sources_changes_nothing_that_matters(defects, plain, tmp_path):
+    turned = run_plan(defects[::-1], tmp_path)
+    assert turned.summary.data_version == plain.summary.data_version
+    assert turned.fates == plain.fates
+
+
+def test_many_records_are_shared_between_tasks(tmp_path):
+    """20,000 real rows: two buckets, filled from files of eight."""
+    rows = [make_row(number, number % 3000, question="what?", split=None) for number in range(20_000)]
+    write_files(tmp_path, {"clinic.jsonl": encode_lines(rows)})
+    curated = curate([make_table_source(image_root=None)], tmp_path, tmp_path / "work", images_required=False)
+    files = sorted(path.name for path in (curated.output / "questions").iterdir())
+    assert files == [f"{split}-0000{bucket}.parquet" for split in ("test", "train", "val") for bucket in (0, 1)]
+    assert curated.summary.ledger.find_imbalances() == []
+    assert curated.summary.count()["num_questions"] == 3000
+    assert curated.summary.count()["num_duplicate"] == 17_000
+    smallest = {row["image"]: row["question_id"] for row in curated.questions}
+    assert smallest["7.png"] == "clinic/q12007", "of q7, q3007, q6007, q9007, q12007, q15007 and q18007"
+
+
+# -------------------------------------------------------------------------------------------------------------- packs
+
+
+def test_images_of_known_packs_are_not_packed_again(tmp_path):
+    write_table(tmp_path, [make_row(number, number) for number in range(3)])
+    source = make_table_source()
+    first = curate([source], tmp_path, tmp_path / "first")
+    same = curate([source], tmp_path, tmp_path / "same", known_packs=first.summary.new_packs)
+    assert same.summary.new_packs == ()
+    assert same.summary.data_version == first.summary.data_version
+    write_table(tmp_path, [make_row(number, number) for number in range(5)])
+    grown = curate([source], tmp_path, tmp_path / "grown", known_packs=first.summary.new_packs)
+    (pack,) = grown.summary.new_packs
+    assert set(pq.read_table(pack)["image_sha256"].to_pylist()) == {
+        hashlib.sha256(draw_png(number)).hexdigest() for number in (3, 4)
+    }
+    assert grown.summary.num_images == 5
+    assert pq.read_table(grown.output / "images.parquet").num_rows == 5
+
+
+@pytest.mark.parametrize("change", ["changed", "gone", "linked out"])
+def test_an_image_that_changes_between_its_check_and_its_packing_stops_the_plan(tmp_path, change):
+    write_table(tmp_path, [make_row(1), make_row(2, 2)])
+    image = tmp_path / "images" / "1.png"
+
+    def map_tasks(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        results = [function(item) for item in items]
+        image.unlink(missing_ok=True)
+        if change == "changed":
+            image.write_bytes(draw_png(9))
+        elif change == "linked out":
+            image.symlink_to(tmp_path / "clinic.jsonl")
+        return results
+
+    with pytest.raises(SourceChanged, match=r"source 'clinic'.*1\.png: changed while it was being read"):
+        curate([make_table_source()], tmp_path, tmp_path / "work", map_tasks=map_tasks)
+
+
+# --------------------------------------------------------------------------------------------------------- data version
+
+ROWS = st.lists(
+    st.builds(
+        make_row,
+        st.integers(0, 12),
+        st.integers(0, 6),
+        split=st.sampled_from([None, "train", "val"]),
+        answers=st.sampled_from([["yes"], ["no"], None]),
+        question=st.sampled_from(["is it?", "Is it", "what?"]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def curate_rows(*files: list[Row], **told: Any) -> tuple[str, dict[str, str]]:
+    """Data version and splits of a dataset of such rows, in some files, without images."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_files(root, {f"clinic-{number}.jsonl": encode_lines(rows) for number, rows in enumerate(files) if rows})
+        source = make_table_source(image_root=None)
+        curated = curate([source], root, root / "work", **{"images_required": False, "leakage": "report", **told})
+        return curated.summary.data_version, curated.splits
+
+
+@settings(max_examples=6, deadline=None)
+@given(ROWS, st.data())
+def test_shuffled_rows_in_other_files_give_the_same_data_version(rows, data):
+    shuffled = data.draw(st.permutations(rows))
+    cut = data.draw(st.integers(0, len(rows)))
+    assert curate_rows(shuffled[:cut], shuffled[cut:]) == curate_rows(rows)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"question": "is it another?"},
+        {"answers": ["no"]},
+        {"answers": ["yes", "yes"]},
+        {"split": "val"},
+        {"image": "2.png"},
+        {"type": "what"},
+        {"id": "other"},
+        {"question": " "},
+    ],
+)
+def test_the_data_version_changes_with_whatever_is_accepted(change):
+    row = make_row(1)
+    assert curate_rows([make_row(0), {**row, **change}])[0] != curate_rows([make_row(0), row])[0]
+
+
+def test_the_data_version_does_not_change_with_what_is_not_accepted():
+    rows = [make_row(0), make_row(1)]
+    assert curate_rows([*rows, make_row(2, question=" "), make_row(1)])[0] == curate_rows(rows)[0]
+
+
+def test_the_data_version_changes_with_an_images_bytes(tmp_path):
+    write_table(tmp_path, [make_row(1)])
+    first = curate([make_table_source()], tmp_path, tmp_path / "first").summary.data_version
+    write_files(tmp_path / "images", {"1.png": draw_png(1) + b"\0"})
+    assert curate([make_table_source()], tmp_path, tmp_path / "second").summary.data_version != first
+
+
+def test_with_renamed_images_no_split_changes(tmp_path):
+    rows = [make_row(number, number, split=None) for number in range(30)]
+    write_table(tmp_path, rows, range(30))
+    first = curate([make_table_source()], tmp_path, tmp_path / "first")
+    for number in range(30):
+        (tmp_path / "images" / f"{number}.png").rename(tmp_path / "images" / f"renamed-{number}.png")
+    write_table(tmp_path, [{**row, "image": f"renamed-{row['image']}"} for row in rows], [])
+    assert curate([make_table_source()], tmp_path, tmp_path / "second").splits == first.splits
+    assert len(set(first.splits.values())) == 3
+
+
+# ----------------------------------------------------------------------------------------------------- splits stay put
+
+
+@settings(max_examples=6, deadline=None)
+@given(ROWS, ROWS, st.randoms(), st.booleans())
+def test_when_data_grow_no_question_changes_its_split(before, new, shuffler, declared):
+    """Rows of all splits are there from the first: what is carved is given back when its split comes to be declared."""
+    word = {"train": "train", "val": "dev", "test": "test"}
+    base = [make_row(100 + n, 100 + n, split=word[split] if declared else None) for n, split in enumerate(word)]
+    known = {row["id"] for row in before}
+    fresh = [row for row in new if row["id"] not in known]
+    grown = [*base, *before, *fresh]
+    shuffler.shuffle(grown)
+    _, first = curate_rows([*base, *before])
+    _, after = curate_rows(grown)
+    assert {name: after[name] for name in first if name in after} == {
+        name: first[name] for name in first if name in after
+    }
+    gone = first.keys() - after.keys()
+    assert {f"clinic/{row['id']}" for row in base}.isdisjoint(gone)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.sets(st.integers(0, 200), min_size=1, max_size=20), st.sets(st.integers(0, 200), max_size=20))
+def test_a_split_that_is_carved_stays_as_it_was_carved_when_training_images_are_added(before, new):
+    _, first = curate_rows([make_row(number, number) for number in sorted(before)])
+    _, after = curate_rows([make_row(number, number) for number in sorted(before | new)])
+    assert {name: after[name] for name in first} == first
