@@ -1,12 +1,26 @@
-"""A console logger that says what was made, checked and failed, one line each, instead of every event."""
+"""A console logger that says what was made, checked and failed, one line each, instead of every event.
+
+What was made the stages say themselves, in their log; of Dagster's events, checks and failures are told.
+"""
 
 import logging
 import sys
 import time
+from functools import partial
+from typing import Any
 
 import dagster as dg
 
-_TOLD = {"ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION", "STEP_FAILURE", "RUN_FAILURE", "RUN_SUCCESS"}
+from vqa_pipeline.reporting.escaping import escape_control
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LEVEL = dg.Enum("LogLevel", [dg.EnumValue(level) for level in _LEVELS])
+_ENDS = {
+    "PIPELINE_SUCCESS": "the run succeeded",
+    "PIPELINE_FAILURE": "the run failed",
+    "PIPELINE_CANCELED": "the run was cancelled",
+}
+_TOLD = {"ASSET_CHECK_EVALUATION", "STEP_UP_FOR_RETRY", "STEP_FAILURE", *_ENDS}
 
 
 class _Lines(logging.Formatter):
@@ -19,39 +33,49 @@ class _Lines(logging.Formatter):
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         asset = (meta.get("step_key") or "").replace("__", "/")
         text = meta.get("orig_message") or record.getMessage() if event is None else _tell(event)
-        return f"{clock}  {asset:<24} {text}".rstrip()
+        return escape_control(f"{clock}  {asset:<24} {text}".rstrip(), keep="\n")
 
 
 def _tell(event: dg.DagsterEvent) -> str:
     kind = event.event_type_value
-    if kind == "ASSET_MATERIALIZATION":
-        metadata = event.step_materialization_data.materialization.metadata
-        return "unchanged" if metadata["reused"].value else "done"
     if kind == "ASSET_CHECK_EVALUATION":
         check = event.asset_check_evaluation_data
         passed = "passed" if check.passed else "FAILED" if check.blocking else "warns"
         return f"check {check.check_name} {passed}" + ("" if check.passed else f": {check.description}")
+    if kind == "STEP_UP_FOR_RETRY":
+        return f"failed and is tried again: {_explain(event.step_retry_data.error)}"
     if kind == "STEP_FAILURE":
         failure = event.step_failure_data
         told = failure.user_failure_data.description if failure.user_failure_data else None
-        return f"FAILED: {told or (failure.error.message.strip() if failure.error else 'no reason was given')}"
-    return {"RUN_FAILURE": "the run failed", "RUN_SUCCESS": "the run succeeded"}[kind]
+        return f"FAILED: {told or _explain(failure.error)}"
+    return _ENDS[kind]
 
 
-def _is_told(record: logging.LogRecord) -> bool:
+def _explain(error: Any) -> str:
+    """What the exception behind Dagster's own says; of a `dg.Failure` the description alone."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return "no reason was given"
+    message = str(error.message).strip()
+    return message.partition(": ")[2] if error.cls_name == dg.Failure.__name__ else message
+
+
+def _is_told(record: logging.LogRecord, level: int) -> bool:
+    """Dagster's events by their kind, as it gives even a success the level DEBUG; other lines by their level."""
     event = getattr(record, "dagster_event", None)
-    return record.levelno >= logging.INFO if event is None else event.event_type_value in _TOLD
+    return record.levelno >= level if event is None else event.event_type_value in _TOLD
 
 
 @dg.logger(
-    config_schema={"log_level": dg.Field(str, default_value="INFO", is_required=False)},
+    config_schema={"log_level": dg.Field(_LEVEL, default_value="INFO", is_required=False)},
     description="What was made, checked and failed, a line each.",
 )
 def console(init: dg.InitLoggerContext) -> logging.Logger:
     """The logger that runs use with `loggers: {console: {}}` in their config."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Lines())
-    handler.addFilter(_is_told)
-    logger = logging.Logger("vqa_pipeline", level=init.logger_config["log_level"])  # noqa: LOG001 - Dagster wants its own
+    handler.addFilter(partial(_is_told, level=logging.getLevelNamesMapping()[init.logger_config["log_level"]]))
+    logger = logging.Logger("vqa_pipeline", level=logging.DEBUG)  # noqa: LOG001 - Dagster wants its own
     logger.addHandler(handler)
     return logger
