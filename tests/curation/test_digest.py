@@ -6,7 +6,7 @@ import hashlib
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vqa_pipeline.curation.digest import digest_table, format_digest, hash_rows, sum_rows
@@ -110,6 +110,7 @@ def test_rows_that_look_alike_differ(one, other):
     assert digest_table(make_table(one)) != digest_table(make_table(other))
 
 
+@settings(deadline=None)
 @given(ROW, ROW)
 @example(make_row("1", 1), make_row("11", None))
 def test_rows_have_one_hash_exactly_when_they_are_equal(one, other):
@@ -122,6 +123,7 @@ def test_equal_rows_do_not_cancel_each_other():
     assert len({once, twice, thrice, digest_table(make_table())}) == 4
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=12), st.data())
 def test_neither_order_nor_chunks_nor_parts_count(rows, data):
     whole = make_table(*rows)
@@ -132,6 +134,7 @@ def test_neither_order_nor_chunks_nor_parts_count(rows, data):
     assert format_digest(sum(sum_rows(part, NAMES) for part in parts)) == digest_table(whole)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=12), st.integers(0, 11), st.integers(0, 12))
 def test_a_slice_hashes_as_its_rows_do(rows, begin, length):
     hashes = hash_rows(make_table(*rows), NAMES)

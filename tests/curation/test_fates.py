@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from curation_world import make_locator
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_pipeline.curation.fates import RULES, from_arrow, open_fates, settle, settle_as, take_settled, to_arrow
@@ -70,6 +70,7 @@ def test_a_fate_may_be_told_by_the_row_itself():
     ]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(RULES)), st.sets(st.integers(0, 5))), max_size=6),
 )

@@ -302,7 +302,7 @@ def test_nothing_has_a_census_too():
 # ------------------------------------------------------------------------------------------------------------- always
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.builds(

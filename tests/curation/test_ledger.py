@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates
@@ -82,6 +82,7 @@ def test_counts_are_arranged_by_source_fate_and_rule_in_alphabetical_order():
 ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(FATES), st.sampled_from(["one", "two"])), max_size=40)
 
 
+@settings(deadline=None)
 @given(ROWS, st.sampled_from("abc"), st.integers(-3, 3))
 def test_a_ledger_balances_exactly_when_as_many_rows_were_read_as_written(rows, source, error):
     read = Counter(name for name, _, _ in rows)

@@ -252,7 +252,7 @@ ASKED = st.builds(
 TOLD = st.builds(make_annotation, st.sampled_from(["clinic/1", "clinic/2", "clinic/4"]), st.sampled_from(["x", "y"]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ASKED, max_size=6), st.lists(TOLD, max_size=6), st.booleans(), st.randoms())
 def test_every_row_has_one_fate_whatever_the_order_of_rows(asked, told, required, random):
     def place(rows: list[Row], file: str) -> list[Row]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vqa_pipeline.curation.paths import MAX_LENGTH, check_reference, resolve_reference
@@ -168,6 +168,7 @@ PIECES = st.sampled_from(
 REFERENCES = st.text() | st.lists(PIECES, max_size=8).map("".join)
 
 
+@settings(deadline=None)
 @given(REFERENCES)
 @example("./~/1.png")
 @example("./C:/1.png")
@@ -263,6 +264,7 @@ def test_what_the_file_system_cannot_open_is_missing(root, reference):
     assert caught.value.rule == "image_missing"
 
 
+@settings(deadline=None)
 @given(
     REFERENCES
     | st.lists(st.sampled_from(["..", "a", "b", "up", "sibling", "real", "1.png", "secret.png", "chain.png", ""])).map(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from curation_world import Curated, curate, make_table_source, make_vqa_source, write_defects
 
@@ -233,17 +234,15 @@ def ask_oracle(
         told = {"leakage": leakage, "images_required": images_required, "val": SHARES["val"], "test": SHARES["test"]}
         for name, value in told.items():
             oracle.execute(f"SET VARIABLE {name} = {value!r}")
-        oracle.execute("CREATE TABLE raw (source VARCHAR, kind VARCHAR, record BIGINT, payload VARCHAR)")
-        oracle.executemany("INSERT INTO raw VALUES (?, ?, ?, ?)", read_raw(root))
-        oracle.execute("CREATE TABLE images (name VARCHAR, sha VARCHAR, rule VARCHAR)")
-        for path in (root / "images").iterdir():
-            rule = IMAGE_RULES.get(path.name)
-            told = [path.name, path.read_bytes(), rule]
-            oracle.execute(
-                "INSERT INTO images SELECT name, CASE WHEN rule IS NULL THEN sha256(content) END, rule "
-                "FROM (SELECT ?::VARCHAR AS name, ?::BLOB AS content, ?::VARCHAR AS rule)",
-                told,
-            )
+        raw = zip(("source", "kind", "record", "payload"), zip(*read_raw(root), strict=True), strict=True)
+        oracle.register("raw", pa.table(dict(raw)))
+        files = [(path.name, path.read_bytes(), IMAGE_RULES.get(path.name)) for path in (root / "images").iterdir()]
+        oracle.register(
+            "files", pa.table(dict(zip(("name", "content", "rule"), zip(*files, strict=True), strict=True)))
+        )
+        oracle.execute(
+            "CREATE TABLE images AS SELECT name, CASE WHEN rule IS NULL THEN sha256(content) END AS sha, rule FROM files"
+        )
         for script in (MACROS, READ_CLINIC, READ_VQA, SETTLE):
             oracle.execute(script)
         questions = oracle.execute("SELECT source, record, rule, final_split FROM question_fates").fetchall()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_pipeline.curation.settings import SplitFractions
@@ -76,6 +76,7 @@ def test_a_fraction_of_nothing_gets_nothing_and_of_all_gets_all():
     assert {assign_split(sha, SplitFractions(train=0, val=0.5, test=0.5)) for sha in SHAS} == {"val", "test"}
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), unique=True), st.lists(st.text(), unique=True), st.randoms(), fractions())
 def test_growing_the_set_in_any_order_moves_nothing(before, new, random, shares):
     first = {image: assign_split(image, shares) for image in before}
@@ -85,6 +86,7 @@ def test_growing_the_set_in_any_order_moves_nothing(before, new, random, shares)
     assert {image: after[image] for image in before} == first
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SHAS), st.integers(0, 50), st.integers(0, 50))
 def test_a_larger_test_share_takes_images_and_gives_none_away(image, smaller, more):
     shares = [SplitFractions(train=1 - share / 100, val=0, test=share / 100) for share in (smaller, smaller + more)]
@@ -121,6 +123,7 @@ def test_carving_is_not_correlated_with_assigning():
     assert 0.08 < carved.count("test") / len(train) < 0.12
 
 
+@settings(deadline=None)
 @given(st.text(), fractions(), st.sets(st.sampled_from(["val", "test"])))
 def test_a_carved_split_is_train_or_a_missing_one(image, shares, missing):
     split = carve_split(image, shares, frozenset(missing))

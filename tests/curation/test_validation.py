@@ -380,7 +380,7 @@ def compute_data_version(*files: list[Any], **told: int) -> str:
         return validate(Path(folder), **told).data_version
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(LINES, st.data())
 def test_the_data_version_knows_no_order_of_rows_no_files_and_no_blocks(rows, data):
     shuffled = data.draw(st.permutations(rows))
@@ -424,7 +424,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path):
     assert read_tree(tmp_path / "one") == read_tree(tmp_path / "two")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40) | LINES.map(lambda rows: json.dumps(rows[0]).encode()), max_size=8))
 def test_whatever_the_lines_are_each_becomes_a_record_or_a_reject_in_order(lines):
     with TemporaryDirectory() as folder:
