@@ -23,8 +23,8 @@ from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
 
-ON_GPU = {"pool": "gpu", "retry_policy": dg.RetryPolicy(max_retries=1)}
-"""What starts a worker waits for the GPU; one that crashed is started once more and goes on from its last progress."""
+ON_GPU = {"pool": "gpu"}
+"""What starts a worker waits for the GPU."""
 Events = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
 
 _DESCRIPTIONS = {
@@ -235,7 +235,7 @@ def _report(asset: str, key: dg.AssetKey, run: Callable[[], Outcome]) -> Events:
             "candidate": dg.MetadataValue.path(str(error.candidate)),
             "page": dg.MetadataValue.md(error.markdown),
         }
-        raise dg.Failure(description=str(error), metadata=metadata, allow_retries=False) from None
+        raise dg.Failure(description=str(error), metadata=metadata) from None
     yield from (_translate_check(check, key) for check in outcome.checks)
     version = dg.DataVersion(outcome.version.manifest.data_version)
     yield dg.MaterializeResult(
@@ -245,13 +245,19 @@ def _report(asset: str, key: dg.AssetKey, run: Callable[[], Outcome]) -> Events:
 
 @contextmanager
 def _explaining() -> Iterator[None]:
-    """Turn a user's mistake into a failure with its message; a gate is told by whoever runs the stage."""
+    """Turn a user's mistake into a failure with its message; a gate is told by whoever runs the stage.
+
+    A worker that crashed is started once more and goes on from its last progress. This is asked for here and not by a
+    retry policy, because with a policy Dagster would also start again what somebody has just stopped.
+    """
     try:
         yield
     except GateFailed:
         raise
+    except WorkerFailed as error:
+        raise dg.RetryRequested(max_retries=1) from dg.Failure(description=str(error))
     except VqaPipelineError as error:
-        raise dg.Failure(description=str(error), allow_retries=isinstance(error, WorkerFailed)) from None
+        raise dg.Failure(description=str(error)) from None
 
 
 def _translate_check(check: schemas.Check, key: dg.AssetKey) -> dg.AssetCheckResult:
@@ -291,7 +297,12 @@ def build_table_schema(schema: pa.Schema) -> dg.TableSchema:
     """An Arrow schema as Dagster shows it."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(field.name, str(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable))
+            dg.TableColumn(
+                field.name,
+                str(field.type),
+                description=field.metadata[b"description"].decode(),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
             for field in schema
         ]
     )

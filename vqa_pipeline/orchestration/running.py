@@ -1,17 +1,24 @@
 """Materializing assets from the command line, in this process, recorded in the project's own Dagster instance."""
 
+import fcntl
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
+from vqa_pipeline import stages
 from vqa_pipeline.orchestration.assets import build_definitions
 from vqa_pipeline.orchestration.console import console
 from vqa_pipeline.pipeline import Pipeline
+
+_LOCK_TAG = "vqa_pipeline/lock"
+"""Tag of a run: the file that its process holds, relative to the project."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,11 @@ class RunResult:
 
 
 def run_assets(
-    pipeline: Pipeline, assets: Sequence[str] | None = None, training: Mapping[str, Any] | None = None
+    pipeline: Pipeline,
+    assets: Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+    steps: Any = stages,
+    instance: dg.DagsterInstance | None = None,
 ) -> RunResult:
     """Materialize assets of a pipeline, sources observed first.
 
@@ -45,18 +56,25 @@ def run_assets(
         pipeline: The pipeline.
         assets: Keys below the pipeline; None: all of them. What they need upstream is not added.
         training: Training settings of this run that differ from the declared ones.
+        steps: The stages; a module or object with the functions of `stages`.
+        instance: Where the run is recorded, closed after it; None: in the project's own.
     """
     os.environ.setdefault("DAGSTER_HOME", str(_find_instance(pipeline.project_root)))
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)
-    definitions = dg.Definitions.merge(build_definitions(pipeline), dg.Definitions(loggers={"console": console}))
+    for category in (dg.BetaWarning, dg.PreviewWarning):
+        warnings.filterwarnings("ignore", category=category)
+    built = build_definitions(pipeline, steps)
+    definitions = dg.Definitions.merge(built, dg.Definitions(loggers={"console": console}))
     graph = definitions.resolve_asset_graph()
     curve = dg.AssetKey([pipeline.name, "training_curve"])
     keys = (
         {dg.AssetKey([pipeline.name, *asset.split("/")]) for asset in assets} if assets else graph.get_all_asset_keys()
     )
-    with dg.DagsterInstance.get() as instance:
+    lock = pipeline.scratch_folder / "runs" / f"{uuid4()}.lock"
+    with instance or dg.DagsterInstance.get() as opened, _hold(lock):
+        _settle_dead_runs(opened, pipeline.project_root)
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance,
+            instance=opened,
+            tags={_LOCK_TAG: os.path.relpath(lock, pipeline.project_root)},
             asset_selection=sorted(keys - {curve}),
             run_config=_build_config(pipeline, training or {}, trains=assets is None or "checkpoint" in assets),
             raise_on_error=False,
@@ -77,6 +95,43 @@ def _find_instance(project: Path) -> Path:
         return project
     (project / ".dagster").mkdir(exist_ok=True)
     return project / ".dagster"
+
+
+@contextmanager
+def _hold(lock: Path) -> Iterator[None]:
+    """Show that this process lives: the operating system lets go of the file however it ends."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _settle_dead_runs(instance: dg.DagsterInstance, project: Path) -> None:
+    """Record that runs have failed whose process is gone, killed or by a power cut, and free what they held.
+
+    Nobody else does: Dagster looks only after processes that it started itself. Such a run would seem to go on for
+    ever, and with the GPU's slot in its hands every later training would wait for it.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        lock = run.tags.get(_LOCK_TAG)
+        if lock is not None and not _is_held(project / lock):
+            (project / lock).unlink(missing_ok=True)
+            instance.report_run_failed(run, "The process of this run is gone; the next run goes on from what it saved.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _summarize(result: dg.ExecuteInProcessResult, names: Mapping[str, str]) -> RunResult:
@@ -106,6 +161,8 @@ def _read_metadata(event: dg.DagsterEvent) -> Mapping[str, Any] | None:
 
 def _explain_failure(event: dg.DagsterEvent) -> str:
     failure = event.step_failure_data
+    if failure.error_source.name == "INTERRUPT":
+        return "stopped on request. What is published stays; run again to go on, a training from its saved progress."
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
     return failure.error.to_string().strip() if failure.error else "no reason was given"
