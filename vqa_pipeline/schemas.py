@@ -119,65 +119,74 @@ LOCATOR = pa.struct(
     ]
 )
 
+
+def column(name: str, kind: pa.DataType, means: str, *, nullable: bool = True) -> pa.Field:
+    """A column that says what it means; the text travels with Parquet files and is shown in Dagster's UI."""
+    return pa.field(name, kind, nullable, metadata={"description": means})
+
+
+_QUESTION_ID = column("question_id", pa.string(), "<source>/<native id>, unique in a dataset", nullable=False)
+_NATIVE_ID = column("native_id", pa.string(), 'The source\'s own id as JSON: 7 and "7" stay apart; null: it has none')
+_QUESTION = column("question", pa.string(), "The question, as it was asked", nullable=False)
+_QUESTION_TYPE = column("question_type", pa.string(), "The source's word for the kind of question")
+_ANSWER_TYPE = column("answer_type", pa.string(), "The source's word for the kind of answer")
+_ANSWERS = column("answers", ANSWERS, "One entry per annotator, in the source's order; null: not annotated")
+_REPAIRS = column("repairs", REPAIRS, "Mends made to the record", nullable=False)
+_LOCATOR = column("locator", LOCATOR, "Where the raw record lies", nullable=False)
+_RAW = column("raw", pa.binary(), "The record itself, as it was read", nullable=False)
+
 QUESTION_RECORDS = pa.schema(
     [
-        pa.field("question_id", pa.string(), nullable=False),  # <source>/<native id>
-        pa.field("native_id", pa.string()),  # JSON, so that 7 and "7" stay apart; null: the source has none
-        pa.field("image", pa.string(), nullable=False),  # repaired, relative to the image root, `/` between parts
-        pa.field("question", pa.string(), nullable=False),
-        pa.field("split", pa.string()),  # train, val, test; null: not declared
-        pa.field("question_type", pa.string()),
-        pa.field("answer_type", pa.string()),
-        pa.field("answers", ANSWERS),
-        pa.field("repairs", REPAIRS, nullable=False),
-        pa.field("locator", LOCATOR, nullable=False),
-        pa.field("raw", pa.binary(), nullable=False),
+        _QUESTION_ID,
+        _NATIVE_ID,
+        column("image", pa.string(), "Image reference, repaired, relative to the image root", nullable=False),
+        _QUESTION,
+        column("split", pa.string(), "train, val or test; null: not declared"),
+        _QUESTION_TYPE,
+        _ANSWER_TYPE,
+        _ANSWERS,
+        _REPAIRS,
+        _LOCATOR,
+        _RAW,
     ]
 )
 """`records/<source>`, files `questions-*.parquet`: one row per valid question record."""
 
 ANNOTATION_RECORDS = pa.schema(
-    [
-        pa.field("question_id", pa.string(), nullable=False),
-        pa.field("question_type", pa.string()),
-        pa.field("answer_type", pa.string()),
-        pa.field("answers", ANSWERS, nullable=False),
-        pa.field("locator", LOCATOR, nullable=False),
-        pa.field("raw", pa.binary(), nullable=False),
-    ]
+    [_QUESTION_ID, _QUESTION_TYPE, _ANSWER_TYPE, _ANSWERS.with_nullable(False), _LOCATOR, _RAW]
 )
 """`records/<source>`, files `annotations-*.parquet`: answers kept apart from their questions."""
 
 REJECTS = pa.schema(
     [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),  # question or annotation
-        pa.field("question_id", pa.string()),
-        pa.field("fate", pa.string(), nullable=False),  # duplicate, rejected or excluded
-        pa.field("rule", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("fix", pa.string(), nullable=False),
-        pa.field("locator", LOCATOR, nullable=False),
-        pa.field("raw", pa.binary(), nullable=False),
+        column("source", pa.string(), "Name of the source", nullable=False),
+        column("kind", pa.string(), "question or annotation", nullable=False),
+        _QUESTION_ID.with_nullable(True),
+        column("fate", pa.string(), "duplicate, rejected or excluded", nullable=False),
+        column("rule", pa.string(), "Short, stable name of the rule that settled it", nullable=False),
+        column("reason", pa.string(), "One sentence that names the culprit", nullable=False),
+        column("fix", pa.string(), "What a person can do about it", nullable=False),
+        _LOCATOR,
+        _RAW,
     ]
 )
 """Every raw row that is not accepted: `rejects/` of the dataset; `rejects-*.parquet` of `records/<source>`."""
 
 QUESTIONS = pa.schema(
     [
-        pa.field("question_id", pa.string(), nullable=False),
-        pa.field("native_id", pa.string()),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("image", pa.string(), nullable=False),  # reference, relative to the source's image root
-        pa.field("image_sha256", pa.string()),  # null: no image (only with images_required: false)
-        pa.field("question", pa.string(), nullable=False),
-        pa.field("question_type", pa.string()),
-        pa.field("answer_type", pa.string()),
-        pa.field("answers", ANSWERS),  # null: unannotated, to be predicted only
-        pa.field("most_common_answer", pa.string()),  # recomputed: mode after normalization, ties alphabetical
-        pa.field("repairs", REPAIRS, nullable=False),
-        pa.field("locator", LOCATOR, nullable=False),
+        _QUESTION_ID,
+        _NATIVE_ID,
+        column("source", pa.string(), "Name of the source", nullable=False),
+        column("split", pa.string(), "train, val or test", nullable=False),
+        column("image", pa.string(), "Image reference, relative to the source's image root", nullable=False),
+        column("image_sha256", pa.string(), "Of the image file's bytes; null: no image (images_required: false)"),
+        _QUESTION,
+        _QUESTION_TYPE,
+        _ANSWER_TYPE,
+        _ANSWERS,
+        column("most_common_answer", pa.string(), "Mode of the answers after normalization, ties alphabetical"),
+        _REPAIRS,
+        _LOCATOR,
     ]
 )
 """`dataset`, files `questions/<split>-*.parquet`: one row per accepted question (an example), ordered by `question_id`
@@ -185,14 +194,14 @@ inside a file."""
 
 IMAGES = pa.schema(
     [
-        pa.field("image_sha256", pa.string(), nullable=False),  # of the file's bytes
+        column("image_sha256", pa.string(), "Of the file's bytes", nullable=False),
         # nullable although it never is null: `datasets` compares with its own type, and would show bytes, not images
-        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-        pa.field("width", pa.int32(), nullable=False),  # pixels, orientation applied
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("mode", pa.string(), nullable=False),  # Pillow's mode before conversion to RGB
-        pa.field("format", pa.string(), nullable=False),  # Pillow's name of the container: PNG, JPEG, …
-        pa.field("dhash", pa.int64(), nullable=False),  # 64-bit difference hash of the decoded pixels, two's complement
+        column("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), "The original file's bytes"),
+        column("width", pa.int32(), "Pixels, orientation applied", nullable=False),
+        column("height", pa.int32(), "Pixels, orientation applied", nullable=False),
+        column("mode", pa.string(), "Pillow's mode before conversion to RGB", nullable=False),
+        column("format", pa.string(), "Pillow's name of the container: PNG, JPEG, …", nullable=False),
+        column("dhash", pa.int64(), "64-bit difference hash of the pixels, two's complement", nullable=False),
     ],
     metadata={
         "huggingface": json.dumps(
@@ -212,24 +221,25 @@ IMAGES = pa.schema(
         )
     },
 )
-"""Image packs, `images/*.parquet`: original files' bytes, one row per distinct image, ordered by `image_sha256`."""
+"""Image packs, `dataset`'s `shared/*.parquet`: files' own bytes, a row per distinct image, ordered by `image_sha256`."""
 
 PREDICTIONS = pa.schema(
     [
-        pa.field("question_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("variant", pa.string(), nullable=False),  # model (later also shuffled_image)
-        pa.field("checkpoint", pa.string(), nullable=False),  # the checkpoint's data version
-        pa.field("answer", pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),  # sigmoid of the answer's logit, in [0, 1]
-        pa.field(
+        _QUESTION_ID,
+        column("split", pa.string(), "train, val or test", nullable=False),
+        column("variant", pa.string(), "model: the model as it is", nullable=False),
+        column("checkpoint", pa.string(), "Data version of the checkpoint that answered", nullable=False),
+        column("answer", pa.string(), "The best answer of the vocabulary", nullable=False),
+        column("score", pa.float32(), "Sigmoid of the answer's logit, in [0, 1]", nullable=False),
+        column(
             "top_answers",
             pa.list_(pa.struct([("answer", pa.string()), ("score", pa.float32())])),
+            "At most five, the best first",
             nullable=False,
         ),
     ]
 )
-"""`predictions`, file `predictions.parquet`: ordered by variant and `question_id`; at most five `top_answers`."""
+"""`predictions`, file `predictions.parquet`: ordered by variant and `question_id`."""
 
 
 # ------------------------------------------------------------------------------------------------------- manifests
