@@ -105,6 +105,7 @@ def test_tables_show_their_columns(tmp_path):
     assert columns["question_id"] == ("string", False)
     assert columns["native_id"] == ("string", True)
     assert columns["split"] == ("string", False)
+    assert {column.name for column in schemas["dataset"].columns if not column.description} == set()
     assert columns["locator"][0].startswith("struct<file: string, record: int64, ")
 
 
