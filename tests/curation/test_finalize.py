@@ -243,12 +243,21 @@ def test_a_question_of_another_source_about_the_same_image_is_a_duplicate():
     ]
 
 
-def test_an_excluded_or_rejected_row_does_not_make_another_a_duplicate():
+def test_an_excluded_row_does_not_make_another_a_duplicate():
     asked = {"question": "what?", "answer": None}
     rows = [make_merged("1", "train", **asked), make_merged("2", "test", **asked), make_merged("3", "test", **asked)]
     final = finalize(rows, leakage="drop_from_train")
     assert list_splits(final) == {"2": "test"}
     assert list_rejects(final) == [("1", "excluded", "leakage"), ("3", "duplicate", "duplicate_question")]
+
+
+def test_a_rejected_row_does_not_make_another_a_duplicate():
+    asked = {"question": "what?", "answer": None}
+    final = finalize(
+        [make_merged("1", **asked), make_merged("2", **asked, source="lab")], annotated={("clinic", "train")}
+    )
+    assert list_rejects(final) == [("1", "rejected", "annotation_missing")]
+    assert list_splits(final) == {"2": "train"}
 
 
 # ------------------------------------------------------------------------------------------------------------- census

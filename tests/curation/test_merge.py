@@ -89,12 +89,12 @@ def test_rows_that_say_the_same_are_kept_once_the_first_in_place():
 
 
 def test_the_first_place_is_by_file_record_and_item():
-    rows = [make_question("clinic/1") for _ in range(4)]
-    places = [("b.jsonl", 0, None), ("a.jsonl", 10, 1), ("a.jsonl", 10, 0), ("a.jsonl", 9, 5)]
+    places = [("b.jsonl", 0, None), ("a.jsonl", 10, None), ("a.jsonl", 9, 11), ("a.jsonl", 9, 2), ("a.jsonl", 9, 10)]
+    rows = [make_question("clinic/1") for _ in places]
     for row, (file, record, item) in zip(rows, places, strict=True):
         row["locator"] = {**row["locator"], "file": file, "record": record, "item": item}
     (kept,) = merge(rows).questions["locator"].to_pylist()
-    assert (kept["file"], kept["record"], kept["item"]) == ("a.jsonl", 9, 5)
+    assert (kept["file"], kept["record"], kept["item"]) == ("a.jsonl", 9, 2)
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def settle(rule: str, where: pl.Expr) -> list[pl.Expr]:
 
 
 def settle_as(where: pl.Expr, values: dict[str, pl.Expr]) -> list[pl.Expr]:
-    """Give the rows where a condition holds a fate; rows whose fate is settled keep it."""
-    unsettled = pl.col("fate").is_null() & where.fill_null(value=False)
+    """Give the rows where a condition holds, and is not null, a fate; rows whose fate is settled keep it."""
+    unsettled = pl.col("fate").is_null() & where
     return [pl.when(unsettled).then(value).otherwise(pl.col(name)).alias(name) for name, value in values.items()]
 
 
