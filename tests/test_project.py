@@ -234,14 +234,22 @@ def test_a_file_that_is_not_utf_8_is_told_by_name(project):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("epochs: 3", "epochs: [3", "line 12, column 1: is not YAML (expected ',' or ']', but got '<stream end>')"),
+        (
+            "epochs: 3",
+            "epochs: [3",
+            "line 12, column 1: is not YAML (expected ',' or ']', but got '<stream end>', while parsing a flow sequence from line 11 on)",
+        ),
         (
             "    epochs",
             "\tepochs",
             "line 11, column 1: is not YAML (found character '\\t' that cannot start any token)",
         ),
         ("epochs: 3", "epochs: *three", "line 11, column 13: is not YAML (found undefined alias 'three')"),
-        ("    epochs: 3", "    ? [epochs]\n    : 3", "line 11, column 7: is not YAML (found unhashable key)"),
+        (
+            "    epochs: 3",
+            "    ? [epochs]\n    : 3",
+            "line 11, column 7: is not YAML (found unhashable key, while constructing a mapping from line 11 on)",
+        ),
         ("epochs: 3", "epochs: !!int three", "is not YAML (invalid literal for int() with base 10: 'three')"),
         ("name: clinic", "name: \x00", "is not YAML (unacceptable character"),
         ("epochs: 3", "epochs: !!python/object:os.getcwd {}", "line 11, column 13: is not YAML (could not determine"),

@@ -218,7 +218,8 @@ def _read_documents(file: Path) -> list[tuple[Declaration, Any]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SettingsError(str(file), f"{where}is not YAML ({error.problem})", "Correct the file.") from error
+        around = f", {error.context} from line {error.context_mark.line + 1} on" if error.context_mark else ""
+        raise SettingsError(str(file), f"{where}is not YAML ({error.problem}{around})", "Correct the file.") from error
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(str(file), f"is not YAML ({error})", "Correct the file.") from error
 
