@@ -221,7 +221,7 @@ IMAGES = pa.schema(
         )
     },
 )
-"""Image packs, `shared/*.parquet` of `dataset`: files' own bytes, a row per distinct image, ordered by `image_sha256`."""
+"""Image packs, `shared/*.parquet` of `dataset`: original files' bytes, one row per image, ordered by `image_sha256`."""
 
 PREDICTIONS = pa.schema(
     [

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_pipeline.curation.buckets import choose_num_buckets, find_buckets, read_bucket, write_buckets
+from vqa_pipeline.curation.buckets import ROWS_PER_BUCKET, choose_num_buckets, find_buckets, read_bucket, write_buckets
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False), ("value", pa.int64())])
 
@@ -26,11 +26,11 @@ def read_all(files: list[Path], num_buckets: int) -> list[pa.Table]:
 
 
 @pytest.mark.parametrize(
-    ("num_rows", "num_buckets"),
-    [(0, 1), (1, 1), (16_384, 1), (16_385, 2), (32_768, 2), (32_769, 4), (1_000_000, 64), (21_000_000, 2048)],
+    ("num_shares", "more", "num_buckets"),
+    [(0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 2), (2, 0, 2), (2, 1, 4), (60, 0, 64), (1300, 0, 2048)],
 )
-def test_a_bucket_has_at_most_its_share_of_rows_on_average(num_rows, num_buckets):
-    assert choose_num_buckets(num_rows) == num_buckets
+def test_a_bucket_has_at_most_its_share_of_rows_on_average(num_shares, more, num_buckets):
+    assert choose_num_buckets(num_shares * ROWS_PER_BUCKET + more) == num_buckets
 
 
 def test_a_bucket_is_given_by_the_key_alone():
@@ -79,9 +79,9 @@ def test_reading_every_bucket_gives_each_row_once_and_equal_keys_together(parts,
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory) -> Path:
-    """A file of 20,000 rows, three to a key, in eight buckets."""
+    """A file of 5,000 rows, three to a key, in eight buckets."""
     path = tmp_path_factory.mktemp("buckets") / "large.parquet"
-    write_buckets(make_table([f"k{number // 3}" for number in range(20_000)]), "key", path)
+    write_buckets(make_table([f"k{number // 3}" for number in range(5_000)]), "key", path)
     return path
 
 
@@ -97,7 +97,7 @@ def test_a_large_file_has_one_row_group_for_each_bucket(large):
 def test_a_large_file_is_read_in_fewer_and_in_more_shares_than_it_was_written_in(large, num_buckets):
     tables = read_all([large], num_buckets)
     values = [value for table in tables for value in table["value"].to_pylist()]
-    assert sorted(values) == list(range(20_000))
+    assert sorted(values) == list(range(5_000))
     for bucket, table in enumerate(tables):
         assert set(find_buckets(table["key"].to_pylist(), num_buckets).tolist()) == {bucket}
 
@@ -115,15 +115,15 @@ def test_small_and_large_files_are_read_together_in_their_order(large, tmp_path)
         rows = table.to_pylist()
         if find_buckets(["k0"], 16)[0] == bucket:
             assert [row["value"] for row in rows if row["key"] == "k0"] == [0, 0, 1, 2]
-    assert sum(table.num_rows for table in read_all([small, large], 16)) == 20_002
+    assert sum(table.num_rows for table in read_all([small, large], 16)) == 5_002
 
 
 def test_the_number_of_buckets_of_a_file_is_limited(tmp_path):
-    keys = [str(number) for number in range(20_000)]
+    keys = [str(number) for number in range(5_000)]
     write_buckets(make_table(keys), "key", tmp_path / "few.parquet", max_buckets=2)
     with pq.ParquetFile(tmp_path / "few.parquet") as file:
         assert file.num_row_groups == 2
-    assert min(table.num_rows for table in read_all([tmp_path / "few.parquet"], 4)) > 4000
+    assert min(table.num_rows for table in read_all([tmp_path / "few.parquet"], 4)) > 1000
 
 
 def test_a_bucket_without_rows_or_files_is_an_empty_table_of_the_schema(tmp_path):

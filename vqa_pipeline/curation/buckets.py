@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROWS_PER_BUCKET = 16_384
+ROWS_PER_BUCKET = 32_768
 """A task's share. Constant, so that memory does not grow with the data."""
 
-_ROWS_PER_GROUP = 4_096
+_ROWS_PER_GROUP = 1_024
 _MAX_BUCKETS_PER_FILE = 64
 _COUNTS = b"bucket_rows"
 

@@ -40,6 +40,9 @@ MapTasks = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_checks.FACTS])
 """`dataset`, file `images.parquet`: one row per accepted image, ordered by sha256; the bytes are in the packs."""
 
+_IDENTITY = pa.field("identity", pa.string())
+"""An image's sha256 or, where there is no image, the place where it would lie."""
+
 _REFERENCES_PER_TASK = 512
 _ROWS_PER_GROUP = 10_000
 _LISTED_LEAKS = 100
@@ -130,7 +133,7 @@ def build_dataset(
     shutil.rmtree(scratch, ignore_errors=True)
     plan = _Plan(tuple(sources), settings, scratch, output)
     references = [part for source in sources for part in _list_references(source)]
-    _write(image_checks.VERDICTS, map_tasks(plan.check, references), plan.verdicts)
+    _write(image_checks.VERDICTS.append(_IDENTITY), map_tasks(plan.check, references), plan.verdicts)
     joined = map_tasks(plan.merge, range(plan.num_buckets))
     census = take_census(plan.read_merged(["source", "split", "annotated"]), settings)
     finals = map_tasks(partial(plan.finalize, census=census), range(plan.num_buckets))
@@ -162,13 +165,18 @@ class _Plan:
     def check(self, item: tuple[SourceRecords, list[str]]) -> pa.Table:
         """Task: verdicts on some image references of a source."""
         source, references = item
-        return image_checks.check_images(source.name, source.image_root, references)
+        verdicts = image_checks.check_images(source.name, source.image_root, references)
+        place = f"{source.image_root.name}/" if source.image_root else ""
+        identities = [
+            sha or place + image for image, sha in zip(references, verdicts["image_sha256"].to_pylist(), strict=True)
+        ]
+        return verdicts.append_column(_IDENTITY, pa.array(identities, pa.string()))
 
     def merge(self, bucket: int) -> dict[str, int]:
         """Task: one bucket of question ids."""
         questions = self._read_records("questions", QUESTION_RECORDS, bucket)
         annotations = self._read_records("annotations", ANNOTATION_RECORDS, bucket)
-        verdicts = self._read_verdicts()
+        verdicts = pq.read_table(self.verdicts)
         required = self.settings.images_required
         merged = merge_bucket(questions, annotations, verdicts, images_required=required)
         write_buckets(merged.questions, "identity", self.scratch / "merged" / f"{bucket:05d}.parquet")
@@ -236,18 +244,6 @@ class _Plan:
             tables.append(table.append_column("source", pa.repeat(pa.scalar(source.name), table.num_rows)))
         return pa.concat_tables(tables)
 
-    def _read_verdicts(self) -> pa.Table:
-        """Verdicts with the image's identity: its sha256, or where it would lie."""
-        table = pq.read_table(self.verdicts)
-        roots = {source.name: f"{source.image_root.name}/" if source.image_root else "" for source in self.sources}
-        identity = [
-            sha or f"{roots[source]}{image}"
-            for sha, source, image in zip(
-                table["image_sha256"].to_pylist(), table["source"].to_pylist(), table["image"].to_pylist(), strict=True
-            )
-        ]
-        return table.append_column("identity", pa.array(identity, pa.string()))
-
 
 def _find_again(source: str, root: Path, image: str) -> Path:
     """The file of an image that was there when it was checked."""
@@ -293,7 +289,7 @@ def _summarize(
         fates.update((source, "accepted", "") for source in table["source"].to_pylist())
         splits.update(table["split"].to_pylist())
         annotated.update(table.filter(pa.compute.is_valid(table["answers"]))["split"].to_pylist())
-        repairs.update(repair["kind"] for row in table["repairs"].to_pylist() for repair in row)
+        repairs.update(repair["kind"] for repair in pa.compute.list_flatten(table["repairs"]).to_pylist())
         without_image += table["image_sha256"].null_count
     for path in sorted((plan.output / "rejects").glob("*.parquet")):
         rows = pq.read_table(path, columns=["source", "fate", "rule"]).to_pylist()

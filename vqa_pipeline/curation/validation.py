@@ -38,7 +38,7 @@ from vqa_pipeline.schemas import (
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
 
-BLOCK_ROWS = 100_000
+BLOCK_ROWS = 50_000
 """Records in memory at once; files have as many rows."""
 
 _QUESTION_CONTENT = [name for name in QUESTION_RECORDS.names if name not in {"locator", "raw", "repairs"}]
