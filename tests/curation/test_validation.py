@@ -22,7 +22,7 @@ from curation_world import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_pipeline.curation.validation import BLOCK_ROWS, RecordsSummary, describe_reject, validate_source
+from vqa_pipeline.curation.validation import RecordsSummary, describe_reject, validate_source
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, REJECTS, Locator, RawRecord, Reject
 from vqa_pipeline.sources.formats import FORMATS, Source
@@ -327,11 +327,6 @@ def test_reading_waits_for_each_block_to_be_written(tmp_path, monkeypatch):
     monkeypatch.setitem(FORMATS, "table", WatchingFormat())
     validate_source(make_table_source(image_root=None), tmp_path, tmp_path / "records", block_rows=3)
     assert seen == [0, 0, 0, 1, 1, 1, 2]
-
-
-def test_a_block_is_a_hundred_thousand_records_unless_told_otherwise():
-    """Golden: files of records, and with them the ids of versions, depend on it."""
-    assert BLOCK_ROWS == 100_000
 
 
 def test_a_source_without_rows_of_a_kind_writes_no_file_of_it(tmp_path):
