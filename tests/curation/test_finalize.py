@@ -133,7 +133,12 @@ def test_a_leaking_image_is_listed_and_its_rows_stay_under_fail_and_report(polic
 
 def test_a_leak_is_told_in_one_clause():
     (leak,) = finalize(LEAKING).leaks
-    assert leak.describe() == ("aaaaaaaaaaaaaaaa in train and val and test: clinic/1, clinic/2, clinic/4, clinic/5")
+    assert leak.describe() == "image aaaaaaaaaaaa… in train and val and test: clinic/1, clinic/2, clinic/4, clinic/5"
+
+
+def test_a_leaking_image_that_is_not_there_is_told_by_its_reference():
+    leak = Leak(image="scans/COCO_train2014_000000471001.jpg", splits=("train", "val"), question_ids=("vqa/1", "vqa/2"))
+    assert leak.describe() == "scans/COCO_train2014_000000471001.jpg in train and val: vqa/1, vqa/2"
 
 
 def test_under_drop_from_train_an_image_stays_in_the_split_nearest_to_the_test():

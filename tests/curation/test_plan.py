@@ -242,7 +242,7 @@ def test_a_copy_of_an_image_in_another_split_leaks_and_the_policy_says_what_foll
     counts = curated.summary.count()
     assert (counts["num_questions"], counts["num_excluded"], counts["num_leaking_images"]) == (kept, excluded, 1)
     sha = hashlib.sha256(draw_png(1)).hexdigest()
-    assert curated.summary.leaks[0].describe() == f"{sha[:16]} in train and test: clinic/q1, clinic/q2"
+    assert curated.summary.leaks[0].describe() == f"image {sha[:12]}… in train and test: clinic/q1, clinic/q2"
 
 
 def test_of_many_leaks_the_first_hundred_are_listed_by_image(tmp_path):

@@ -6,6 +6,7 @@ leakage and duplicates are local.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from vqa_pipeline.curation.splits import assign_split, carve_split
 from vqa_pipeline.schemas import QUESTIONS, SPLITS, Frozen, Split
 
 _LISTED_QUESTIONS = 4
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ANSWERS = pa.schema([QUESTIONS.field("answers")])
 
 
@@ -43,7 +45,8 @@ class Leak(Frozen):
 
     def describe(self) -> str:
         """One clause that names image, splits and questions."""
-        return f"{self.image[:16]} in {' and '.join(self.splits)}: {', '.join(self.question_ids)}"
+        name = f"image {self.image[:12]}…" if _SHA256.fullmatch(self.image) else self.image
+        return f"{name} in {' and '.join(self.splits)}: {', '.join(self.question_ids)}"
 
 
 class Finalized(NamedTuple):
