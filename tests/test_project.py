@@ -539,7 +539,8 @@ def test_dagster_and_the_commands_read_several_documents_the_same(project):
     ],
 )
 def test_dagster_and_the_commands_tell_a_mistake_in_the_same_words(project, old, new):
-    text = "# the second document\n---\n" + CLINIC.replace(old, new)
+    ward = CLINIC.replace("name: clinic", "name: ward\n\n")
+    text = f"{ward}---\n{CLINIC.replace(old, new)}"
     with pytest.raises(SettingsError) as told:
         read_pipelines(project.declare(text), project.root)
     with pytest.raises(Exception, match=r"defs\.yaml \(VqaPipeline\) \(error\)") as by_dagster:
