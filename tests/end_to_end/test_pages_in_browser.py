@@ -1,0 +1,247 @@
+"""The pages that people look at, in a real browser without a network: Dagster's own, the report, the page of rejects.
+
+The browser is headless Chromium, driven over chromedriver's HTTP interface. One pipeline's data tries to run scripts.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_project import Project, Server, kill, read_versions, wait_until
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+ATTACK = (
+    """<script>window.stolen = 1</script><img src="x" onerror="window.stolen = 1"> [here](javascript:window.stolen=1)"""
+)
+COLOURS = ("red", "green", "blue", "yellow")
+
+
+class Browser:
+    """A session of Chromium."""
+
+    def __init__(self, driver: str, screenshots: Path) -> None:
+        self.driver, self.screenshots = driver, screenshots
+        arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1800"]
+        no_network = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": [*arguments, no_network]},
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
+        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.session = f"/session/{session['sessionId']}"
+
+    def open(self, address: str) -> None:
+        """Go to an address; what was logged before is forgotten."""
+        self.read_console()
+        self.read_requests()
+        self._call("POST", f"{self.session}/url", {"url": address})
+
+    def run(self, script: str) -> Any:
+        """What a script returns in the page."""
+        return self._call("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
+
+    def read_text(self) -> str:
+        """The text that the page shows."""
+        return self.run("return document.body.innerText")
+
+    def wait_for(self, *texts: str, seconds: float = 60) -> None:
+        """Wait until the page shows all of these texts."""
+        try:
+            wait_until(lambda: all(text in self.read_text() for text in texts), seconds, f"the page shows {texts}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, but:\n{self.read_text()}") from None
+
+    def press(self, text: str) -> None:
+        """Click on the innermost element that has this text."""
+        script = """const all = [...document.querySelectorAll('*')].filter(e => e.innerText?.trim() === %s);
+                    all.at(-1).click(); return all.length;"""
+        assert self.run(script % json.dumps(text))
+
+    def picture(self, name: str) -> Path:
+        """A screenshot."""
+        path = self.screenshots / f"{name}.png"
+        path.write_bytes(base64.b64decode(self._call("GET", f"{self.session}/screenshot")))
+        return path
+
+    def read_console(self) -> list[str]:
+        """Warnings and errors on the console, once each."""
+        entries = self._call("POST", f"{self.session}/se/log", {"type": "browser"})
+        return [entry["message"] for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]
+
+    def read_requests(self) -> set[str]:
+        """Where the page asked for something, once each: scheme and host; what it carries itself is left out."""
+        entries = self._call("POST", f"{self.session}/se/log", {"type": "performance"})
+        messages = [json.loads(entry["message"])["message"] for entry in entries]
+        asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+        return {"/".join(url.removeprefix("blob:").split("/")[:3]) for url in asked if not url.startswith("data:")}
+
+    def read_image_widths(self) -> list[int]:
+        """The width of every picture of the page, in its own pixels; 0 for one that cannot be shown."""
+        self.run("[...document.images].forEach(one => { one.loading = 'eager' })")
+        wait_until(
+            lambda: self.run("return [...document.images].every(one => one.complete)"), 30, "pictures are loaded"
+        )
+        return self.run("return [...document.images].map(one => one.naturalWidth)")
+
+    def is_attacked(self) -> bool:
+        """Whether a script from the data has run, or is there to be run."""
+        script = """return Boolean(window.stolen) || [...document.scripts].some(one => one.text.includes('stolen'))
+                    || Boolean(document.querySelector('[onerror], a[href^="javascript"]'))"""
+        return self.run(script)
+
+    def close(self) -> None:
+        """End the session."""
+        self._call("DELETE", self.session)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.driver + path, data, {"content-type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return json.loads(response.read())["value"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if not (shutil.which("chromedriver") and shutil.which("chromium")):
+        pytest.skip("needs the Debian packages chromium and chromium-driver")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("browser")
+    with (folder / "chromedriver.log").open("w") as log:
+        process = subprocess.Popen(
+            ["chromedriver", f"--port={port}"], stdout=log, stderr=log, text=True, start_new_session=True
+        )
+        try:
+            wait_until(lambda: _listens(port), 30, "chromedriver listens")
+            browser = Browser(f"http://127.0.0.1:{port}", folder)
+            yield browser
+            browser.close()
+        finally:
+            kill(process)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def dagster(server: Server, browser: Browser, whole_run: str) -> Server:
+    """The server, its greeting dismissed."""
+    browser.open(server.address)
+    browser.run("localStorage.setItem('communityNux', '1')")
+    return server
+
+
+@pytest.fixture(scope="module")
+def attacked(server: Server) -> Project:
+    """The server's project after a command ran the pipeline whose texts try to run scripts, accepted rows and rejected."""
+    images = server.project.root / "raw" / "images"
+    images.mkdir(parents=True)
+    with (server.project.root / "raw" / "attack.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "image", "question", "answer", "split"])
+        for number in range(40):
+            colour = COLOURS[number % 4]
+            Image.new("RGB", (32 + number, 32), colour).save(images / f"{number}.png")
+            name = f"{number}.png" if number < 35 else f"{ATTACK}{number}.png"
+            split = ("train", "train", "train", "val", "test")[number // 4 % 5]
+            table.writerow([f"{number} {ATTACK}", name, f"what colour is it? {ATTACK}", f"{colour} {ATTACK}", split])
+    status, told = server.project.run("run", "--pipeline", "attacked")
+    assert status == 0, told
+    return server.project
+
+
+def current(project: Project, pipeline: str, asset: str) -> Path:
+    """The folder of an asset's current version."""
+    return project.store(pipeline) / asset / "versions" / read_versions(project.store(pipeline))[asset]["version"]
+
+
+def test_the_asset_graph_shows_every_asset(browser, dagster):
+    browser.open(f"{dagster.address}/locations/__repository__@vqa_pipeline/asset-groups/clinic/lineage")
+    browser.wait_for("shapes", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "training_curve")
+    browser.picture("graph")
+    assert browser.read_console() == []
+    assert browser.read_requests() <= {dagster.address}
+
+
+def test_the_dataset_s_page_shows_rows_columns_and_checks(browser, dagster):
+    browser.open(f"{dagster.address}/assets/clinic/dataset")
+    browser.wait_for("Row count", "240", "free of leakage", "most_common_answer", "num_rejected")
+    browser.open(f"{dagster.address}/assets/clinic/dataset?view=checks")
+    browser.wait_for("ledger_balances", "reject_fraction", "no_leakage", "no_rejects")
+    assert browser.read_console() == []
+    assert browser.read_requests() <= {dagster.address}
+
+
+def test_the_metrics_page_shows_the_headline_its_check_and_a_picture(browser, dagster):
+    accuracy = read_versions(dagster.project.store("clinic"))["metrics"]["numbers"]["vqa_accuracy"]
+    browser.open(f"{dagster.address}/assets/clinic/metrics")
+    browser.wait_for(
+        "VQA accuracy beside blind baselines", "vqa_accuracy", json.dumps(accuracy), "baseline_question_only"
+    )
+    browser.press("[Show Markdown]")
+    browser.wait_for(f"VQA accuracy {accuracy:.3f}", "The baselines never see an image.")
+    assert browser.picture("metrics").stat().st_size > 10_000
+    widths = browser.read_image_widths()
+    assert len(widths) >= 2, "the curve and a picture"
+    assert min(widths) > 0
+    browser.open(f"{dagster.address}/assets/clinic/metrics?view=checks")
+    browser.wait_for("beats_baselines", "The model is better than every blind baseline.")
+    assert browser.read_console() == []
+    assert browser.read_requests() <= {dagster.address}
+
+
+def test_the_report_opens_without_a_network_and_all_its_pictures_show(browser, dagster):
+    report = current(dagster.project, "clinic", "metrics") / "report.html"
+    browser.open(report.as_uri())
+    told = json.loads((report.parent / "metrics.json").read_text())
+    assert browser.run("return document.title") == f"clinic: VQA accuracy {told['vqa_accuracy']:.3f}"
+    browser.wait_for("Wrong answers", "Right answers", "Learning curve", f"{told['baseline_question_only']:.3f}")
+    widths = browser.read_image_widths()
+    assert len(widths) == told["num_scored"] if told["num_scored"] < 6 else len(widths) >= 6
+    assert min(widths) > 0
+    browser.picture("report")
+    assert browser.read_console() == []
+    assert browser.read_requests() <= {"file://"}
+
+
+@pytest.mark.parametrize("page", ["metrics/report.html", "dataset/page.html"])
+def test_text_from_data_stays_text_in_our_own_pages(browser, attacked, page):
+    asset, name = page.split("/")
+    browser.open((current(attacked, "attacked", asset) / name).as_uri())
+    browser.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    browser.wait_for("<script>window.stolen = 1</script>")
+    browser.picture(f"attacked {asset}")
+    assert not browser.is_attacked()
+    assert min(browser.read_image_widths(), default=1) > 0
+    assert browser.read_console() == []
+    assert browser.read_requests() <= {"file://"}
+
+
+@pytest.mark.parametrize(
+    ("asset", "shown"), [("predictions", "<script>window.stolen = 1</script>"), ("vocabulary", "scriptwindowstolen")]
+)
+def test_text_from_data_stays_text_in_dagster_s_pages(browser, dagster, attacked, asset, shown):
+    browser.open(f"{dagster.address}/assets/attacked/{asset}")
+    browser.wait_for("stage_seconds")
+    if "[Show Markdown]" in browser.read_text():  # a long page is behind a button
+        browser.press("[Show Markdown]")
+    browser.wait_for(shown)
+    browser.picture(f"attacked {asset} in Dagster")
+    assert not browser.is_attacked()
+    assert browser.read_requests() <= {dagster.address}
