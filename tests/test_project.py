@@ -543,7 +543,7 @@ def test_dagster_and_the_commands_tell_a_mistake_in_the_same_words(project, old,
     text = f"{ward}---\n{CLINIC.replace(old, new)}"
     with pytest.raises(SettingsError) as told:
         read_pipelines(project.declare(text), project.root)
-    with pytest.raises(Exception, match=r"defs\.yaml \(VqaPipeline\) \(error\)") as by_dagster:
+    with pytest.raises(Exception, match=r"defs\.yaml\[1\] \(VqaPipeline\) \(error\)") as by_dagster:
         read_with_dagster(text)
     cause = by_dagster.value.__cause__
     assert isinstance(cause, SettingsError)
