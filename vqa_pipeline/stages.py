@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +28,12 @@ from vqa_pipeline.publishing import (
     compute_fingerprint,
     run_stage,
 )
-from vqa_pipeline.schemas import SPLITS, Frozen, Split
+from vqa_pipeline.schemas import SPLITS, Answer, Frozen, Split
 from vqa_pipeline.store import Store, Version
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vqa_pipeline.answers.scoring import MetricPolicy
     from vqa_pipeline.curation.plan import DatasetSummary, SourceRecords
     from vqa_pipeline.sources.formats import Source
     from vqa_pipeline.sources.observation import FileState
@@ -347,6 +346,7 @@ def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome:
     Raises:
         SettingsError: no training question has an answer, or fewer than two answers are left.
     """
+    from vqa_pipeline.answers.scoring import choose_policy
     from vqa_pipeline.answers.vocabulary import build_vocabulary as build_from_counts
     from vqa_pipeline.answers.vocabulary import count_answers, measure_coverage, suggest_min_count
     from vqa_pipeline.reporting.cards import vocabulary_markdown
@@ -356,24 +356,26 @@ def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome:
     settings = pipeline.settings.vocabulary
 
     def build(work: Work) -> None:
-        references = {split: _read_references(dataset, split) for split in SPLITS}
-        counts = count_answers(references["train"])
+        num_annotated = dataset.manifest.details["num_annotated_by_split"]
+        references = {split: _References(_find_questions(dataset, split)) for split in SPLITS if num_annotated[split]}
+        train = references.get("train", _References([]))
+        counts = count_answers(train)
         vocabulary = build_from_counts(counts, settings)
         if len(vocabulary.answers) < 2:  # noqa: PLR2004 - one class cannot be learned
             reason = (
                 f"leaves {len(vocabulary.answers)} answers of the {len(counts)} "
-                f"in {len(references['train'])} training questions"
+                f"in {num_annotated['train']} training questions"
             )
             raise SettingsError("vocabulary.min_count", reason, "Lower it, or bring training questions with answers.")
-        policy = _choose_policy(references["train"])
-        coverages = {split: measure_coverage(vocabulary, known, policy) for split, known in references.items() if known}
+        policy = choose_policy(len(answers) for answers in train)
+        coverages = {split: measure_coverage(vocabulary, known, policy) for split, known in references.items()}
         work.data_version = vocabulary.fingerprint[:16]
         work.write("vocabulary.json", vocabulary.to_json())
         work.numbers = {"num_answers": len(vocabulary.answers), "num_answers_seen": len(counts)}
         for split, measured in coverages.items():
             work.numbers |= {f"coverage_{split}": measured.coverage, f"ceiling_{split}": measured.ceiling}
         covered = coverages["train"].coverage
-        work.check("coverage", _explain_coverage(covered, suggest_min_count(counts, settings, references["train"])))
+        work.check("coverage", _explain_coverage(covered, suggest_min_count(counts, settings, train)))
         work.details = {"fingerprint": vocabulary.fingerprint, "metric": policy}
         work.write(PAGE, vocabulary_markdown(work.numbers, vocabulary.answers, vocabulary.counts))
 
@@ -390,22 +392,26 @@ def _explain_coverage(coverage: float, min_count: int | None) -> list[str]:
     return [f"the vocabulary covers {coverage:.1%} of the training questions; {advice}"]
 
 
-def _read_references(dataset: Version, split: Split) -> list[list[Any]]:
-    """References of a split's annotated questions, in the order of the files."""
-    import pyarrow.parquet as pq
+class _References:
+    """References of the annotated questions in some files; read anew, batch by batch, each time they are gone through.
 
-    tables = [pq.read_table(path, columns=["answers"]) for path in _find_questions(dataset, split)]
-    return [answers for table in tables for answers in table["answers"].to_pylist() if answers]
+    Ten annotators' answers to every question at once would be the largest thing in memory.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+
+    def __iter__(self) -> Iterator[list[Answer]]:
+        import pyarrow.parquet as pq
+
+        for path in self._files:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(columns=["answers"]):
+                    yield from filter(None, batch.column("answers").to_pylist())
 
 
 def _find_questions(dataset: Version, split: Split) -> list[Path]:
     return sorted((dataset.path / "questions").glob(f"{split}-*.parquet"))
-
-
-def _choose_policy(references: list[list[Any]]) -> MetricPolicy:
-    from vqa_pipeline.answers.scoring import choose_policy
-
-    return choose_policy(len(answers) for answers in references)
 
 
 # --------------------------------------------------------------------------------------------------------- checkpoint

@@ -138,11 +138,14 @@ def measure_coverage(
     under `official` ten times "Black." leave it at 0 for a vocabulary that can only say "black". Without annotated
     questions, both are 0.
     """
-    annotated = [references for references in questions_references if references]
-    num_covered = sum(_covers(vocabulary, references) for references in annotated)
-    best_scores = math.fsum(_find_best_score(vocabulary, references, policy) for references in annotated)
-    asked = max(1, len(annotated))
-    return Coverage(num_questions=len(annotated), coverage=num_covered / asked, ceiling=best_scores / asked)
+    num_covered = 0
+    best_scores: list[float] = []
+    for references in filter(None, questions_references):
+        num_covered += _covers(vocabulary, references)
+        best_scores.append(_find_best_score(vocabulary, references, policy))
+    asked = max(1, len(best_scores))
+    ceiling = math.fsum(best_scores) / asked
+    return Coverage(num_questions=len(best_scores), coverage=num_covered / asked, ceiling=ceiling)
 
 
 def _covers(vocabulary: AnswerVocabulary, references: Sequence[Answer]) -> bool:
