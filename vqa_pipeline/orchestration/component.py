@@ -14,10 +14,10 @@ from pydantic import GetJsonSchemaHandler, RootModel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from vqa_pipeline.declarations import COMPONENT, build_pipeline, find_declaration
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.orchestration.assets import build_definitions
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
-from vqa_pipeline.project import COMPONENT, build_pipeline, find_declaration
 
 TEMPLATE = textwrap.dedent("""\
     # A VQA pipeline: where its questions come from, how it trains, how it is scored.
