@@ -33,19 +33,19 @@ class Metrics(Frozen):
     """How right the model is on the evaluated questions."""
 
     metric: MetricPolicy = Field(description="The policy that every score here was computed with.")
+    vqa_accuracy: Share
+    baseline_question_only: Share = Field(description="Accuracy of a linear model that reads the question alone.")
+    baseline_question_type: Share = Field(description="Accuracy of the most frequent answer by type of question.")
+    baseline_majority: Share = Field(description="Accuracy of the most frequent training answer.")
+    ceiling: Share = Field(description="What the best choice from the vocabulary would score.")
+    coverage: Share = Field(description="Share of questions with a normalized reference in the vocabulary.")
+    exact_match: Share = Field(description="Share of answers that equal, after normalization, the most common answer.")
     num_questions: int = Field(description="All evaluated questions, annotated or not.")
     num_scored: int = Field(description="The annotated ones; each of them counts.")
     num_unanswered: int = Field(description="Annotated questions without a prediction; each scores 0.")
-    vqa_accuracy: Share
-    exact_match: Share = Field(description="Share of answers that equal, after normalization, the most common answer.")
-    coverage: Share = Field(description="Share of questions with a normalized reference in the vocabulary.")
-    ceiling: Share = Field(description="What the best choice from the vocabulary would score.")
     by_split: dict[str, Accuracy]
     by_answer_type: dict[str, Accuracy] = Field(description="Questions without a type are in no group.")
     by_question_type: dict[str, Accuracy] = Field(description="Questions without a type are in no group.")
-    baseline_majority: Share = Field(description="Accuracy of the most frequent training answer.")
-    baseline_question_type: Share = Field(description="Accuracy of the most frequent answer by type of question.")
-    baseline_question_only: Share = Field(description="Accuracy of a linear model that reads the question alone.")
 
 
 def compute_metrics(

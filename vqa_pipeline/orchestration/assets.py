@@ -277,8 +277,8 @@ def _describe(stage: str, outcome: Outcome) -> dict[str, Any]:
     manifest = outcome.version.manifest
     numbers: dict[str, Any] = {name: value for name, value in manifest.numbers.items() if value is not None}
     metadata: dict[str, Any] = {
-        **numbers,
         "page": dg.MetadataValue.md(outcome.markdown),
+        **numbers,
         "path": dg.MetadataValue.path(str(outcome.version.path)),
         "version": manifest.version,
         "inputs": dg.MetadataValue.json({name: read.model_dump() for name, read in manifest.inputs.items()}),
