@@ -138,7 +138,8 @@ def test_the_daemon_starts_a_scheduled_pipeline_s_first_training_by_itself(tmp_p
             sensors = server.ask("""{ sensorsOrError(repositorySelector: {repositoryLocationName: "vqa_pipeline",
                 repositoryName: "__repository__"}) { ... on Sensors { results { name sensorState { status } } } } }""")
             assert sensors["sensorsOrError"]["results"] == [
-                {"name": "nightly_automation", "sensorState": {"status": "RUNNING"}}
+                {"name": "nightly_automation", "sensorState": {"status": "RUNNING"}},
+                {"name": "nightly_dead_runs", "sensorState": {"status": "RUNNING"}},
             ]
             assert read_assets(server, "nightly")["checkpoint"]["assetMaterializations"] == []
 

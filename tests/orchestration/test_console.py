@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from fake_stages import FakeStages, make_pipeline
 
 from vqa_pipeline.errors import SourceError, WorkerFailed
 from vqa_pipeline.orchestration.assets import build_definitions
-from vqa_pipeline.orchestration.console import console
+from vqa_pipeline.orchestration.console import build_console, console
 
 LINE = re.compile(r"\d\d:\d\d:\d\d  (\S*) +(.*)")
 
@@ -100,6 +101,58 @@ def test_a_bug_is_told_by_its_exception(project):
     out = project.run("raw/scans", "records/scans", "dataset")
     assert "FAILED: " in out
     assert "ZeroDivisionError: a bug" in out
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
+def test_what_somebody_stops_is_told_as_stopped_and_not_as_failed(project, interrupt):
+    project.stages.failures["dataset"] = interrupt()
+    out = project.run("raw/scans", "records/scans", "dataset", "vocabulary")
+    assert ("clinic/dataset", "stopped on request") in split(out)
+    assert "FAILED" not in out
+    assert interrupt.__name__ not in out
+
+
+@pytest.mark.parametrize(
+    ("holders", "told"),
+    [
+        ((), "waits for the pool gpu"),
+        (("one",), "waits for the pool gpu, held by run one"),
+        (("one", "two"), "waits for the pool gpu, held by run one, run two"),
+    ],
+)
+def test_a_step_that_waits_for_its_turn_says_who_has_it(tmp_path, capsys, holders, told):
+    asked = []
+
+    def find_holders(pool: str) -> tuple[str, ...]:
+        asked.append(pool)
+        storage.free_concurrency_slots_for_run("another")
+        return holders
+
+    stages = FakeStages(tmp_path)
+    definitions = dg.Definitions.merge(
+        build_definitions(make_pipeline(tmp_path), stages),
+        dg.Definitions(loggers={"console": build_console(find_holders)}),
+    )
+    stages.build_dataset(make_pipeline(tmp_path), str)
+    stages.build_vocabulary(make_pipeline(tmp_path), str)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots("gpu", 1)
+        storage.claim_concurrency_slot("gpu", "another", "work")
+        watchdog = threading.Timer(30, storage.free_concurrency_slots_for_run, ["another"])
+        watchdog.start()
+        definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(["clinic", "checkpoint"])],
+            run_config={"loggers": {"console": {}}},
+        )
+        watchdog.cancel()
+    assert asked == ["gpu"]
+    assert split(capsys.readouterr().out) == [
+        ("clinic/checkpoint", told),
+        ("clinic/checkpoint", "checkpoint: told by the stage"),
+        ("", "the run succeeded"),
+    ]
 
 
 def test_a_worker_that_is_started_again_is_told(project):

@@ -136,11 +136,24 @@ def test_settings_of_speed_are_no_new_code_version(tmp_path):
     assert node(slow, "clinic/checkpoint").code_version == node(fast, "clinic/checkpoint").code_version
 
 
-def test_manual_pipelines_do_nothing_by_themselves(tmp_path):
+def sensors(definitions: dg.Definitions) -> dict[str, dg.SensorDefinition]:
+    return {sensor.name: sensor for sensor in definitions.get_repository_def().sensor_defs}
+
+
+def test_manual_pipelines_start_nothing_by_themselves(tmp_path):
     definitions = build_definitions(make_pipeline(tmp_path, retrain="manual"))
     graph = definitions.resolve_asset_graph()
     assert all(graph.get(key).automation_condition is None for key in graph.get_all_asset_keys())
-    assert definitions.get_repository_def().sensor_defs == []
+    [sensor] = sensors(definitions).values()
+    assert sensor.name == "clinic_dead_runs"
+    assert sensor.targets == []
+
+
+@pytest.mark.parametrize("retrain", ["manual", NIGHTLY])
+def test_every_pipeline_looks_for_dead_runs_twice_a_minute(tmp_path, retrain):
+    sensor = sensors(build_definitions(make_pipeline(tmp_path, retrain=retrain)))["clinic_dead_runs"]
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert sensor.minimum_interval_seconds == 30
 
 
 def test_scheduled_pipelines_have_one_running_sensor_for_all_their_assets(tmp_path):
@@ -148,8 +161,8 @@ def test_scheduled_pipelines_have_one_running_sensor_for_all_their_assets(tmp_pa
     graph = definitions.resolve_asset_graph()
     idle = {key.path[-1] for key in graph.get_all_asset_keys() if graph.get(key).automation_condition is None}
     assert idle == {"training_curve"}
-    [sensor] = definitions.get_repository_def().sensor_defs
-    assert sensor.name == "clinic_automation"
+    assert set(sensors(definitions)) == {"clinic_automation", "clinic_dead_runs"}
+    sensor = sensors(definitions)["clinic_automation"]
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert sensor.asset_selection.resolve(graph) == graph.get_all_asset_keys()
 
@@ -181,7 +194,7 @@ def test_two_pipelines_stand_side_by_side(tmp_path):
     graph = describe_graph(both)
     assert len(graph) == 16
     assert graph["one/dataset"] == {"one/raw/scans", "one/records/scans"}
-    assert {sensor.name for sensor in both.get_repository_def().sensor_defs} == {"one_automation", "two_automation"}
+    assert set(sensors(both)) == {"one_automation", "two_automation", "one_dead_runs", "two_dead_runs"}
 
 
 @pytest.mark.parametrize("module", ["vqa_pipeline.definitions", "vqa_pipeline"])

@@ -1,13 +1,16 @@
 """Runs of the command line: what is stopped stays stopped, what was killed is settled by the next run."""
 
-import fcntl
+import json
+import os
+import platform
 
 import dagster as dg
 import pytest
 from fake_stages import FakeStages, make_pipeline
+from marks import is_held
 
 from vqa_pipeline.orchestration.assets import build_definitions
-from vqa_pipeline.orchestration.running import _explain_failure, _settle_dead_runs
+from vqa_pipeline.orchestration.running import _explain_failure, _find_holders, run_assets
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
@@ -35,30 +38,35 @@ def nothing():
     work()
 
 
-def start_run(instance: dg.DagsterInstance, lock: str | None) -> str:
-    """A run in which a step works on the GPU, as the instance sees it."""
-    tags = {"vqa_pipeline/lock": lock} if lock else {}
-    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED, tags=tags)
-    instance.event_log_storage.claim_concurrency_slot("gpu", run.run_id, "work")
-    return run.run_id
+DEAD = json.dumps({"host": platform.node(), "pid": os.getpid(), "began": 0})
+"""A process that is gone: what has its number began later."""
 
 
-def test_a_run_whose_process_is_gone_has_failed_and_lets_go_of_the_gpu(tmp_path):
-    (tmp_path / "dead.lock").touch()
-    (tmp_path / "alive.lock").touch()
-    with (
-        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
-        (tmp_path / "alive.lock").open() as held,
-    ):
-        fcntl.flock(held, fcntl.LOCK_EX)
-        instance.event_log_storage.set_concurrency_slots("gpu", 4)
-        dead, lost, alive, not_ours = (
-            start_run(instance, lock) for lock in ("dead.lock", "lost.lock", "alive.lock", None)
-        )
-        _settle_dead_runs(instance, tmp_path)
-        failed = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))}
-        claimed = {slot.run_id for slot in instance.event_log_storage.get_concurrency_info("gpu").claimed_slots}
-    assert failed == {dead, lost}
-    assert claimed == {alive, not_ours}
-    assert not (tmp_path / "dead.lock").exists()
-    assert (tmp_path / "alive.lock").exists()
+def test_a_run_settles_the_dead_before_it_and_is_taken_for_none_itself(tmp_path):
+    pipeline = make_pipeline(tmp_path)
+    marks = tmp_path / "data" / "scratch" / "runs"
+    marks.mkdir(parents=True)
+    seen = []
+
+    class Curious(FakeStages):
+        def build_dataset(self, pipeline, log):
+            seen.extend((file.stem, is_held(file)) for file in marks.iterdir())
+            return super().build_dataset(pipeline, log)
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        dead = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED).run_id
+        (marks / f"{dead}.lock").write_text(DEAD)
+        result = run_assets(pipeline, ["dataset"], {}, Curious(tmp_path), instance)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        statuses = {run.run_id: run.status.value for run in instance.get_runs()}
+    assert statuses == {dead: "FAILURE", result.run_id: "SUCCESS"}
+    assert seen == [(result.run_id, True)]
+
+
+def test_the_runs_that_hold_the_gpu_are_named():
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.event_log_storage.set_concurrency_slots("gpu", 3)
+        assert _find_holders(instance, "gpu") == []
+        for run, step in (("second", "checkpoint"), ("first", "checkpoint"), ("first", "predictions")):
+            instance.event_log_storage.claim_concurrency_slot("gpu", run, step)
+        assert _find_holders(instance, "gpu") == ["first", "second"]

@@ -17,6 +17,7 @@ from vqa_pipeline import schemas, stages
 from vqa_pipeline.errors import GateFailed, VqaPipelineError, WorkerFailed
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.orchestration.automation import follow_changes, observe_regularly, train_on_schedule
+from vqa_pipeline.orchestration.dead_runs import build_sensor, find_marks, hold_run
 from vqa_pipeline.orchestration.training_client import Narrator, TrainingClient
 from vqa_pipeline.pipeline import CronSettings, Pipeline
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
@@ -74,6 +75,7 @@ class _Builder:
 
     def __init__(self, pipeline: Pipeline, steps: Any, client: TrainingClient) -> None:
         self.pipeline, self.steps, self.client = pipeline, steps, client
+        self.marks = find_marks(pipeline)
         retrain = pipeline.settings.retrain
         self.scheduled = isinstance(retrain, CronSettings)
         self.follow = follow_changes() if self.scheduled else None
@@ -91,7 +93,8 @@ class _Builder:
             self._build_stage("metrics", ["dataset", "predictions"], self._call("evaluate")),
             self._describe_curve(),
         ]
-        return dg.Definitions(assets=assets, sensors=[self._build_sensor()] if self.scheduled else [])
+        automation = [self._build_sensor()] if self.scheduled else []
+        return dg.Definitions(assets=assets, sensors=[build_sensor(self.pipeline), *automation])
 
     def key(self, asset: str) -> dg.AssetKey:
         """The Dagster key of an asset of this pipeline."""
@@ -123,7 +126,7 @@ class _Builder:
             tags={f"dagster/kind/{kind}": "" for kind in _KINDS["raw"]},
         )
         def raw(context: dg.OpExecutionContext) -> dg.ObserveResult:
-            with _explaining():
+            with hold_run(self.marks, context.run_id), _explaining():
                 outcome = observe(context.log.info)
             version = dg.DataVersion(outcome.version.manifest.data_version)
             return dg.ObserveResult(data_version=version, metadata=_describe("raw", outcome))
@@ -142,7 +145,8 @@ class _Builder:
         declared = self._declare(asset, inputs, description) | (ON_GPU if works_on_gpu else {})
 
         def stage(context: dg.AssetExecutionContext) -> Events:
-            yield from _report(asset, self.key(asset), lambda: run(context))
+            with hold_run(self.marks, context.run_id):
+                yield from _report(asset, self.key(asset), lambda: run(context))
 
         return _make_asset(stage, declared, self.follow)
 
@@ -154,7 +158,8 @@ class _Builder:
             training = TrainingSettings.model_validate(config.model_dump())  # type: ignore[attr-defined]
             run_worker = self._start_worker(context)
             train = partial(self.steps.train_checkpoint, self.pipeline, training, run_worker, context.log.info)
-            yield from _report("checkpoint", self.key("checkpoint"), train)
+            with hold_run(self.marks, context.run_id):
+                yield from _report("checkpoint", self.key("checkpoint"), train)
 
         return _make_asset(checkpoint, declared, self.train_when)
 

@@ -1,11 +1,10 @@
 """Materializing assets from the command line, in this process, recorded in the project's own Dagster instance."""
 
-import fcntl
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,11 +13,9 @@ import dagster as dg
 
 from vqa_pipeline import stages
 from vqa_pipeline.orchestration.assets import build_definitions
-from vqa_pipeline.orchestration.console import console
+from vqa_pipeline.orchestration.console import build_console
+from vqa_pipeline.orchestration.dead_runs import find_marks, hold_run, settle_dead_runs
 from vqa_pipeline.pipeline import Pipeline
-
-_LOCK_TAG = "vqa_pipeline/lock"
-"""Tag of a run: the file that its process holds, relative to the project."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +60,19 @@ def run_assets(
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.filterwarnings("ignore", category=category)
     built = build_definitions(pipeline, steps)
-    definitions = dg.Definitions.merge(built, dg.Definitions(loggers={"console": console}))
-    graph = definitions.resolve_asset_graph()
+    graph = built.resolve_asset_graph()
     curve = dg.AssetKey([pipeline.name, "training_curve"])
     keys = (
         {dg.AssetKey([pipeline.name, *asset.split("/")]) for asset in assets} if assets else graph.get_all_asset_keys()
     )
-    lock = pipeline.scratch_folder / "runs" / f"{uuid4()}.lock"
-    with instance or dg.DagsterInstance.get() as opened, _hold(lock):
-        _settle_dead_runs(opened, pipeline.project_root)
+    run_id, marks = str(uuid4()), find_marks(pipeline)
+    with instance or dg.DagsterInstance.get() as opened, hold_run(marks, run_id):
+        settle_dead_runs(opened, marks)
+        console = build_console(partial(_find_holders, opened))
+        definitions = dg.Definitions.merge(built, dg.Definitions(loggers={"console": console}))
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=opened,
-            tags={_LOCK_TAG: os.path.relpath(lock, pipeline.project_root)},
+            run_id=run_id,
             asset_selection=sorted(keys - {curve}),
             run_config=_build_config(pipeline, training or {}, trains=assets is None or "checkpoint" in assets),
             raise_on_error=False,
@@ -89,49 +87,17 @@ def _build_config(pipeline: Pipeline, training: Mapping[str, Any], *, trains: bo
     return config
 
 
+def _find_holders(instance: dg.DagsterInstance, pool: str) -> list[str]:
+    claimed = instance.event_log_storage.get_concurrency_info(pool).claimed_slots
+    return sorted({slot.run_id for slot in claimed})
+
+
 def _find_instance(project: Path) -> Path:
     """Where the project's runs are recorded: as its dagster.yaml says, else in `.dagster`."""
     if (project / "dagster.yaml").exists():
         return project
     (project / ".dagster").mkdir(exist_ok=True)
     return project / ".dagster"
-
-
-@contextmanager
-def _hold(lock: Path) -> Iterator[None]:
-    """Show that this process lives: the operating system lets go of the file however it ends."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-def _settle_dead_runs(instance: dg.DagsterInstance, project: Path) -> None:
-    """Record that runs have failed whose process is gone, killed or by a power cut, and free what they held.
-
-    Nobody else does: Dagster looks only after processes that it started itself. Such a run would seem to go on for
-    ever, and with the GPU's slot in its hands every later training would wait for it.
-    """
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        lock = run.tags.get(_LOCK_TAG)
-        if lock is not None and not _is_held(project / lock):
-            (project / lock).unlink(missing_ok=True)
-            instance.report_run_failed(run, "The process of this run is gone; the next run goes on from what it saved.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with lock.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _summarize(result: dg.ExecuteInProcessResult, names: Mapping[str, str]) -> RunResult:
