@@ -27,6 +27,10 @@ class Placement(NamedTuple):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
+    def full_precision(self) -> AbstractContextManager[object]:
+        """The context of what is computed in fp32 whatever `precision` says, inside another's autocast too."""
+        return torch.autocast(self.device.type, enabled=False)
+
 
 def choose_placement(device: Literal["auto", "cpu", "cuda"], precision: Literal["auto", "fp32", "bf16"]) -> Placement:
     """The GPU when there is one and nobody forbids it; bf16 there, fp32 on a CPU.
