@@ -174,7 +174,9 @@ def test_a_source_is_all_that_must_be_said():
         ({"name": "My clinic"}, "name", "should match pattern '^[a-z][a-z0-9_]*$'"),
         ({"name": "clinic\n"}, "name", "should match pattern"),
         ({"vocabulary": {"min_count": 0}}, "vocabulary.min_count", "greater than or equal to 1"),
-        ({"evaluation": {"splits": []}}, "evaluation.splits", "at least 1 item"),
+        ({"evaluation": {"splits": []}}, "evaluation.splits", "test must be among them"),
+        ({"evaluation": {"splits": ["val"]}}, "evaluation.splits", "test must be among them"),
+        ({"evaluation": {"splits": ["test", "val", "test"]}}, "evaluation.splits", "a split is named twice"),
         ({"evaluation": {"splits": ["dev"]}}, "evaluation.splits.0", "'train', 'val' or 'test'"),
         ({"dataset": {"leakage": "drop"}}, "dataset.leakage", "'fail', 'drop_from_train' or 'report'"),
         (

@@ -301,6 +301,30 @@ def test_new_images_go_into_a_new_pack_and_the_old_one_is_shared(project):
     assert len(second) == 2
 
 
+def test_a_test_split_without_answers_is_predicted_and_not_scored(project):
+    write_source(project, change={number: {"answer": ""} for number in range(16, 20)})
+    [source] = make_pipeline(project).settings.model_dump(mode="json")["sources"]
+    table = (project / "raw" / "questions.csv").read_text().splitlines()
+    (project / "raw" / "questions.csv").write_text("\n".join(table[:17]) + "\n")
+    (project / "raw" / "asked.csv").write_text("\n".join([table[0], *table[17:]]) + "\n")
+    asked = {**source, "name": "asked", "files": "raw/asked.csv", "columns": {**source["columns"], "answers": None}}
+    pipeline = make_pipeline(project, sources=[source, asked])
+    stages.build_records(pipeline, "asked", [].append)
+    done = Runner(pipeline).run()
+    assert done["predictions"].version.manifest.numbers["num_predictions"] == 4
+    assert done["metrics"].version.manifest.numbers == {"num_questions": 4, "num_scored": 0}
+    assert "no answers to score against" in done["metrics"].markdown
+    [check] = done["metrics"].checks
+    assert (check.passed, check.message) == (False, "nothing was scored: the test split has no answers")
+
+
+def test_only_the_test_split_is_scored(project):
+    pipeline = make_pipeline(project, evaluation={"splits": ["val", "test"]})
+    done = Runner(pipeline).run()
+    assert done["predictions"].version.manifest.numbers["num_predictions"] == 8
+    assert done["metrics"].version.manifest.numbers["num_scored"] == 4
+
+
 def test_official_results_hold_native_ids(project):
     outcome = Runner(make_pipeline(project)).run()["predictions"]
     results = json.loads((outcome.version.path / "official_results" / "test.json").read_text())

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqa_pipeline.errors import SettingsError, SourceChanged, StaleInput
+from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.files import write_atomically
 from vqa_pipeline.modeling.jobs import PredictJob, TrainJob
-from vqa_pipeline.modeling.settings import TrainingSettings
+from vqa_pipeline.modeling.settings import TINY, TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import (
     PAGE,
@@ -64,6 +65,7 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
 }
 """Checks by asset. Blocking checks gate publishing; the others warn."""
 
+_READ_BY_BASELINES = ["question_id", "question", "question_type", "most_common_answer"]
 COVERAGE_GOAL = 0.95
 _NAMED_LEAKS = 3
 _NOT_IN_FINGERPRINT = {"checkpoint_every_steps", "device", "threads"}
@@ -473,7 +475,7 @@ def _make_train_job(
                 "Declare the split in the sources, or give it a share here.",
             )
     backbone = training.backbone
-    if (pipeline.project_root / backbone).is_dir():
+    if backbone != TINY and (pipeline.project_root / backbone).is_dir():
         training = training.model_copy(update={"backbone": str(pipeline.project_root / backbone)})
     return TrainJob(
         fingerprint=fingerprint,
@@ -560,11 +562,12 @@ def _read_questions(dataset: Version, splits: tuple[Split, ...], columns: list[s
 
 
 def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
-    """`metrics`: accuracy on the evaluated splits beside blind baselines, and the report.
+    """`metrics`: accuracy on the test split beside blind baselines, and the report.
+
+    A test split without annotations is predicted, not scored: then the metrics say so, and hold no score.
 
     Raises:
         StaleInput: the predictions answer another dataset.
-        SettingsError: no evaluated question is annotated.
     """
     store = open_store(pipeline)
     dataset, predictions = store.require("dataset"), store.require("predictions")
@@ -576,13 +579,15 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         from vqa_pipeline.answers.vocabulary import AnswerVocabulary
         from vqa_pipeline.evaluation.metrics import compute_metrics
 
-        settings = pipeline.settings.evaluation
         checkpoint = _find_checkpoint(store, predictions)
         vocabulary = AnswerVocabulary.from_json((checkpoint.path / "vocabulary.json").read_text(encoding="utf-8"))
-        evaluated = _read_questions(dataset, settings.splits)
+        evaluated = _read_questions(dataset, (REPORTED_SPLIT,))
+        if not dataset.manifest.details["num_annotated_by_split"][REPORTED_SPLIT]:
+            _write_that_nothing_is_scored(work, len(evaluated))
+            return
         answered = pd.read_parquet(predictions.path / "predictions.parquet")
-        train = _read_questions(dataset, ("train",))
-        metrics, scored = compute_metrics(train, evaluated, answered, vocabulary, settings.metric)
+        train = _read_questions(dataset, ("train",), _READ_BY_BASELINES)
+        metrics, scored = compute_metrics(train, evaluated, answered, vocabulary, pipeline.settings.evaluation.metric)
         told = metrics.model_dump(mode="json")
         work.write("metrics.json", json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False))
         work.data_version = compute_fingerprint(told)
@@ -599,6 +604,15 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
 
     inputs = {"dataset": dataset, "predictions": predictions}
     return run_stage(store, _make_stage(pipeline, "metrics", inputs), build, log)
+
+
+def _write_that_nothing_is_scored(work: Work, num_questions: int) -> None:
+    told = {"num_questions": num_questions, "num_scored": 0}
+    work.numbers = dict(told)
+    work.data_version = compute_fingerprint(told)
+    work.write("metrics.json", json.dumps(told))
+    work.check("beats_baselines", ["nothing was scored: the test split has no answers"])
+    work.write(PAGE, "The test split has no answers to score against. Its predictions are in the asset `predictions`.")
 
 
 def _write_report(
@@ -619,7 +633,7 @@ def _write_report(
     training = checkpoint.manifest.details["training"]
     report = ReportInput(
         name=pipeline.name,
-        splits=pipeline.settings.evaluation.splits,
+        splits=(REPORTED_SPLIT,),
         metrics=told,
         training=training,
         ledger=dataset.manifest.details["ledger"],

@@ -236,9 +236,11 @@ def test_a_question_that_differs_in_anything_else_is_another(change):
     assert sorted(list_splits(finalize([one, other], leakage="report"))) == ["1", "2"]
 
 
-def test_unanswered_questions_are_duplicates_too():
+def test_unanswered_questions_all_stay_as_an_evaluation_server_asks_for_each():
     rows = [make_merged(name, "test", question="what is it?", answer=None) for name in "ba"]
-    assert list(list_splits(finalize(rows))) == ["a"]
+    final = finalize(rows)
+    assert list(list_splits(final)) == ["a", "b"]
+    assert list_rejects(final) == []
 
 
 def test_a_question_of_another_source_about_the_same_image_is_a_duplicate():
@@ -249,7 +251,7 @@ def test_a_question_of_another_source_about_the_same_image_is_a_duplicate():
 
 
 def test_an_excluded_row_does_not_make_another_a_duplicate():
-    asked = {"question": "what?", "answer": None}
+    asked = {"question": "what?", "answer": "red"}
     rows = [make_merged("1", "train", **asked), make_merged("2", "test", **asked), make_merged("3", "test", **asked)]
     final = finalize(rows, leakage="drop_from_train")
     assert list_splits(final) == {"2": "test"}

@@ -201,7 +201,8 @@ WITH expected AS (
         trim(regexp_replace(lower(question), '\s+', ' ', 'g'), ' ?.!') ORDER BY question_id) AS times
     FROM excluded
 )
-SELECT source, record, final_split, coalesce(settled, CASE WHEN times > 1 THEN 'duplicate_question' END, '') AS rule
+SELECT source, record, final_split, coalesce(settled,
+    CASE WHEN times > 1 AND answers IS NOT NULL THEN 'duplicate_question' END, '') AS rule
 FROM again
 UNION ALL SELECT source, record, NULL, broken FROM clinic WHERE broken IS NOT NULL
 UNION ALL SELECT source, record, NULL, broken FROM vqa WHERE broken IS NOT NULL;

@@ -67,6 +67,8 @@ def _describe_checkpoint(version: Version) -> Lines:
 
 def _describe_metrics(version: Version) -> Lines:
     numbers = version.manifest.numbers
+    if not numbers["num_scored"]:
+        return [("VQA accuracy", "none: the test split has no answers to score against, it is predicted only")]
     return [
         ("VQA accuracy", f"{numbers['vqa_accuracy']:.3f}  on {numbers['num_scored']:,} questions"),
         ("  baselines", f"{numbers['baseline_question_only']:.3f}  from the question alone"),
@@ -89,4 +91,5 @@ def _describe_seconds(made: Sequence[Made]) -> Lines:
 
 
 def _describe_report(version: Version | None) -> Lines:
-    return [("report", os.path.relpath(version.path / "report.html"))] if version else []
+    has_report = version is not None and version.manifest.numbers["num_scored"]
+    return [("report", os.path.relpath(version.path / "report.html"))] if version and has_report else []

@@ -139,11 +139,14 @@ def _find_leaks(frame: pl.DataFrame) -> list[Leak]:
 
 
 def _settle_duplicate_questions(frame: pl.DataFrame) -> pl.DataFrame:
-    """Among live questions of one image and split with the same words and answers, the smallest id stays."""
+    """Among live questions of one image and split with the same words and answers, the smallest id stays.
+
+    Questions without answers all stay: whoever holds the answers asks for each of them.
+    """
     text = pl.col("question").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars(" ?.!")
     said = hash_rows(to_arrow(frame, _ANSWERS), ["answers"])
     frame = frame.with_columns(text=text, said=pl.Series(said, dtype=pl.Binary))
     live = pl.col("fate").is_null()
     key = ["identity", "split", "text", "said", live.alias("live")]
     frame = frame.with_columns(again=pl.int_range(pl.len()).over(key))
-    return frame.with_columns(settle("duplicate_question", pl.col("again") > 0))
+    return frame.with_columns(settle("duplicate_question", pl.col("annotated") & (pl.col("again") > 0)))

@@ -1,7 +1,7 @@
 """The official result file: what VQA evaluation servers and the official evaluator read.
 
 Source: GT-Vision-Lab/VQA, `vqa.py` (`loadRes`) and `vqaEval.py` (`evaluate`): a list of objects with `question_id` and
-`answer`, one for every question of the split.
+`answer`, one for every accepted question of the split.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def build_official_results(questions: pd.DataFrame, predictions: pd.DataFrame) -
     """The model's answers in the order of `questions`, under native ids of their own type (7 stays a number).
 
     A question without native id goes by its `question_id`. A question without prediction gets the empty answer: the
-    official evaluator asks for every question.
+    official evaluator asks for every question. One that was rejected, such as for a missing image, is in no table here.
 
     Args:
         questions: Columns `question_id` and `native_id` of `schemas.QUESTIONS`.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vqa_pipeline.schemas import Frozen, Split
+
+REPORTED_SPLIT: Split = "test"
+"""The split whose scores are reported: nothing of it had a say in the training."""
 
 
 class EvaluationSettings(Frozen):
@@ -17,5 +20,15 @@ class EvaluationSettings(Frozen):
         description="auto: official when every evaluated question has exactly ten references, else normalized.",
     )
     splits: tuple[Split, ...] = Field(
-        ("test",), min_length=1, description="Splits to predict and score; val chose the checkpoint, so not val alone."
+        ("test",),
+        description="Splits to predict, test among them. Only test is scored: train taught the model, val chose it.",
     )
+
+    @field_validator("splits")
+    @classmethod
+    def _test_and_no_split_twice(cls, splits: tuple[Split, ...]) -> tuple[Split, ...]:
+        if REPORTED_SPLIT not in splits:
+            raise ValueError("test must be among them; scores on train or val would not be of unseen questions")
+        if len(set(splits)) < len(splits):
+            raise ValueError("a split is named twice")
+        return splits

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from vqa_pipeline.schemas import Frozen
 
+TINY = "tiny"
+"""Name of the backbone that is no file but made from scratch."""
+
 
 class TrainingSettings(Frozen):
     """How the checkpoint is trained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vqa_pipeline.modeling.backbones.backbone import Backbone, BuildBackbone, Materials
 from vqa_pipeline.modeling.backbones.pretrained import load_pretrained
 from vqa_pipeline.modeling.backbones.tiny import build_tiny
-from vqa_pipeline.modeling.settings import TrainingSettings
+from vqa_pipeline.modeling.settings import TINY, TrainingSettings
 
 __all__ = ["BACKBONES", "Backbone", "Materials", "build_backbone"]
 
@@ -20,4 +20,4 @@ def build_backbone(settings: TrainingSettings, materials: Materials) -> Backbone
     return BACKBONES.get(settings.backbone, load_pretrained)(settings, materials)
 
 
-BACKBONES: dict[str, BuildBackbone] = {"tiny": build_tiny}
+BACKBONES: dict[str, BuildBackbone] = {TINY: build_tiny}

@@ -18,7 +18,7 @@ from vqa_pipeline.modeling.backbones.backbone import Backbone, Materials
 from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
 from vqa_pipeline.modeling.image_packs import ImagePacks, decode_packed
 from vqa_pipeline.modeling.pixels import PixelRules
-from vqa_pipeline.modeling.settings import TrainingSettings
+from vqa_pipeline.modeling.settings import TINY, TrainingSettings
 from vqa_pipeline.modeling.stock import (
     ViltConfig,
     ViltForQuestionAnswering,
@@ -49,7 +49,7 @@ def build_tiny(settings: TrainingSettings, materials: Materials) -> Backbone:
     initialize(model, torch.Generator().manual_seed(settings.seed))
     processor = ViltProcessor(_build_image_processor(settings, materials), tokenizer)
     fresh = frozenset(name for name, _ in model.named_parameters())
-    return Backbone("tiny", model, processor, fresh, may_stop_early=False, head_rate_factor=1.0)
+    return Backbone(TINY, model, processor, fresh, may_stop_early=False, head_rate_factor=1.0)
 
 
 def _check(settings: TrainingSettings) -> None:
