@@ -9,10 +9,12 @@ import pytest
 import torch
 from modeling_world import VOCABULARY, Events, World, never, predict_job, question_row, write_questions
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.errors import TrainingCancelled, VocabularyMismatch
-from vqa_pipeline.modeling.prediction import predict
+from vqa_pipeline.modeling.devices import Placement
+from vqa_pipeline.modeling.prediction import Answering, predict
 from vqa_pipeline.schemas import PREDICTIONS
 
 
@@ -87,6 +89,60 @@ def test_no_question_at_all_is_an_empty_file(world: World, trained: Path, tmp_pa
     job = predict_job(world, tmp_path, trained / "checkpoint").model_copy(update={"questions": (("test", str(file)),)})
     predict(job, lambda event: None, never)
     assert pq.read_table(tmp_path / "predictions.parquet").num_rows == 0
+
+
+def test_questions_in_another_script_are_answered_and_mentioned(world: World, trained: Path, tmp_path: Path) -> None:
+    sha256 = pq.read_table(world.questions("test"))["image_sha256"][0].as_py()
+    asked = [question_row(f"w/{number}", "какой это цвет", None, sha256, "test") for number in range(8)]
+    file = write_questions(tmp_path / "q.parquet", asked)
+    events = Events()
+    job = predict_job(world, tmp_path, trained / "checkpoint").model_copy(update={"questions": (("test", str(file)),)})
+    predict(job, events, never)
+    assert pq.read_table(tmp_path / "predictions.parquet").num_rows == 8
+    assert [event["message"] for event in events.named("log")] == [
+        "The tokenizer does not know 24 of 24 words of the test questions; the model cannot tell these words apart."
+    ]
+
+
+def test_rows_are_in_order_whatever_the_order_of_files_and_ids(world: World, trained: Path, tmp_path: Path) -> None:
+    sha256 = pq.read_table(world.questions("test"))["image_sha256"][0].as_py()
+    ids = ["w/b", "w/\U0001f600", "w/é", "w/B", "w/10", "w/9", "w/\uff01"]
+    files = [
+        write_questions(
+            tmp_path / f"{split}.parquet", [question_row(each, "what?", None, sha256, split) for each in some]
+        )
+        for split, some in (("val", ids[:4]), ("test", ids[4:]))
+    ]
+    job = predict_job(world, tmp_path, trained / "checkpoint")
+    job = job.model_copy(update={"questions": (("val", str(files[0])), ("test", str(files[1])))})
+    predict(job, lambda event: None, never)
+    rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert [row["question_id"] for row in rows] == ["w/10", "w/9", "w/B", "w/b", "w/é", "w/\uff01", "w/\U0001f600"]
+    assert [row["split"] for row in rows] == ["test", "test", "val", "val", "val", "test", "val"]
+
+
+def test_answers_to_many_questions_are_small_in_memory(world: World, trained: Path) -> None:
+    from vqa_pipeline.modeling.checkpoint import load_checkpoint
+    from vqa_pipeline.modeling.image_packs import ImagePacks
+    from vqa_pipeline.modeling.questions import read_asked
+
+    asked = read_asked([world.questions("test")])
+    placement = Placement(torch.device("cpu"), "fp32")
+    answering = Answering(load_checkpoint(trained / "checkpoint"), placement, 1, 4, lambda event: None)
+    answered = answering.answer("test", asked, ImagePacks(world.packs, asked.shas), never)
+    assert answered.question_ids is asked.question_ids
+    assert answered.indexes.nbytes + answered.scores.nbytes == 40 * len(asked)
+
+
+def test_ties_are_in_the_order_of_the_vocabulary(world: World, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "checkpoint", tmp_path / "checkpoint")
+    weights = load_file(tmp_path / "checkpoint" / "model.safetensors")
+    weights["classifier.3.weight"].zero_()
+    weights["classifier.3.bias"].copy_(torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0]))
+    save_file(weights, tmp_path / "checkpoint" / "model.safetensors", {"format": "pt"})
+    predict(predict_job(world, tmp_path), lambda event: None, never)
+    for row in pq.read_table(tmp_path / "predictions.parquet").to_pylist():
+        assert [each["answer"] for each in row["top_answers"]] == ["no", "green", "yes", "blue", "red"]
 
 
 def test_a_checkpoint_with_another_vocabulary_is_refused(world: World, trained: Path, tmp_path: Path) -> None:

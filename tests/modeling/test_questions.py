@@ -14,6 +14,8 @@ from vqa_pipeline.errors import BackboneError
 from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
 from vqa_pipeline.modeling.questions import (
     _AnswerScorer,
+    check_known,
+    describe_losses,
     read_asked,
     read_training,
     read_validation,
@@ -79,7 +81,7 @@ def test_no_answer_of_the_vocabulary_is_scored_differently_than_by_the_metric(
 def test_input_ids_are_those_of_the_tokenizer() -> None:
     questions = ["what color is it?", "is it red?"]
     tokenizer = build_tokenizer(questions, 40)
-    tokenized = tokenize(questions, tokenizer, 40, "tiny")
+    tokenized = tokenize(questions, tokenizer, 40)
     assert [tokenized.input_ids[row].tolist() for row in range(2)] == tokenizer(questions)["input_ids"]
     assert tokenized.num_truncated == 0
 
@@ -87,17 +89,40 @@ def test_input_ids_are_those_of_the_tokenizer() -> None:
 def test_a_long_question_is_cut_and_counted() -> None:
     questions = ["is it red or blue or green?", "is it?"]
     tokenizer = build_tokenizer(questions, 5)
-    tokenized = tokenize(questions, tokenizer, 5, "tiny")
+    tokenized = tokenize(questions, tokenizer, 5)
     words = tokenizer.convert_ids_to_tokens(tokenized.input_ids[0].tolist())
     assert words == ["[CLS]", "is", "it", "red", "[SEP]"]
     assert tokenized.num_truncated == 1
 
 
 def test_no_questions_are_no_rows() -> None:
-    assert len(tokenize([], build_tokenizer([], 40), 40, "tiny").input_ids) == 0
+    assert len(tokenize([], build_tokenizer([], 40), 40).input_ids) == 0
 
 
-def test_a_tokenizer_that_knows_no_word_is_refused() -> None:
+def test_questions_of_unknown_words_have_their_rows_too_and_are_counted() -> None:
+    tokenized = tokenize(["что это", "ja oder nein", "ja, это"], build_tokenizer(["ja oder nein,"], 40), 40)
+    assert len(tokenized.input_ids) == 3
+    assert (tokenized.num_unknown, tokenized.num_words) == (3, 8)  # a comma is a word
+
+
+def test_a_tokenizer_that_knows_no_word_of_the_training_questions_is_refused() -> None:
     tokenizer = build_tokenizer(["ja oder nein"], 40)
-    with pytest.raises(BackboneError, match=r"knows only 0 of 2 words"):
-        tokenize(["что это"], tokenizer, 40, "someone/vilt")
+    with pytest.raises(BackboneError, match=r"someone/vilt.*knows only 0 of 2 words of the training questions"):
+        check_known(tokenize(["что это"], tokenizer, 40), "someone/vilt")
+
+
+def test_a_tokenizer_that_knows_half_of_the_words_is_not_refused() -> None:
+    tokenizer = build_tokenizer(["ja oder nein"], 40)
+    check_known(tokenize(["ja это"], tokenizer, 40), "someone/vilt")
+    check_known(tokenize([], tokenizer, 40), "someone/vilt")
+    with pytest.raises(BackboneError, match="knows only 1 of 3 words"):
+        check_known(tokenize(["ja что это"], tokenizer, 40), "someone/vilt")
+
+
+def test_what_was_lost_of_a_splits_questions_is_told() -> None:
+    tokenizer = build_tokenizer(["ja oder nein"], 4)
+    assert describe_losses(tokenize(["ja nein", "oder"], tokenizer, 4), 4, "val") == []
+    assert describe_losses(tokenize(["ja oder nein", "что это"], tokenizer, 4), 4, "test") == [
+        "1 test questions are longer than 4 tokens and are cut.",
+        "The tokenizer does not know 2 of 5 words of the test questions; the model cannot tell these words apart.",
+    ]

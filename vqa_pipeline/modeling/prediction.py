@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -15,17 +16,19 @@ from vqa_pipeline.errors import TrainingCancelled
 from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, load_checkpoint
 from vqa_pipeline.modeling.devices import Placement, choose_placement, use_threads
-from vqa_pipeline.modeling.events import Report
+from vqa_pipeline.modeling.events import Report, log
 from vqa_pipeline.modeling.forward import compute_logits
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.jobs import PredictJob
 from vqa_pipeline.modeling.pixel_store import PixelStore
 from vqa_pipeline.modeling.pixels import read_pixel_rules
-from vqa_pipeline.modeling.questions import Asked, read_asked, tokenize
-from vqa_pipeline.schemas import PREDICTIONS
+from vqa_pipeline.modeling.questions import Asked, describe_losses, read_asked, tokenize
+from vqa_pipeline.schemas import PREDICTIONS, Split
 
 NUM_TOP_ANSWERS = 5
 VARIANT = "model"
+
+_Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def predict(job: PredictJob, report: Report, should_stop: Callable[[], bool]) -> None:
@@ -41,66 +44,87 @@ def predict(job: PredictJob, report: Report, should_stop: Callable[[], bool]) ->
     placement = choose_placement(job.device, job.precision)
     checkpoint = load_checkpoint(Path(job.checkpoint))
     splits = {split: [Path(file) for asked, file in job.questions if asked == split] for split, _ in job.questions}
-    answering = Answering(checkpoint, placement, threads, job.batch_size)
-    rows: list[dict[str, Any]] = []
+    answering = Answering(checkpoint, placement, threads, job.batch_size, report)
+    tables = []
     for split, files in splits.items():
         asked = read_asked(files)
         packs = ImagePacks([Path(pack) for pack in job.image_packs], asked.shas)
-        answered = answering.answer(asked, packs, should_stop)
-        constant = {"split": split, "variant": VARIANT, "checkpoint": job.checkpoint_version}
-        rows += [{"question_id": question_id, **constant, **told} for question_id, told in answered]
-    rows.sort(key=lambda row: row["question_id"])
-    _write(rows, Path(job.output_file))
+        answered = answering.answer(split, asked, packs, should_stop)
+        tables.append(_build_table(split, job.checkpoint_version, answered, checkpoint.vocabulary.answers))
+    predictions = pa.concat_tables([PREDICTIONS.empty_table(), *tables]).sort_by("question_id").combine_chunks()
+    _write(predictions, Path(job.output_file))
     seconds = round(time.monotonic() - started, 3)
-    report({"event": "finished", "num_predictions": len(rows), "seconds": seconds})
+    report({"event": "finished", "num_predictions": len(predictions), "seconds": seconds})
+
+
+class Answered(NamedTuple):
+    """The best answers to some questions, as numbers: named only when they are written, they are small in memory."""
+
+    question_ids: list[str]
+    indexes: _Array
+    """Answer indexes, int32 (questions, answers), the best first; ties in the order of the vocabulary."""
+    scores: _Array
+    """Sigmoids of their logits, float32 (questions, answers), in [0, 1]."""
 
 
 class Answering:
     """A checkpoint ready to answer."""
 
-    def __init__(self, checkpoint: Checkpoint, placement: Placement, threads: int, batch_size: int) -> None:
-        self._checkpoint, self._placement = checkpoint, placement
+    def __init__(
+        self, checkpoint: Checkpoint, placement: Placement, threads: int, batch_size: int, report: Report
+    ) -> None:
+        self._checkpoint, self._placement, self._report = checkpoint, placement, report
         self._threads, self._batch_size = threads, batch_size
         self._model = checkpoint.model.to(placement.device).eval()
         self._rules = read_pixel_rules(checkpoint.processor.image_processor)
 
-    def answer(
-        self, asked: Asked, packs: ImagePacks, should_stop: Callable[[], bool]
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Question id and `answer`, `score`, `top_answers` of every question, in no particular order.
+    def answer(self, split: Split, asked: Asked, packs: ImagePacks, should_stop: Callable[[], bool]) -> Answered:
+        """The best answers to every question, in the order asked; what was lost of the questions is logged.
 
         Raises:
             TrainingCancelled: `should_stop` said so.
         """
-        tokenizer, config = self._checkpoint.processor.tokenizer, self._model.config
-        tokenized = tokenize(asked.questions, tokenizer, config.max_position_embeddings, "checkpoint")
+        max_tokens = self._model.config.max_position_embeddings
+        tokenized = tokenize(asked.questions, self._checkpoint.processor.tokenizer, max_tokens)
+        for message in describe_losses(tokenized, max_tokens, split):
+            log(self._report, message)
         pixels = PixelStore(packs, sorted(set(asked.shas)), self._rules, self._threads)
         pixels.fill(should_stop)
         batches = BatchSource(asked, tokenized, pixels, self._placement.device)
-        answered: list[tuple[str, dict[str, Any]]] = []
+        shape = (len(asked), min(NUM_TOP_ANSWERS, len(self._checkpoint.vocabulary)))
+        answered = Answered(asked.question_ids, np.empty(shape, np.int32), np.empty(shape, np.float32))
         with torch.inference_mode():
             for positions in batches.plan_reading(self._batch_size):
                 if should_stop():
                     raise TrainingCancelled(0, None)
                 logits = compute_logits(self._model, batches.load(positions), self._placement)
-                told = self._describe(logits.sigmoid().cpu())
-                answered += zip([asked.question_ids[position] for position in positions], told, strict=True)
+                best = logits.sigmoid().cpu().sort(dim=-1, descending=True, stable=True)
+                answered.indexes[positions] = best.indices[:, : shape[1]]
+                answered.scores[positions] = best.values[:, : shape[1]]
         return answered
 
-    def _describe(self, scores: torch.Tensor) -> list[dict[str, Any]]:
-        """The best answers of each row of scores (batch, answers); ties in the order of the vocabulary."""
-        ordered = scores.sort(dim=-1, descending=True, stable=True)
-        best_scores = ordered.values[:, :NUM_TOP_ANSWERS].tolist()
-        best_indexes = ordered.indices[:, :NUM_TOP_ANSWERS].tolist()
-        return [self._name(indexes, row) for indexes, row in zip(best_indexes, best_scores, strict=True)]
 
-    def _name(self, indexes: Sequence[int], scores: Sequence[float]) -> dict[str, Any]:
-        answers = self._checkpoint.vocabulary.answers
-        top = [{"answer": answers[index], "score": score} for index, score in zip(indexes, scores, strict=True)]
-        return {**top[0], "top_answers": top}
+def _build_table(split: Split, checkpoint_version: str, answered: Answered, answers: Sequence[str]) -> pa.Table:
+    """Rows of `schemas.PREDICTIONS`."""
+    num_questions, num_top = answered.indexes.shape
+    kind = PREDICTIONS.field("top_answers").type
+    names = pa.array(answers, pa.string()).take(pa.array(answered.indexes.reshape(-1)))
+    top = pa.StructArray.from_arrays([names, pa.array(answered.scores.reshape(-1))], fields=list(kind.value_type))
+    offsets = pa.array(np.arange(num_questions + 1, dtype=np.int32) * num_top)
+    best = pa.array(np.arange(num_questions) * num_top)
+    columns = {
+        "question_id": pa.array(answered.question_ids, pa.string()),
+        "split": pa.repeat(split, num_questions),
+        "variant": pa.repeat(VARIANT, num_questions),
+        "checkpoint": pa.repeat(checkpoint_version, num_questions),
+        "answer": names.take(best),
+        "score": top.field("score").take(best),
+        "top_answers": pa.ListArray.from_arrays(offsets, top, kind),
+    }
+    return pa.table(columns, schema=PREDICTIONS)
 
 
-def _write(rows: list[dict[str, Any]], path: Path) -> None:
+def _write(predictions: pa.Table, path: Path) -> None:
     unfinished = path.with_name(f".{path.name}")
-    pq.write_table(pa.Table.from_pylist(rows, schema=PREDICTIONS), unfinished, compression="zstd")
+    pq.write_table(predictions, unfinished, compression="zstd")
     unfinished.replace(path)

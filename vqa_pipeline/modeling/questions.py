@@ -49,6 +49,10 @@ class Tokenized(NamedTuple):
     pad_id: int
     num_truncated: int
     """Questions longer than the backbone can read; their ends are cut off."""
+    num_words: int
+    """Words and pieces of words that the tokenizer found."""
+    num_unknown: int
+    """Those it does not know, all one and the same to the model."""
 
 
 def read_asked(files: Sequence[Path]) -> Asked:
@@ -114,28 +118,52 @@ def _read_rows(files: Sequence[Path], columns: list[str]) -> Iterator[dict[str, 
                 yield from (row for row in batch.to_pylist() if row["image_sha256"] is not None)
 
 
-def tokenize(questions: Iterable[str], tokenizer: Any, max_tokens: int, backbone: str) -> Tokenized:
+def tokenize(questions: Iterable[str], tokenizer: Any, max_tokens: int) -> Tokenized:
     """Input ids of questions, at most `max_tokens` each, [CLS] and [SEP] included.
 
-    Raises:
-        BackboneError: the tokenizer knows fewer than half of the words, so it cannot be the backbone's own.
+    Every question gets its row, even one of which the tokenizer knows no word; `Tokenized.num_unknown` tells.
     """
     listed = list(questions)
     if not listed:
-        return Tokenized(Ragged([]), tokenizer.pad_token_id, 0)
+        return Tokenized(Ragged([]), tokenizer.pad_token_id, 0, 0, 0)
     whole = tokenizer(listed, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
-    _check_known(whole["input_ids"], tokenizer.unk_token_id, backbone)
+    rows, unknown_id = whole["input_ids"], tokenizer.unk_token_id
     room = max_tokens - 2
-    framed = [[tokenizer.cls_token_id, *ids[:room], tokenizer.sep_token_id] for ids in whole["input_ids"]]
-    return Tokenized(Ragged(framed), tokenizer.pad_token_id, sum(len(ids) > room for ids in whole["input_ids"]))
+    framed = [[tokenizer.cls_token_id, *ids[:room], tokenizer.sep_token_id] for ids in rows]
+    return Tokenized(
+        input_ids=Ragged(framed),
+        pad_id=tokenizer.pad_token_id,
+        num_truncated=sum(len(ids) > room for ids in rows),
+        num_words=sum(map(len, rows)),
+        num_unknown=sum(ids.count(unknown_id) for ids in rows),
+    )
 
 
-def _check_known(rows: Sequence[Sequence[int]], unknown_id: int, backbone: str) -> None:
-    num_tokens = sum(map(len, rows))
-    num_unknown = sum(row.count(unknown_id) for row in rows)
-    if num_unknown > _UNKNOWN_LIMIT * num_tokens:
+def check_known(tokenized: Tokenized, backbone: str) -> None:
+    """Refuse a backbone whose tokenizer cannot be the one for the questions that it is to be trained on.
+
+    Only for training questions: the others are answered as well as may be, because every question counts.
+
+    Raises:
+        BackboneError: its tokenizer knows fewer than half of the words.
+    """
+    if tokenized.num_unknown > _UNKNOWN_LIMIT * tokenized.num_words:
+        num_known = tokenized.num_words - tokenized.num_unknown
         raise BackboneError(
             backbone,
-            f"its tokenizer knows only {num_tokens - num_unknown} of {num_tokens} words of the questions",
+            f"its tokenizer knows only {num_known} of {tokenized.num_words} words of the training questions",
             "Use a backbone for the language of the questions, or check its tokenizer files.",
         )
+
+
+def describe_losses(tokenized: Tokenized, max_tokens: int, split: str) -> list[str]:
+    """What was lost of a split's questions on their way to input ids, for the log: at most two sentences."""
+    told = []
+    if tokenized.num_truncated:
+        told.append(f"{tokenized.num_truncated} {split} questions are longer than {max_tokens} tokens and are cut.")
+    if tokenized.num_unknown:
+        told.append(
+            f"The tokenizer does not know {tokenized.num_unknown} of {tokenized.num_words} words of the {split} "
+            "questions; the model cannot tell these words apart."
+        )
+    return told

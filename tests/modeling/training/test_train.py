@@ -11,7 +11,7 @@ from modeling_world import Events, World, never, question_row, train_job, write_
 from safetensors.torch import load_file
 
 from vqa_pipeline.answers.scoring import score_answer
-from vqa_pipeline.errors import NonFiniteLoss, SettingsError, TrainingCancelled
+from vqa_pipeline.errors import BackboneError, NonFiniteLoss, SettingsError, TrainingCancelled
 from vqa_pipeline.modeling.training.train import train
 
 
@@ -257,7 +257,42 @@ def test_long_questions_are_mentioned(world: World, tmp_path: Path) -> None:
     events = Events()
     job = train_job(world, tmp_path, epochs=1).model_copy(update={"train_questions": (str(long),)})
     train(job, events, never)
-    assert [event["message"] for event in events.named("log")] == ["1 questions are longer than 40 tokens and are cut."]
+    assert [event["message"] for event in events.named("log")] == [
+        "1 train questions are longer than 40 tokens and are cut."
+    ]
+
+
+FOREIGN = ("что это", "какой цвет", "это красный")
+"""Six words of a script that the world's own questions do not have."""
+
+
+def write_foreign(folder: Path, world: World, split: str) -> str:
+    """A split's questions in another script."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(world.questions(split)).to_pylist()
+    asked = [{**row, "question": FOREIGN[number % 3]} for number, row in enumerate(rows)]
+    return str(write_questions(folder / "foreign.parquet", asked))
+
+
+def test_validation_questions_in_another_script_count_and_are_mentioned(world: World, tmp_path: Path) -> None:
+    events = Events()
+    changed = {"val_questions": (write_foreign(tmp_path, world, "val"),)}
+    train(train_job(world, tmp_path, epochs=1).model_copy(update=changed), events, never)
+    assert told(tmp_path)["num_val_questions"] == 6
+    assert [event["message"] for event in events.named("log")] == [
+        "The tokenizer does not know 12 of 12 words of the val questions; the model cannot tell these words apart."
+    ]
+
+
+def test_a_backbone_for_another_script_than_the_training_questions_is_refused(
+    world: World, trained: Path, tmp_path: Path
+) -> None:
+    changed = {"train_questions": (write_foreign(tmp_path, world, "train"),)}
+    job = train_job(world, tmp_path, backbone=str(trained / "checkpoint")).model_copy(update=changed)
+    with pytest.raises(BackboneError, match=r"knows only 0 of \d+ words of the training questions"):
+        train(job, lambda event: None, never)
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_damaged_progress_is_passed_over_and_mentioned(world: World, trained: Path, tmp_path: Path) -> None:

@@ -18,11 +18,19 @@ from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.jobs import TrainJob
 from vqa_pipeline.modeling.pixel_store import PixelStore
 from vqa_pipeline.modeling.pixels import read_pixel_rules
-from vqa_pipeline.modeling.questions import Asked, read_training, read_validation, tokenize
+from vqa_pipeline.modeling.questions import (
+    Asked,
+    check_known,
+    describe_losses,
+    read_training,
+    read_validation,
+    tokenize,
+)
 from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
 from vqa_pipeline.modeling.training.loop import Examples, ShouldStop, Training
 from vqa_pipeline.modeling.training.progress import Progress, TrainingState
+from vqa_pipeline.schemas import Split
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "numpy")
 
@@ -70,8 +78,8 @@ class _Run:
             self._learnable,
             job.settings,
             self._placement,
-            self._make_examples(*train, pixels),
-            self._make_examples(*val, pixels),
+            self._make_examples("train", *train, pixels),
+            self._make_examples("val", *val, pixels),
             job.settings.patience if self._backbone.may_stop_early else 0,
         )
 
@@ -85,12 +93,14 @@ class _Run:
         pixels.fill(self._should_stop)
         return pixels
 
-    def _make_examples(self, asked: Asked, answers: Credits, pixels: PixelStore) -> Examples:
+    def _make_examples(self, split: Split, asked: Asked, answers: Credits, pixels: PixelStore) -> Examples:
         backbone = self._backbone
         max_tokens = backbone.model.config.max_position_embeddings
-        tokenized = tokenize(asked.questions, backbone.processor.tokenizer, max_tokens, backbone.name)
-        if tokenized.num_truncated:
-            log(self._report, f"{tokenized.num_truncated} questions are longer than {max_tokens} tokens and are cut.")
+        tokenized = tokenize(asked.questions, backbone.processor.tokenizer, max_tokens)
+        if split == "train":
+            check_known(tokenized, backbone.name)
+        for message in describe_losses(tokenized, max_tokens, split):
+            log(self._report, message)
         return Examples(BatchSource(asked, tokenized, pixels, self._placement.device), answers)
 
     def _leave_if_asked(self) -> None:
