@@ -59,3 +59,9 @@ def test_every_place_in_the_layout_exists():
     places = [name for name in inside if re.fullmatch(r"[a-z_/]+/|[a-z_]+\.py|defs/demo/defs.yaml", name)]
     assert len(places) > 10
     assert [name for name in places if not (PROJECT / "vqa_pipeline" / name).exists()] == []
+
+
+def test_the_pins_are_names_and_versions_alone():
+    pins = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert len(pins) > 100
+    assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin)] == []
