@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 
 import pytest
@@ -12,7 +13,7 @@ from vqa_pipeline import errors
 def test_the_tree_in_the_docstring_is_the_tree_in_the_code():
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.VqaPipelineError)]
     drawn = errors.__doc__ or ""
-    assert len(classes) == 16
+    assert len(classes) == 18
     assert [c.__name__ for c in classes if c.__name__ not in drawn] == []
 
 
@@ -55,6 +56,36 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code():
                 "Run again: it resumes from its last checkpoint.\nlast words"
             ),
         ),
+        (
+            errors.WorkerFailed("predict", 1, "last words"),
+            "the predict process ended with status 1. Run again: it starts over.\nlast words",
+        ),
+        (
+            errors.DamagedVersion("dataset", "v1", "store/v1/rows.txt", "is missing"),
+            (
+                "dataset version v1: store/v1/rows.txt: is missing. "
+                "Restore the file, or materialize dataset, which makes the version again."
+            ),
+        ),
+        (
+            errors.DiskError("data/store", errno.ENOSPC),
+            "data/store: No space left on device. Free space on its disk, then run again.",
+        ),
+        (
+            errors.DiskError("data/store", errno.EEXIST),
+            "data/store: File exists. Move away what stands in its place, or choose another folder.",
+        ),
+        (
+            errors.DiskError("/proc/nope", errno.ENOENT),
+            "/proc/nope: No such file or directory. Choose another folder.",
+        ),
+        (
+            errors.MissingPackage("train", "torch", "No module named 'torch'"),
+            (
+                "the train process needs torch: No module named 'torch'. "
+                "Install what trains: pip install 'vqa-pipeline[training]'"
+            ),
+        ),
     ],
 )
 def test_messages_name_the_culprit_and_the_fix(error, expected):
@@ -64,3 +95,15 @@ def test_messages_name_the_culprit_and_the_fix(error, expected):
 def test_culprits_are_kept_as_data():
     error = errors.NonFiniteLoss(12, 3, 0.5, ["a/1", "a/2"])
     assert (error.step, error.epoch, error.learning_rate, error.question_ids) == (12, 3, 0.5, ("a/1", "a/2"))
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EFBIG", "EIO", "EMFILE"])
+def test_what_only_a_disk_says_is_a_disk_s_error(name):
+    error = errors.DiskError.from_number(getattr(errno, name), "data/store")
+    assert error is not None
+    assert (error.path, error.number) == ("data/store", getattr(errno, name))
+
+
+@pytest.mark.parametrize("number", [None, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EBADF])
+def test_what_may_be_the_program_s_own_mistake_is_not_taken_for_the_disk_s(number):
+    assert errors.DiskError.from_number(number, "data/store") is None

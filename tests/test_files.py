@@ -10,10 +10,22 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+from full_disk import files_of_at_most
 
-from vqa_pipeline.files import FileStat, digest_file, list_tree, open_file, write_atomically, write_json
+from vqa_pipeline.errors import DiskError
+from vqa_pipeline.files import (
+    FileStat,
+    digest_file,
+    list_tree,
+    make_folder,
+    name_disk_errors,
+    open_file,
+    write_atomically,
+    write_json,
+)
 
 # ----------------------------------------------------------------------------------------------------------- reading
 
@@ -142,6 +154,51 @@ def test_a_failed_write_leaves_the_old_content_and_no_rest(tmp_path):
         write_atomically(path, "text is not bytes")
     assert path.read_bytes() == b"old"
     assert list(list_tree(tmp_path)) == ["file"]
+
+
+def test_a_full_disk_is_told_by_the_file_and_leaves_the_old_content_and_no_rest(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with files_of_at_most(1000), pytest.raises(DiskError) as refused:
+        write_atomically(path, bytes(1001))
+    assert str(refused.value).startswith(f"{path}: File too large. ")
+    assert path.read_bytes() == b"old"
+    assert list(list_tree(tmp_path)) == ["file"]
+
+
+def test_what_is_written_outlives_a_power_failure_content_first_then_names(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(str(Path(f"/proc/self/fd/{number}").readlink())))
+    write_atomically(tmp_path / "new" / "deep" / "file", b"content")
+    assert synced[:2] == [str(tmp_path), str(tmp_path / "new")]
+    assert Path(synced[2]).name.startswith(".file.")
+    assert synced[3:] == [str(tmp_path / "new" / "deep")]
+
+
+def test_a_file_where_a_folder_should_be_is_told_by_its_name(tmp_path):
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(DiskError, match="store: File exists. Move away"):
+        make_folder(tmp_path / "store" / "demo" / "dataset")
+    assert (tmp_path / "store").read_text() == "a file"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no folder here that takes nothing from anyone")
+def test_a_folder_that_cannot_be_made_is_told_by_its_name():
+    with pytest.raises(DiskError, match="^/proc/nope: No such file or directory. Choose another folder.$"):
+        make_folder(Path("/proc/nope/demo"))
+
+
+def test_a_folder_is_made_with_those_above_it_and_one_that_is_there_stays(tmp_path):
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_only_the_disk_s_errors_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError), name_disk_errors(tmp_path):
+        (tmp_path / "none").read_bytes()
+    with pytest.raises(DiskError, match="a path: Not a directory"), name_disk_errors(Path("a path")):
+        (Path(__file__) / "none").read_bytes()
 
 
 def test_threads_that_write_one_file_do_not_mix(tmp_path):

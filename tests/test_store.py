@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from full_disk import files_of_at_most
 
-from vqa_pipeline.errors import DamagedVersion, NotPublished, StoreBusy
-from vqa_pipeline.store import Draft, Store
+from vqa_pipeline.errors import DamagedVersion, DiskError, NotPublished, StoreBusy
+from vqa_pipeline.store import Draft, Store, Version
 
 
 def make_store(folder: Path) -> Store:
@@ -110,6 +111,153 @@ def test_a_broken_pointer_is_refused_with_the_file_named(tmp_path):
         store.current("dataset")
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{}", "is not a manifest (asset: Field required)"),
+        ("nonsense", "is not a manifest (Invalid JSON: expected ident at line 1 column 2)"),
+        (None, "is missing"),
+    ],
+)
+def test_a_broken_manifest_is_refused_in_one_line_with_the_file_named(tmp_path, text, reason):
+    store = make_store(tmp_path)
+    manifest = publish(store, "hello").path / "manifest.json"
+    manifest.unlink()
+    if text is not None:
+        manifest.write_text(text)
+    with pytest.raises(DamagedVersion) as damage:
+        store.current("dataset")
+    assert (damage.value.path, damage.value.reason) == (manifest, reason)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '"\\ud800"'])
+def test_a_version_whose_manifest_is_broken_is_none_and_the_others_stay(tmp_path, text):
+    store = make_store(tmp_path)
+    publish(store, "hello", "first")
+    broken = publish(store, "world", "second")
+    third = publish(store, "again", "first")
+    (broken.path / "manifest.json").write_text(text)
+    assert [version.manifest.data_version for version in store.versions("dataset")] == ["first", "first"]
+    assert store.find("dataset", "first") == third
+    assert store.find("dataset", "second") is None
+
+
+def test_a_version_that_lacks_a_file_is_not_found_for_use_an_older_whole_one_is(tmp_path):
+    store = make_store(tmp_path)
+    older, newer = publish(store, "hello"), publish(store, "world")
+    (newer.path / "part" / "rows.txt").unlink()
+    assert store.find("dataset", "d1") == older
+
+
+def break_bytes(version: Version) -> None:
+    (version.path / "part" / "rows.txt").write_text("HELLO")
+
+
+def cut(version: Version) -> None:
+    (version.path / "part" / "rows.txt").write_text("hel")
+
+
+def remove_part(version: Version) -> None:
+    shutil.rmtree(version.path / "part")
+
+
+def break_manifest(version: Version) -> None:
+    (version.path / "manifest.json").write_text("{")
+
+
+def add_stray(version: Version) -> None:
+    (version.path / "part" / "more.txt").write_text("not of this version")
+
+
+def remove_all(version: Version) -> None:
+    shutil.rmtree(version.path)
+
+
+def nothing(_version: Version) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    "damage", [break_bytes, cut, remove_part, break_manifest, add_stray, remove_all, nothing], ids=lambda f: f.__name__
+)
+def test_publishing_the_same_bytes_over_a_damaged_version_makes_it_whole(tmp_path, damage):
+    store = make_store(tmp_path)
+    before = publish(store, "hello")
+    damage(before)
+    again = publish(store, "hello")
+    assert again.manifest.version == before.manifest.version
+    assert store.require("dataset") == again
+    files = {path.relative_to(again.path).as_posix() for path in again.path.rglob("*") if path.is_file()}
+    assert files == {"part/rows.txt", "manifest.json"}
+    assert (again.path / "part" / "rows.txt").read_text() == "hello"
+
+
+def test_only_a_pointer_that_leads_to_no_manifest_is_forgotten(tmp_path):
+    store = make_store(tmp_path)
+    version = publish(store, "hello")
+    cut(version)
+    store.forget_unreadable("dataset")
+    assert store.current("dataset") == version
+    break_manifest(version)
+    store.forget_unreadable("dataset")
+    assert store.current("dataset") is None
+    store.forget_unreadable("dataset")
+
+
+def test_a_store_that_is_a_file_is_refused_by_name(tmp_path):
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(DiskError, match="store/demo/dataset/current.json: Not a directory"):
+        make_store(tmp_path).require("dataset")
+
+
+def test_when_the_disk_is_full_nothing_of_a_new_version_stays_and_the_one_before_does(tmp_path):
+    store = make_store(tmp_path)
+    before = publish(store, "hello")
+    with store.candidate("dataset") as folder:
+        (folder / "a.txt").write_text("fits")
+        (folder / "b.txt").write_text("x" * 2001)
+        with files_of_at_most(2000), pytest.raises(DiskError, match="b.txt: File too large"):
+            store.publish("dataset", folder, draft("d2"))
+        with files_of_at_most(2000), pytest.raises(DiskError, match="b.txt: File too large"):
+            store.keep_candidate("dataset", folder)
+        with files_of_at_most(2000), pytest.raises(DiskError, match="File too large"):
+            store.share("dataset", folder / "b.txt")
+    assert store.require("dataset") == before
+    assert [path.name for path in (store.root / "dataset" / "versions").iterdir()] == [before.manifest.version]
+    assert store.find_failed("dataset") is None
+    assert list((store.root / "dataset" / "shared").iterdir()) == []
+
+
+def test_a_disk_that_is_full_while_a_version_is_mended_takes_nothing_from_it(tmp_path):
+    store = make_store(tmp_path)
+    text = "x" * 2001
+    version = publish(store, text)
+    cut(version)
+    with store.candidate("dataset") as folder:
+        (folder / "part").mkdir()
+        (folder / "part" / "rows.txt").write_text(text)
+        with files_of_at_most(2000), pytest.raises(DiskError, match="rows.txt: File too large"):
+            store.publish("dataset", folder, draft())
+    assert store.current("dataset") == version
+    assert (version.path / "part" / "rows.txt").read_text() == "hel"
+
+
+def test_names_are_kept_on_disk_before_the_manifest_and_the_manifest_before_current(tmp_path, monkeypatch):
+    store, synced = make_store(tmp_path), []
+    with store.candidate("dataset") as folder:
+        (folder / "part").mkdir()
+        (folder / "part" / "rows.txt").write_text("hello")
+        monkeypatch.setattr(os, "fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink()))
+        version = store.publish("dataset", folder, draft())
+    names = [path.name.removeprefix(".").partition(".")[0] for path in synced if path.name.startswith(".")]
+    assert names == ["rows", "manifest", "current"]
+    at = {name: next(i for i, path in enumerate(synced) if path.name.startswith(f".{name}.")) for name in names}
+    assert version.path / "part" in synced[at["rows"] : at["manifest"]]
+    assert store.root / "dataset" / "versions" in synced[: at["manifest"]]
+    assert version.path in synced[at["manifest"] : at["current"]]
+    assert store.root / "dataset" in synced[at["current"] :]
+
+
 def test_the_store_can_be_moved(tmp_path):
     store = make_store(tmp_path)
     version = publish(store, "hello")
@@ -174,6 +322,43 @@ def test_a_failed_candidate_is_kept_and_replaces_the_one_before(tmp_path):
     assert (kept / "page.html").read_text() == "second"
     assert len(list((store.root / "dataset" / "candidates").iterdir())) == 1
     assert store.current("dataset") is None
+
+
+def keep_failed(store: Store, text: str) -> Path:
+    with store.candidate("dataset") as folder:
+        (folder / "page.html").write_text(text)
+        return store.keep_candidate("dataset", folder)
+
+
+def test_a_failed_candidate_that_was_seen_is_settled(tmp_path):
+    store = make_store(tmp_path)
+    kept = keep_failed(store, "bad")
+    seen = store.see_failed("dataset")
+    assert seen is not None
+    assert seen.path == kept == store.find_failed("dataset")
+    store.settle_failed("dataset", seen)
+    assert store.see_failed("dataset") is None
+
+
+@pytest.mark.parametrize("text", ["bad", "worse"])
+def test_a_candidate_that_another_run_kept_since_is_not_settled(tmp_path, text):
+    store = make_store(tmp_path)
+    os.utime(keep_failed(store, "bad"), ns=(1, 1))
+    seen = store.see_failed("dataset")
+    assert seen is not None
+    kept = keep_failed(store, text)
+    store.settle_failed("dataset", seen)
+    assert store.find_failed("dataset") == kept
+
+
+def test_while_another_run_works_on_the_asset_no_candidate_is_settled(tmp_path):
+    store = make_store(tmp_path)
+    kept = keep_failed(store, "bad")
+    seen = store.see_failed("dataset")
+    assert seen is not None
+    with make_store(tmp_path).lock("dataset"):
+        store.settle_failed("dataset", seen)
+    assert store.find_failed("dataset") == kept
 
 
 def test_a_manifest_tells_commit_packages_and_time(tmp_path):

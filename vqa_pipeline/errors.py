@@ -10,10 +10,12 @@
     │   ├── DamagedVersion      a published version is not what its manifest says
     │   ├── StaleInput          two inputs of a stage belong to different states of the data
     │   └── StoreBusy           another run is publishing this asset
+    ├── DiskError               a disk or folder refuses: full, read-only, no permission, something in the way
     ├── VocabularyMismatch      a checkpoint and an answer vocabulary disagree
     └── TrainingError           training or prediction did not end well
         ├── BackboneError       the backbone cannot be found or loaded
         ├── NonFiniteLoss       loss or gradient became NaN or infinite
+        ├── MissingPackage      what trains is not installed
         ├── WorkerFailed        the child process ended abnormally
         └── TrainingCancelled   somebody asked it to stop; progress is saved
 
@@ -23,6 +25,8 @@ the package.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +106,7 @@ class DamagedVersion(StoreError):
         self.asset, self.version, self.path, self.reason = asset, version, path, reason
         super().__init__(
             f"{asset} version {version}: {path}: {reason}. "
-            f"Restore the file, or delete the version and materialize {asset}."
+            f"Restore the file, or materialize {asset}, which makes the version again."
         )
 
 
@@ -123,6 +127,43 @@ class StoreBusy(StoreError):
     def __init__(self, asset: str, lock: Path | str) -> None:
         self.asset, self.lock = asset, lock
         super().__init__(f"another run is working on {asset} (it holds {lock}). Wait for it to end, then run again.")
+
+
+_NO_RIGHT = "Give this user the right to use it, or choose another folder."
+_IN_THE_WAY = "Move away what stands in its place, or choose another folder."
+_TOO_MANY_OPEN = "Raise the limit of open files (`ulimit -n`)."
+_NO_LOCKS = "Choose a folder on a file system with locks."
+_DISK_FIXES = {
+    errno.ENOSPC: "Free space on its disk, then run again.",
+    errno.EDQUOT: "Free space within your quota on its disk, then run again.",
+    errno.EFBIG: "Raise the limit of file sizes (`ulimit -f`), or choose a disk that takes larger files.",
+    errno.EROFS: "Choose a folder that can be written.",
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EIO: "Check the disk and its connection.",
+    errno.ESTALE: "Connect the disk again.",
+    errno.EMFILE: _TOO_MANY_OPEN,
+    errno.ENFILE: _TOO_MANY_OPEN,
+    errno.ENOLCK: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
+}
+"""What to do about errors that are never a program's own; others, such as a missing file, may be."""
+
+
+class DiskError(VqaPipelineError):
+    """A disk or folder refuses: it is full, read-only, not this user's, or something stands in the way."""
+
+    def __init__(self, path: Path | str, number: int) -> None:
+        self.path, self.number = path, number
+        """`number`: the operating system's, as in `errno`."""
+        fix = _DISK_FIXES.get(number, _IN_THE_WAY if number == errno.EEXIST else "Choose another folder.")
+        super().__init__(f"{path}: {os.strerror(number)}. {fix}")
+
+    @classmethod
+    def from_number(cls, number: int | None, path: Path | str) -> DiskError | None:
+        """The error that a number stands for, at a path; None when the program itself may be to blame."""
+        return cls(path, number) if number in _DISK_FIXES else None
 
 
 class VocabularyMismatch(VqaPipelineError):
@@ -159,6 +200,16 @@ class NonFiniteLoss(TrainingError):
         )
 
 
+class MissingPackage(TrainingError):
+    """What training or prediction needs is not installed, or does not load."""
+
+    def __init__(self, task: str, package: str, reason: str) -> None:
+        self.task, self.package, self.reason = task, package, reason
+        super().__init__(
+            f"the {task} process needs {package}: {reason}. Install what trains: pip install 'vqa-pipeline[training]'"
+        )
+
+
 class WorkerFailed(TrainingError):
     """The child process ended abnormally."""
 
@@ -166,9 +217,8 @@ class WorkerFailed(TrainingError):
         self.task, self.exit_status, self.last_lines, self.log = task, exit_status, last_lines, log
         how = f"was killed by signal {-exit_status}" if exit_status < 0 else f"ended with status {exit_status}"
         where = f" Its log is {log}." if log else ""
-        super().__init__(
-            f"the {task} process {how}.{where} Run again: it resumes from its last checkpoint.\n{last_lines}".rstrip()
-        )
+        goes_on = "resumes from its last checkpoint" if task == "train" else "starts over"
+        super().__init__(f"the {task} process {how}.{where} Run again: it {goes_on}.\n{last_lines}".rstrip())
 
 
 class TrainingCancelled(TrainingError):

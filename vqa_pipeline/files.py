@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
+
+from vqa_pipeline.errors import DiskError
 
 _GZIP = b"\x1f\x8b"
 
@@ -80,22 +85,64 @@ def _leads_out(link: str, home: Path) -> bool:
     return not Path(link).resolve().is_relative_to(home)
 
 
+@contextmanager
+def name_disk_errors(path: Path) -> Iterator[None]:
+    """Tell a full or read-only disk and the like as a `DiskError` at a path; other errors stay what they are."""
+    try:
+        yield
+    except OSError as error:
+        told = DiskError.from_number(error.errno, path)
+        if told is None:
+            raise
+        raise told from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are missing, to stay even when the power fails.
+
+    Raises:
+        DiskError: it cannot be made.
+    """
+    try:
+        if path.is_dir():
+            return
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise DiskError(path, error.errno or errno.EIO) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder outlive a power failure, as `fsync` does for the content of a file."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # file systems that cannot do it for folders say so
+            raise
+    finally:
+        os.close(folder)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new content whole, even when the power fails in between.
 
     Raises:
-        OSError: the folder cannot be written to; the old content stays.
+        DiskError: the disk is full, or the folder cannot be made or written to; the old content stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with name_disk_errors(path):
+        try:
+            with unfinished.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

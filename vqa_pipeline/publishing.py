@@ -2,7 +2,8 @@
 
 A stage whose inputs, settings and stage number are those of its current version does nothing: the version is reused.
 A candidate that fails a blocking check is kept to look at, and `GateFailed` is raised; nothing is published. It goes
-when the asset is published or found up to date again.
+when the asset is published or found up to date again. A current version that is damaged counts as none, and is made
+again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vqa_pipeline.errors import GateFailed
+from vqa_pipeline.errors import DamagedVersion, DiskError, GateFailed
 from vqa_pipeline.schemas import Check
 from vqa_pipeline.store import Draft, Store, Version
 
@@ -99,15 +100,28 @@ def run_stage(store: Store, stage: Stage, build: Callable[[Work], None], log: Lo
     Raises:
         GateFailed: a blocking check failed; the candidate is kept.
         StoreBusy: another run works on this asset.
-        DamagedVersion: the current version is not what its manifest says.
+        DiskError: the disk is full, or store or scratch cannot be used; nothing was published.
     """
-    current = store.current(stage.asset)
+    try:
+        return _reuse_or_build(store, stage, build, log)
+    except OSError as error:
+        told = DiskError.from_number(error.errno, error.filename or store.scratch)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _reuse_or_build(store: Store, stage: Stage, build: Callable[[Work], None], log: Log) -> Outcome:
+    failed = store.see_failed(stage.asset)
+    current = _find_whole(store, stage.asset, log)
     if current is not None and is_up_to_date(current, stage):
-        store.drop_failed(stage.asset)
+        if failed is not None:
+            store.settle_failed(stage.asset, failed)
         log(f"{stage.asset} is up to date (version {current.manifest.version})")
-        return Outcome(store.require(stage.asset), reused=True)
+        return Outcome(current, reused=True)
     begin = time.monotonic()
     with store.candidate(stage.asset) as folder:
+        store.forget_unreadable(stage.asset)
         work = Work(folder, stage.checks)
         build(work)
         _pass_gates(store, stage.asset, work)
@@ -115,6 +129,15 @@ def run_stage(store: Store, stage: Stage, build: Callable[[Work], None], log: Lo
         store.drop_failed(stage.asset)
     log(f"{stage.asset}: published version {version.manifest.version}" + _compare(current, version))
     return Outcome(version, reused=False)
+
+
+def _find_whole(store: Store, asset: str, log: Log) -> Version | None:
+    """The current version, unless it is damaged: then it has to be made again."""
+    try:
+        return store.current_whole(asset)
+    except DamagedVersion as error:
+        log(f"{asset} version {error.version} is damaged and made again: {error.path}: {error.reason}")
+        return None
 
 
 def is_up_to_date(version: Version, stage: Stage) -> bool:

@@ -17,19 +17,19 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from vqa_pipeline.errors import DamagedVersion, NotPublished, StoreBusy
-from vqa_pipeline.files import digest_file, write_atomically
+from vqa_pipeline.errors import DamagedVersion, DiskError, NotPublished, StoreBusy
+from vqa_pipeline.files import digest_file, make_folder, name_disk_errors, sync_folder, write_atomically
 from vqa_pipeline.schemas import Check, Frozen, Input, Manifest
 
 MANIFEST = "manifest.json"
@@ -52,6 +52,13 @@ class Version:
     def as_input(self) -> Input:
         """What a stage that reads this version writes into its own manifest."""
         return Input(version=self.manifest.version, data_version=self.manifest.data_version)
+
+
+class Failed(NamedTuple):
+    """A candidate that failed a gate, as it was seen: the same bytes kept again are another one."""
+
+    path: Path
+    kept_ns: int
 
 
 class Draft(Frozen):
@@ -87,16 +94,31 @@ class Store:
         """The version that downstream reads, or None when nothing was published yet.
 
         Raises:
-            DamagedVersion: the pointer or the manifest cannot be read.
+            DamagedVersion: the pointer or the manifest is missing or no JSON of its kind.
+            DiskError: they cannot be read.
         """
-        pointer = self.root / asset / "current.json"
-        try:
-            version = json.loads(pointer.read_bytes())["version"]
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedVersion(asset, "current", pointer, f"is not a pointer ({error})") from error
-        return self._read(asset, str(version))
+        pointer = self._pointer(asset)
+        with name_disk_errors(pointer):
+            try:
+                version = json.loads(pointer.read_bytes())["version"]
+            except FileNotFoundError:
+                return None
+            except (ValueError, KeyError, TypeError) as error:
+                raise DamagedVersion(asset, "current", pointer, f"is not a pointer ({error})") from error
+            return self._read(asset, str(version))
+
+    def current_whole(self, asset: str) -> Version | None:
+        """The current version, with the size of each of its files checked; None when nothing was published yet.
+
+        Raises:
+            DamagedVersion: a file is missing or has another size than the manifest says.
+            DiskError: it cannot be read.
+        """
+        version = self.current(asset)
+        damage = _find_damage(version) if version is not None else None
+        if damage is not None:
+            raise damage
+        return version
 
     def require(self, asset: str) -> Version:
         """The current version, with the size of each of its files checked.
@@ -104,38 +126,39 @@ class Store:
         Raises:
             NotPublished: nothing was published yet.
             DamagedVersion: a file is missing or has another size than the manifest says.
+            DiskError: it cannot be read.
         """
-        version = self.current(asset)
+        version = self.current_whole(asset)
         if version is None:
             raise NotPublished(asset, self.root)
-        for name, size in version.manifest.files.items():
-            path = version.path / name
-            if not path.is_file():
-                raise DamagedVersion(asset, version.manifest.version, path, "is missing")
-            if path.stat().st_size != size:
-                reason = f"has {path.stat().st_size} bytes, not {size}"
-                raise DamagedVersion(asset, version.manifest.version, path, reason)
         return version
 
     def versions(self, asset: str) -> list[Version]:
-        """Every published version of an asset, oldest first."""
-        folders = (self.root / asset / "versions").glob("*")
-        found = [self._read(asset, folder.name) for folder in folders if (folder / MANIFEST).is_file()]
+        """Every published version of an asset, oldest first; without a manifest that can be read it is none."""
+        found = []
+        for folder in (self.root / asset / "versions").glob("*"):
+            with suppress(DamagedVersion, OSError):
+                found.append(self._read(asset, folder.name))
         return sorted(found, key=lambda version: (version.manifest.created_at, version.manifest.version))
 
     def find(self, asset: str, data_version: str) -> Version | None:
-        """The newest published version with this data version, current or not."""
-        matching = [v for v in self.versions(asset) if v.manifest.data_version == data_version]
-        return matching[-1] if matching else None
+        """The newest published version with this data version that lacks no file, current or not."""
+        matching = (v for v in reversed(self.versions(asset)) if v.manifest.data_version == data_version)
+        return next((version for version in matching if _find_damage(version) is None), None)
+
+    def _pointer(self, asset: str) -> Path:
+        return self.root / asset / "current.json"
 
     def _read(self, asset: str, version: str) -> Version:
         folder = self.root / asset / "versions" / version
         try:
             return Version(folder, Manifest.model_validate_json((folder / MANIFEST).read_bytes()))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise DamagedVersion(asset, version, folder / MANIFEST, "is missing") from error
         except ValidationError as error:
-            raise DamagedVersion(asset, version, folder / MANIFEST, f"is not a manifest: {error}") from error
+            first = error.errors(include_url=False)[0]
+            told = ": ".join([*map(str, first["loc"]), first["msg"]])
+            raise DamagedVersion(asset, version, folder / MANIFEST, f"is not a manifest ({told})") from error
 
     # --------------------------------------------------------------------------------------------------- publishing
 
@@ -147,11 +170,12 @@ class Store:
 
         Raises:
             StoreBusy: another run works on this asset.
+            DiskError: the folder cannot be made.
         """
         with self.lock(asset):
             folder = self.scratch / "candidates" / asset.replace("/", "__")
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            make_folder(folder)
             try:
                 yield folder
             finally:
@@ -163,9 +187,10 @@ class Store:
 
         Raises:
             StoreBusy: another run holds it.
+            DiskError: there is no folder for the lock.
         """
         path = self.scratch / "locks" / f"{asset.replace('/', '__')}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with path.open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,13 +202,18 @@ class Store:
         """Copy a candidate's files into the store, then its manifest, then point `current` at it.
 
         Killed in between, the store still shows the version before. When the same bytes are published already, only
-        the manifest is replaced: it now tells how they came about this time.
+        the manifest is replaced: it now tells how they came about this time. Files of theirs that were damaged are
+        whole again then.
+
+        Raises:
+            DiskError: a file cannot be written; the version before stays, and nothing of this one.
         """
         files = _list_files(folder)
         version = _digest_files(folder, files)
         target = self.root / asset / "versions" / version
-        for name in files:
-            _copy(folder / name, target / name)
+        _copy_files(folder, files, target)
+        for stray in _list_files(target).keys() - files.keys():  # no part of what `version` is the digest of
+            (target / stray).unlink()
         manifest = Manifest(
             asset=asset,
             version=version,
@@ -199,13 +229,22 @@ class Store:
 
     def point_at(self, version: Version) -> None:
         """Make a published version the current one."""
-        pointer = self.root / version.asset / "current.json"
-        write_atomically(pointer, json.dumps({"version": version.manifest.version}).encode())
+        write_atomically(self._pointer(version.asset), json.dumps({"version": version.manifest.version}).encode())
+
+    def forget_unreadable(self, asset: str) -> None:
+        """Remove a pointer that leads to no manifest: nothing is current then. What else leads somewhere stays."""
+        try:
+            self.current(asset)
+        except DamagedVersion:
+            self._pointer(asset).unlink()
 
     def share(self, asset: str, file: Path) -> str:
         """Add an immutable file that versions of an asset use together; returns its path relative to the asset."""
         name = f"shared/{digest_file(file)}{file.suffix}"
-        _copy(file, self.root / asset / name)
+        target = self.root / asset / name
+        make_folder(target.parent)
+        _copy(file, target)
+        sync_folder(target.parent)
         return name
 
     def keep_candidate(self, asset: str, folder: Path) -> Path:
@@ -213,16 +252,30 @@ class Store:
         self.drop_failed(asset)
         files = _list_files(folder)
         target = self.root / asset / "candidates" / _digest_files(folder, files)
-        for name in files:
-            _copy(folder / name, target / name)
+        _copy_files(folder, files, target)
         return target
 
     def find_failed(self, asset: str) -> Path | None:
         """The candidate that failed a gate, if no version was published or found up to date since."""
-        return next((self.root / asset / "candidates").glob("*/"), None)
+        failed = self.see_failed(asset)
+        return failed.path if failed else None
+
+    def see_failed(self, asset: str) -> Failed | None:
+        """The candidate that failed a gate as it is now, for `settle_failed`."""
+        path = next((self.root / asset / "candidates").glob("*/"), None)
+        try:
+            return Failed(path, path.stat().st_mtime_ns) if path else None
+        except FileNotFoundError:
+            return None  # another run has just settled it
+
+    def settle_failed(self, asset: str, seen: Failed) -> None:
+        """Remove the candidate that was seen; one that another run kept since, or is at work on, is that run's."""
+        with suppress(StoreBusy), self.lock(asset):
+            if self.see_failed(asset) == seen:
+                self.drop_failed(asset)
 
     def drop_failed(self, asset: str) -> None:
-        """Remove the candidate that failed a gate: what stopped it is settled."""
+        """Remove the candidate that failed a gate: what stopped it is settled. For a run that holds the asset."""
         shutil.rmtree(self.root / asset / "candidates", ignore_errors=True)
 
 
@@ -238,20 +291,58 @@ def _digest_files(folder: Path, files: dict[str, int]) -> str:
     return digest.hexdigest()[:_ID_LENGTH]
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file so that it is whole or absent; names stand for contents, so one of the same size is it already."""
-    if target.is_file() and target.stat().st_size == source.stat().st_size:
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+def _find_damage(version: Version) -> DamagedVersion | None:
+    """The first file of a version that is missing or has another size than its manifest says."""
+    for name, size in version.manifest.files.items():
+        path = version.path / name
+        with name_disk_errors(path):
+            if not path.is_file():
+                return DamagedVersion(version.asset, version.manifest.version, path, "is missing")
+            found = path.stat().st_size
+        if found != size:
+            reason = f"has {found} bytes, not {size}"
+            return DamagedVersion(version.asset, version.manifest.version, path, reason)
+    return None
+
+
+def _copy_files(folder: Path, names: Iterable[str], target: Path) -> None:
+    """Copy files into a folder that stands for them; when they do not fit, what was no version before goes again."""
+    targets = {name: target / name for name in names}
+    parents = sorted({target, *(path.parent for path in targets.values())})
     try:
-        with source.open("rb") as read, unfinished.open("wb") as written:
-            shutil.copyfileobj(read, written, 1 << 20)
-            written.flush()
-            os.fsync(written.fileno())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        for parent in parents:
+            make_folder(parent)
+        for name, path in targets.items():
+            _copy(folder / name, path)
+        for parent in parents:
+            sync_folder(parent)
+    except DiskError:
+        if not (target / MANIFEST).exists():
+            shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file so that it is whole or absent; its name outlives a power failure when its folder is synced."""
+    with name_disk_errors(target):
+        if _is_same(source, target):
+            return
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with source.open("rb") as read, unfinished.open("wb") as written:
+                shutil.copyfileobj(read, written, 1 << 20)
+                written.flush()
+                os.fsync(written.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    """Whether the target is whole already; a size alone does not tell that a disk kept the bytes."""
+    if not target.is_file() or target.stat().st_size != source.stat().st_size:
+        return False
+    return digest_file(target) == digest_file(source)
 
 
 def read_package_versions() -> dict[str, str]:
