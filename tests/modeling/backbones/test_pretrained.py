@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.errors import BackboneError
-from vqa_pipeline.files import digest_file
+from vqa_pipeline.modeling.backbone_files import digest_backbone
 from vqa_pipeline.modeling.backbones import Materials, build_backbone
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 
 OTHER = AnswerVocabulary(answers=("maybe", "yes", "no"), counts=(3, 2, 1))
+UNREADABLE = Path("/proc/self/mem")
 LAST = {"classifier.3.weight", "classifier.3.bias"}
 
 
@@ -61,7 +62,7 @@ def test_the_same_seed_gives_the_same_weights(world: World, folder: Path) -> Non
 
 def test_a_folder_is_recorded_by_name_and_digest_without_its_path(world: World, folder: Path) -> None:
     backbone = build(world, folder, head_learning_rate_factor=7.0)
-    assert backbone.name == f"my-vilt@{digest_file(folder / 'model.safetensors')[:12]}"
+    assert backbone.name == f"my-vilt@{digest_backbone(folder)[:12]}"
     assert backbone.may_stop_early
     assert backbone.head_rate_factor == 7.0
 
@@ -109,6 +110,32 @@ def test_damaged_weights_are_named(world: World, folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(BackboneError, match="my-vilt"):
         build(world, folder)
+
+
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="needs a file that nobody can read, not even root")
+def test_files_that_cannot_be_read_are_told(world: World, folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to(UNREADABLE)
+    with pytest.raises(BackboneError, match=r"my-vilt: its files cannot be read \(.*Input/output error"):
+        build(world, folder)
+
+
+def test_weights_in_shards_are_all_read_and_all_in_the_name(world: World, folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    shards = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, held in shards.items():
+        save_file({name: weights[name] for name in held}, folder / file, {"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, held in shards.items() for name in held}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    first = build(world, folder)
+    assert all(
+        torch.equal(tensor, weights[name]) for name, tensor in first.model.state_dict().items() if name not in LAST
+    )
+    changed = {name: weights[name] + 1 for name in names[1::2]}
+    save_file(changed, folder / "model-00002-of-00002.safetensors", {"format": "pt"})
+    assert build(world, folder).name != first.name
 
 
 def test_a_folder_without_weights_is_named(world: World, folder: Path) -> None:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from vqa_pipeline.errors import BackboneError
-from vqa_pipeline.files import digest_file
+from vqa_pipeline.modeling.backbone_files import WEIGHTS, digest_backbone, find_weights
 from vqa_pipeline.modeling.backbones.backbone import Backbone, Materials
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.settings import TrainingSettings
@@ -75,7 +75,7 @@ def resolve(backbone: str) -> _Resolved:
     """
     folder = Path(backbone)
     if folder.is_dir():
-        return _Resolved(folder, f"{folder.resolve().name}@{_digest_weights(folder, backbone)[:12]}")
+        return _Resolved(folder, f"{folder.resolve().name}@{_digest(folder, backbone)[:12]}")
     try:
         snapshot = Path(snapshot_download(backbone, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
         if not list(snapshot.glob("*.safetensors")):
@@ -91,11 +91,13 @@ def resolve(backbone: str) -> _Resolved:
 _FIX = "Check the name, get online once so that it is cached, or use `tiny`."
 
 
-def _digest_weights(folder: Path, backbone: str) -> str:
-    for pattern in ("*.safetensors", "pytorch_model*.bin"):
-        for path in sorted(folder.glob(pattern)):
-            return digest_file(path)
-    raise BackboneError(backbone, "the folder has no weights (*.safetensors or pytorch_model*.bin)", _FIX)
+def _digest(folder: Path, backbone: str) -> str:
+    try:
+        if not find_weights(folder):
+            raise BackboneError(backbone, f"the folder has no weights ({' or '.join(WEIGHTS)})", _FIX)
+        return digest_backbone(folder)
+    except OSError as error:
+        raise BackboneError(backbone, f"its files cannot be read ({error})", _FIX) from error
 
 
 def _configure(folder: Path, materials: Materials) -> Any:
