@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from vqa_pipeline.answers.scoring import choose_policy, score_answer
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.schemas import ANSWERS, Locator, RawRecord
 from vqa_pipeline.sources.formats.format import MalformedRecord
@@ -169,7 +171,46 @@ def test_a_parquet_cell_that_json_cannot_hold_rejects_its_row(tmp_path):
     assert "is null" in refuse(read(tmp_path)[0].payload).reason
 
 
+@pytest.mark.parametrize("delimiter", [";", "|", "\t", "~", " "])
+def test_cells_may_have_another_delimiter(tmp_path, delimiter):
+    text = io.StringIO()
+    table = csv.DictWriter(text, ROWS[0], delimiter=delimiter)
+    table.writeheader()
+    table.writerows(ROWS)
+    write(tmp_path / "rows.csv", text.getvalue())
+    assert [json.loads(record.payload) for record in read(tmp_path, delimiter=delimiter)] == ROWS
+
+
 # ------------------------------------------------------------------------------------------------------- bad worlds
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "settings", "told"),
+    [
+        ("rows.csv", "image;question;answers", {}, ("';'", "','", '";"')),
+        ("rows.csv", '"image";"question";"answers"', {}, ("';'", "','", '";"')),
+        ("rows.csv", "\ufeffimage;question;answers;asked, by whom", {}, ("';'", "','", '";"')),
+        ("rows.csv", "file|q|a", {}, ("'|'", "','", '"|"')),
+        ("rows.tsv", "image,question,answers", {}, ("','", r"'\t'", '","')),
+        ("rows.csv", "image\tquestion\tanswers", {"delimiter": ";"}, (r"'\t'", "';'", r'"\t"')),
+    ],
+)
+def test_another_delimiter_than_the_expected_one_is_found_and_told_as_yaml(tmp_path, name, header, settings, told):
+    write(tmp_path / name, f"{header}\n")
+    with pytest.raises(SourceError) as caught:
+        read(tmp_path, **settings)
+    found, expected, yaml = told
+    assert str(caught.value) == (
+        f"source 'clinic', `delimiter`: {tmp_path / name}, line 1: its header has {found} between its columns, "
+        f"but it was read by {expected}. Give the source `delimiter: {yaml}`."
+    )
+
+
+@pytest.mark.parametrize("header", ["question", "image,question,reply;replies", "image,question"])
+def test_a_column_that_no_delimiter_brings_is_a_matter_of_the_mapping(tmp_path, header):
+    write(tmp_path / "rows.csv", f"{header}\n")
+    with pytest.raises(SourceError, match=r"has no column .*Correct the mapping in `columns`\."):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -215,10 +256,25 @@ def test_a_parquet_column_of_images_is_refused_as_a_whole(tmp_path, kind, told):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("files", ["none.csv", "*.csv", "folder", ["rows.jsonl", "none.csv"]])
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ("raw", "raw: is a folder, not a file. Name the files in it, such as `files: raw/*.jsonl`."),
+        ("raw/", "raw: is a folder, not a file. Name the files in it, such as `files: raw/*.jsonl`."),
+        ("raw/im*", "raw/im*: matches folders, but no file. Name the files in it, such as `files: raw/im*/*`."),
+    ],
+)
+def test_a_folder_in_place_of_files_is_told_with_the_glob_of_what_is_in_it(tmp_path, files, reason):
+    for name in ("a.jsonl", "b.jsonl", "c.csv", *(f"{number}.png" for number in range(9)), "images/1.png"):
+        write(tmp_path / "raw" / name, CONTENTS["rows.jsonl"])
+    with pytest.raises(SourceError) as caught:
+        read(tmp_path, files=files)
+    assert str(caught.value) == f"source 'clinic', `files`: {tmp_path}/{reason}"
+
+
+@pytest.mark.parametrize("files", ["none.csv", "*.csv", ["rows.jsonl", "none.csv"]])
 def test_files_that_are_not_there_are_named(tmp_path, files):
     write(tmp_path / "rows.jsonl", CONTENTS["rows.jsonl"])
-    (tmp_path / "folder").mkdir()
     with pytest.raises(SourceError, match="source 'clinic', `files`: .*: no such file"):
         read(tmp_path, files=files)
 
@@ -241,6 +297,10 @@ def test_an_image_root_that_is_not_there_is_named(tmp_path):
         {"splits": "declared"},
         {"splits": "holdout"},
         {"answer_separator": ""},
+        {"delimiter": ""},
+        {"delimiter": ";;"},
+        {"delimiter": '"'},
+        {"delimiter": "\n"},
         {"colums": {}},
     ],
 )
@@ -304,12 +364,27 @@ def test_one_text_may_hold_several_answers():
 
 
 def test_answers_keep_ids_and_confidence_or_are_numbered():
-    given = [{"answer": "yes", "answer_id": 4, "answer_confidence": "maybe"}, {"answer": "no"}, "so"]
+    given = [
+        {"answer": "yes", "answer_id": 4, "answer_confidence": "maybe"},
+        {"answer": "no"},
+        "so",
+        {"answer": "no", "answer_id": None},
+        {"answer": "no", "answer_id": 0},
+    ]
     assert parse({"image": "a", "question": "b", "answers": given})["answers"] == [
         {"answer": "yes", "answer_id": 4, "answer_confidence": "maybe"},
-        {"answer": "no", "answer_id": None, "answer_confidence": None},
+        {"answer": "no", "answer_id": 2, "answer_confidence": None},
         {"answer": "so", "answer_id": 3, "answer_confidence": None},
+        {"answer": "no", "answer_id": 4, "answer_confidence": None},
+        {"answer": "no", "answer_id": 0, "answer_confidence": None},
     ]
+
+
+@pytest.mark.parametrize("said", ["yes", {"answer": "yes"}, {"answer": "yes", "answer_id": None}])
+def test_ten_annotators_who_agree_are_ten_however_they_are_written(said):
+    answers = parse({"image": "a", "question": "b", "answers": [said] * 10})["answers"]
+    assert choose_policy([answers]) == "official"
+    assert score_answer("yes", answers, "official") == 1.0
 
 
 def test_a_table_without_answers_has_none():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import PurePath
 from typing import Any, BinaryIO, NamedTuple
 
@@ -17,6 +17,7 @@ _LONGEST_LINE = 1 << 28
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _TAB_SUFFIXES = {".tsv", ".tab"}
+_DELIMITERS = ",;\t|"
 
 
 class Row(NamedTuple):
@@ -38,12 +39,13 @@ class DelimitedError(ValueError):
 class DelimitedFile:
     """A file's header, read at once, and its rows, read as they are asked for."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, delimiter: str | None = None) -> None:
         """Read the header.
 
         Args:
             file: The file, uncompressed, at its start.
             name: The file's name; .tsv and .tab mean that tabs stand between cells, even if commas are in them.
+            delimiter: What stands between cells; None: what the name and the header tell, a tab or a comma.
 
         Raises:
             DelimitedError: the file is UTF-16, or its first line has no end.
@@ -55,9 +57,19 @@ class DelimitedFile:
             raise DelimitedError(1, "it is UTF-16, not UTF-8")
         has_tabs = b"\t" in start and b"," not in start
         is_tsv = has_tabs or bool(_TAB_SUFFIXES & {suffix.lower() for suffix in PurePath(name).suffixes})
+        self.delimiter = delimiter or ("\t" if is_tsv else ",")
+        self._start = start.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "replace")
         self._lines = _Lines(file)
-        self._rows = csv.reader(iter(self._lines), delimiter="\t" if is_tsv else ",", strict=True)
+        self._rows = csv.reader(iter(self._lines), delimiter=self.delimiter, strict=True)
         self.header: list[str] = self._read_cells() or []
+
+    def suggest_delimiter(self, columns: Collection[str]) -> str | None:
+        """Another delimiter by which the header has all these columns, or several where it has one by this."""
+        headers = {other: _split_line(self._start, other) for other in _DELIMITERS if other != self.delimiter}
+        fitting = [other for other, header in headers.items() if set(columns) <= set(header)]
+        if not fitting and len(self.header) <= 1:
+            fitting = [other for other, header in headers.items() if len(header) > 1]
+        return max(fitting, key=lambda other: len(headers[other]), default=None)
 
     def __iter__(self) -> Iterator[Row]:
         while (cells := self._read_cells()) is not None:
@@ -83,6 +95,13 @@ class DelimitedFile:
             return json.dumps(fields, ensure_ascii=False).encode()
         except UnicodeEncodeError:  # the row is not UTF-8
             return self._lines.row
+
+
+def _split_line(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
 
 
 class _Lines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from vqa_pipeline.errors import SourceError
 from vqa_pipeline.sources.delimited_records import DelimitedError
 from vqa_pipeline.sources.json_records import JsonError
 from vqa_pipeline.sources.settings import SourcePath
+
+_SUFFIXES_OF_ROWS = {".csv", ".gz", ".gzip", ".json", ".jsonl", ".ndjson", ".parquet", ".tab", ".tsv", ".txt"}
 
 Paths = SourcePath | Annotated[tuple[SourcePath, ...], Field(min_length=1)]
 """One path or glob, or several."""
@@ -29,10 +32,15 @@ def find_paths(source: str, setting: str, patterns: Paths, root: Path) -> list[P
     """
     found: dict[Path, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        files = [path for path in _expand(pattern, root) if path.is_file()]
+        matches = _expand(pattern, root)
+        files = [path for path in matches if path.is_file()]
         if not files:
-            fix = f"Correct `{setting}`, or bring the file."
-            raise SourceError(source, setting, _make_plain(root / pattern), "no such file", fix)
+            reason, fix = "no such file", f"Correct `{setting}`, or bring the file."
+            folders = [path for path in matches if path.is_dir()]
+            if folders:
+                reason = "is a folder, not a file" if (root / pattern).is_dir() else "matches folders, but no file"
+                fix = f"Name the files in it, such as `{setting}: {pattern.rstrip('/')}/{_suggest_glob(folders)}`."
+            raise SourceError(source, setting, _make_plain(root / pattern), reason, fix)
         found |= dict.fromkeys(files)
     return list(found)
 
@@ -42,6 +50,13 @@ def _expand(pattern: str, root: Path) -> list[Path]:
     if (root / pattern).exists():
         return [_make_plain(root / pattern)]
     return sorted(_make_plain(root / match) for match in glob.glob(pattern, root_dir=root, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+
+
+def _suggest_glob(folders: list[Path]) -> str:
+    """The glob of the commonest kind of file with rows in these folders."""
+    files = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
+    suffixes = Counter(path.suffix for path in files if path.suffix.lower() in _SUFFIXES_OF_ROWS)
+    return f"*{suffixes.most_common(1)[0][0]}" if suffixes else "*"
 
 
 def _make_plain(path: Path) -> Path:

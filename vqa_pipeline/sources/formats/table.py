@@ -9,9 +9,9 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_core import from_json
 
 from vqa_pipeline.errors import SourceError
@@ -27,6 +27,12 @@ _BATCH_ROWS = 4096
 _PEEK = 1 << 16
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _INT64 = range(-(2**63), 2**63)
+
+
+def _check_delimiter(delimiter: str) -> str:
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise ValueError("must be one character, and neither a quote nor a line break")
+    return delimiter
 
 
 class Columns(Frozen):
@@ -49,6 +55,9 @@ class TableSource(SourceSettings):
     files: Paths = Field(description="Files or globs, relative to the project; gzip is recognised by content.")
     image_root: SourcePath | None = Field(None, description="Folder that image references are relative to.")
     columns: Columns = Field(Columns(), description="Which field of a row holds what.")
+    delimiter: Annotated[str, AfterValidator(_check_delimiter)] | None = Field(
+        None, description="Character between the cells of CSV; null: a tab in TSV, else a comma."
+    )
     answer_separator: str | None = Field(
         None, min_length=1, description="Splits one text into several answers, such as `;`."
     )
@@ -127,7 +136,8 @@ def _read_lines(settings: TableSource, file: BinaryIO, path: Path, name: str) ->
 
 
 def _read_delimited(settings: TableSource, file: BinaryIO, path: Path, name: str) -> Iterator[RawRecord]:
-    rows = DelimitedFile(file, path.name)
+    rows = DelimitedFile(file, path.name, settings.delimiter)
+    _check_delimited(settings, path, rows)
     _check_columns(settings, path, rows.header)
     for number, row in enumerate(rows):
         yield RawRecord("question", row.payload, Locator(name, number, line=row.line))
@@ -173,6 +183,18 @@ def _describe_unreadable(value: Any) -> dict[str, str]:
 def _name_columns(settings: TableSource) -> list[str]:
     named = [column for column in settings.columns.model_dump().values() if column is not None]
     return named + ([settings.splits.column] if isinstance(settings.splits, SplitColumn) else [])
+
+
+def _check_delimited(settings: TableSource, path: Path, rows: DelimitedFile) -> None:
+    """Refuse a header whose columns are only there by another delimiter."""
+    named = _name_columns(settings)
+    if set(named) <= set(rows.header):
+        return
+    other = rows.suggest_delimiter(named)
+    if other is not None:
+        reason = f"its header has {other!r} between its columns, but it was read by {rows.delimiter!r}"
+        fix = f"Give the source `delimiter: {json.dumps(other)}`."
+        raise SourceError(settings.name, "delimiter", path, reason, fix, line=1)
 
 
 def _check_columns(settings: TableSource, path: Path, present: list[str]) -> None:
@@ -257,8 +279,11 @@ def _take_answers(row: Mapping[str, Any], column: str | None, separator: str | N
 
 
 def _take_answer(column: str, number: int, value: Any) -> Answer:
-    """An answer as text; a number is written out, as people write "3"."""
-    fields = value if isinstance(value, dict) else {"answer": value, "answer_id": number}
+    """An answer as text; a number is written out, as people write "3".
+
+    An answer without id gets its position, `number`: equal answers of several annotators must not count as one.
+    """
+    fields = value if isinstance(value, dict) else {"answer": value}
     answer = _write_out(fields.get("answer"))
     answer_id, confidence = fields.get("answer_id"), fields.get("answer_confidence")
     if answer is None:
@@ -271,7 +296,7 @@ def _take_answer(column: str, number: int, value: Any) -> Answer:
     if not isinstance(confidence, str | None):
         reason = f"`answer_confidence` of answer {number} in `{column}` is {_name_type(confidence)}, but it is a text"
         raise MalformedRecord("record_malformed", reason, "Write yes, maybe or no, or leave it out.")
-    return Answer(answer=answer, answer_id=answer_id, answer_confidence=confidence)
+    return Answer(answer=answer, answer_id=number if answer_id is None else answer_id, answer_confidence=confidence)
 
 
 def _write_out(value: Any) -> str | None:
