@@ -17,6 +17,7 @@ def test_the_rules_that_need_more_than_one_row_and_what_they_make_of_it():
     assert {name: rule.fate for name, rule in RULES.items()} == {
         "duplicate_row": "duplicate",
         "duplicate_id": "rejected",
+        "answers_in_rows": "rejected",
         "duplicate_annotation": "duplicate",
         "annotation_conflict": "rejected",
         "annotation_orphan": "rejected",

@@ -109,10 +109,33 @@ def test_the_first_place_is_by_file_record_and_item():
     ],
 )
 def test_rows_that_claim_one_id_and_differ_are_all_rejected(change):
-    rows = [make_question("clinic/1", 0), make_question("clinic/1", 1), make_question("clinic/1", 2, **change)]
+    told = [{}, {}, change]
+    rows = [make_question("clinic/1", record, native_id="1", **fields) for record, fields in enumerate(told)]
     merged = merge([*rows, make_question("clinic/2", 3)])
     assert list_kept(merged) == [("clinic/2", 3)]
     assert list_rejects(merged) == [("question", "clinic/1", record, "rejected", "duplicate_id") for record in range(3)]
+
+
+def test_annotators_in_rows_of_their_own_are_told_to_share_a_row_or_to_have_ids():
+    answers = ["red", "red", "crimson"]
+    rows = [make_question("clinic/1", number, answers=make_answers(answer)) for number, answer in enumerate(answers)]
+    merged = merge([*rows, make_question("clinic/2", 3)])
+    assert list_kept(merged) == [("clinic/2", 3)]
+    rejects = merged.rejects.to_pylist()
+    assert [(row["locator"]["record"], row["fate"], row["rule"]) for row in rejects] == [
+        (0, "rejected", "answers_in_rows"),
+        (1, "rejected", "answers_in_rows"),
+        (2, "rejected", "answers_in_rows"),
+    ]
+    assert {row["fix"] for row in rejects} == {
+        "Put all answers of a question into one row, as a list or with `answer_separator`, or map an id in `columns`."
+    }
+
+
+def test_rows_without_an_id_that_say_the_same_are_duplicates():
+    merged = merge([make_question("clinic/1", 0), make_question("clinic/1", 1)])
+    assert list_kept(merged) == [("clinic/1", 0)]
+    assert list_rejects(merged) == [("question", "clinic/1", 1, "duplicate", "duplicate_row")]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +224,7 @@ def test_conflicting_and_duplicate_orphans_have_one_fate_each():
 
 
 def test_the_annotation_of_questions_that_share_an_id_is_no_row_of_its_own():
-    asked = [make_question("clinic/1", record, question=f"{record}?") for record in (0, 1)]
+    asked = [make_question("clinic/1", record, native_id="1", question=f"{record}?") for record in (0, 1)]
     merged = merge(asked, [make_annotation("clinic/1", "red")])
     assert [rule for *_, rule in list_rejects(merged)] == ["duplicate_id", "duplicate_id"]
     assert merged.joined == {"clinic": 1}

@@ -23,6 +23,11 @@ class Rule(NamedTuple):
 RULES: dict[str, Rule] = {
     "duplicate_row": Rule("duplicate", "another row says the same", "Nothing to do: the question is kept once."),
     "duplicate_id": Rule("rejected", "different rows claim the same question id", "Give each row an id of its own."),
+    "answers_in_rows": Rule(
+        "rejected",
+        "rows without an id ask the same about the same image and differ in the rest",
+        "Put all answers of a question into one row, as a list or with `answer_separator`, or map an id in `columns`.",
+    ),
     "duplicate_annotation": Rule("duplicate", "another annotation says the same", "Nothing to do: it is used once."),
     "annotation_conflict": Rule("rejected", "two annotations of this question differ", "Keep one of them."),
     "annotation_orphan": Rule("rejected", "no valid question has this id", "Bring or mend the question."),

@@ -50,7 +50,9 @@ def merge_bucket(questions: pa.Table, annotations: pa.Table, verdicts: pa.Table,
         verdicts: `image_checks.VERDICTS` with `identity`.
         images_required: Whether a question without image is rejected.
     """
-    asked = _settle_duplicates(_sort(questions, _QUESTION_CONTENT), "duplicate_row", "duplicate_id")
+    asked = _sort(questions, _QUESTION_CONTENT)
+    asked = asked.with_columns(settle("answers_in_rows", pl.col("native_id").is_null() & _differ()))
+    asked = _settle_duplicates(asked, "duplicate_row", "duplicate_id")
     told = _settle_duplicates(_sort(annotations, _ANNOTATION_CONTENT), "duplicate_annotation", "annotation_conflict")
     known = asked.select("question_id").unique().with_columns(asked=True)
     told = told.join(known, on="question_id", how="left", maintain_order="left")
@@ -74,11 +76,13 @@ def _sort(table: pa.Table, content: list[str]) -> pl.DataFrame:
 
 def _settle_duplicates(frame: pl.DataFrame, equal: str, different: str) -> pl.DataFrame:
     """Rows of one question id: equal ones are a row and its duplicates; if they differ, none can be trusted."""
-    frame = frame.with_columns(
-        differ=pl.col("content").n_unique().over("question_id") > 1,
-        position=pl.int_range(pl.len()).over("question_id"),
-    )
-    return frame.with_columns(settle(different, pl.col("differ"))).with_columns(settle(equal, pl.col("position") > 0))
+    position = pl.int_range(pl.len()).over("question_id")
+    return frame.with_columns(settle(different, _differ())).with_columns(settle(equal, position > 0))
+
+
+def _differ() -> pl.Expr:
+    """Whether the rows of a question id say different things."""
+    return pl.col("content").n_unique().over("question_id") > 1
 
 
 def _join_annotations(asked: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
