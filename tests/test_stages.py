@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from fake_worker import FakeWorker
 from PIL import Image
 
 from vqa_pipeline import stages
-from vqa_pipeline.errors import GateFailed, NotPublished, SettingsError, SourceError, StaleInput
+from vqa_pipeline.curation import plan
+from vqa_pipeline.errors import GateFailed, NotPublished, SettingsError, SourceChanged, SourceError, StaleInput
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
+from vqa_pipeline.sources.formats import FORMATS
+from vqa_pipeline.sources.formats.format import Format
 
 COLOURS = ["red", "green", "blue", "yellow"]
 SPLITS = ["train"] * 12 + ["val"] * 4 + ["test"] * 4
@@ -39,18 +43,21 @@ def write_source(root: Path, rows: int = 20, change: dict[int, dict[str, str]] |
             table.writerow({**row, **(change or {}).get(number, {})})
 
 
+def declare_source(**settings) -> dict[str, object]:
+    return {
+        "name": "colours",
+        "format": "table",
+        "files": "raw/questions.csv",
+        "image_root": "raw/images",
+        "columns": {"id": "id", "image": "image", "question": "question", "answers": "answer"},
+        "splits": {"column": "split"},
+        **settings,
+    }
+
+
 def make_pipeline(root: Path, **settings) -> Pipeline:
     declared = {
-        "sources": [
-            {
-                "name": "colours",
-                "format": "table",
-                "files": "raw/questions.csv",
-                "image_root": "raw/images",
-                "columns": {"id": "id", "image": "image", "question": "question", "answers": "answer"},
-                "splits": {"column": "split"},
-            }
-        ],
+        "sources": [declare_source()],
         "training": {"backbone": "tiny"},
         **settings,
     }
@@ -198,6 +205,7 @@ def test_too_many_rejects_publish_nothing_and_keep_the_candidate(project):
     assert list((candidate / "rejects").glob("*.parquet"))
     assert {check.name: check.passed for check in failure.value.checks} == {
         "ledger_balances": True,
+        "has_questions": True,
         "reject_fraction": False,
         "no_leakage": True,
         "no_rejects": False,
@@ -209,6 +217,52 @@ def test_a_higher_limit_lets_the_same_rows_pass(project):
     outcome = Runner(make_pipeline(project, dataset={"max_reject_fraction": 0.1})).run("dataset")["dataset"]
     assert outcome.version.manifest.numbers["num_rejected"] == 1
     assert [check.name for check in outcome.checks if not check.passed] == ["no_rejects"]
+
+
+def test_a_gate_names_the_most_frequent_rules_of_rejects_with_a_reason(project):
+    lost = {number: {"image": f"lost-{number}.png"} for number in range(3, 6)}
+    write_source(project, change={**lost, 7: {"question": " "}})
+    with pytest.raises(GateFailed) as caught:
+        Runner(make_pipeline(project)).run("dataset")
+    [failure] = caught.value.failures
+    assert failure == (
+        "4 of 20 rows (20.00%) are rejected, more than `dataset.max_reject_fraction: 0.01` allows: image_missing 3, "
+        "question_empty 1 (such as: there is no lost-3.png in the image root); the page of the candidate lists them"
+    )
+
+
+@pytest.mark.parametrize("content", ["[]", "id,image,question,answer,split\n"])
+def test_a_source_that_lost_all_its_rows_does_not_replace_the_last_good_dataset(project, content):
+    runner = Runner(make_pipeline(project))
+    good = runner.run("dataset")["dataset"]
+    (project / "raw" / "questions.csv").write_text(content)
+    with pytest.raises(GateFailed) as caught:
+        runner.run("dataset")
+    [failure] = caught.value.failures
+    assert failure == (
+        "no question is accepted (source colours: 0 rows); "
+        "source colours gave no row: bring its rows, or remove it from `sources`"
+    )
+    assert stages.open_store(runner.pipeline).require("dataset").manifest == good.version.manifest
+
+
+def test_a_data_set_of_rejects_is_not_published_whatever_the_limit(project):
+    write_source(project, change={number: {"image": "lost.png"} for number in range(20)})
+    with pytest.raises(GateFailed) as caught:
+        Runner(make_pipeline(project, dataset={"max_reject_fraction": 1})).run("dataset")
+    assert caught.value.failures == (
+        "no question is accepted (source colours: 20 rows: 20 rejected (image_missing 20))",
+    )
+
+
+def test_one_empty_source_among_others_fails_the_gate(project):
+    (project / "raw" / "spare.csv").write_text("id,image,question,answer,split\n")
+    pipeline = make_pipeline(project, sources=[declare_source(), declare_source(name="spare", files="raw/spare.csv")])
+    stages.observe_source(pipeline, "spare", print)
+    stages.build_records(pipeline, "spare", print)
+    with pytest.raises(GateFailed) as caught:
+        Runner(pipeline).run("dataset")
+    assert caught.value.failures == ("source spare gave no row: bring its rows, or remove it from `sources`",)
 
 
 def test_leakage_fails_the_gate_and_names_the_policies(project):
@@ -243,6 +297,114 @@ def test_a_dataset_is_not_built_from_records_of_an_earlier_state(project):
         stages.build_dataset(runner.pipeline, print)
 
 
+class Meddling:
+    """A format as it is; when it has read five records, another program does something to its files."""
+
+    def __init__(self, chosen: Format, meddle: Callable[[], None]) -> None:
+        self.chosen, self.meddle = chosen, meddle
+
+    def find_files(self, settings, root):
+        return self.chosen.find_files(settings, root)
+
+    def find_image_root(self, settings, root):
+        return self.chosen.find_image_root(settings, root)
+
+    def build_parser(self, settings, root):
+        return self.chosen.build_parser(settings, root)
+
+    def read(self, settings, root):
+        for number, record in enumerate(self.chosen.read(settings, root)):
+            if number == 5:
+                self.meddle()
+            yield record
+
+
+def find_published(pipeline: Pipeline) -> set[str]:
+    store = stages.open_store(pipeline)
+    return {name for name in ("raw/colours", "records/colours", "dataset") if store.current(name)}
+
+
+@pytest.mark.parametrize("name", ["questions.csv", "images/3.png", "images/new.png"])
+def test_records_of_files_that_change_while_they_are_read_are_not_published(project, monkeypatch, name):
+    file = project / "raw" / name
+
+    def meddle() -> None:
+        with file.open("ab") as opened:
+            opened.write(b"20,0.png,what colour is it?,red,train\n")
+
+    monkeypatch.setitem(FORMATS, "table", Meddling(FORMATS["table"], meddle))
+    pipeline = make_pipeline(project)
+    with pytest.raises(SourceChanged, match=rf"source 'colours'.*{name}: changed while it was being read"):
+        stages.build_records(pipeline, "colours", print)
+    assert find_published(pipeline) == {"raw/colours"}
+
+
+def test_records_of_another_state_than_the_observed_one_are_not_published(project):
+    pipeline = make_pipeline(project)
+
+    def meddle(told: str) -> None:
+        if told.startswith("raw/colours"):
+            write_source(project, change={0: {"answer": "crimson"}})
+
+    with pytest.raises(SourceChanged, match=r"questions\.csv: changed"):
+        stages.build_records(pipeline, "colours", meddle)
+    assert find_published(pipeline) == {"raw/colours"}
+
+
+def test_an_image_that_goes_away_before_a_dataset_is_built_rejects_nothing_for_good(project):
+    runner = Runner(make_pipeline(project, dataset={"max_reject_fraction": 0.5}))
+    runner.run("records")
+    image = project / "raw" / "images" / "0.png"
+    content = image.read_bytes()
+
+    def meddle(told: str) -> None:
+        if told.startswith("raw/colours"):
+            image.unlink()
+
+    with pytest.raises(SourceChanged, match=r"images/0\.png: changed"):
+        stages.build_dataset(runner.pipeline, meddle)
+    assert find_published(runner.pipeline) == {"raw/colours", "records/colours"}
+    image.write_bytes(content)
+    assert runner.run("dataset")["dataset"].version.manifest.numbers["num_rejected"] == 0
+
+
+def test_an_image_that_is_away_for_a_moment_is_not_missing(project, monkeypatch):
+    runner = Runner(make_pipeline(project, dataset={"max_reject_fraction": 0.5}))
+    runner.run("records")
+    image = project / "raw" / "images" / "0.png"
+    build = plan.build_dataset
+
+    def build_meanwhile(*given):
+        image.rename(project / "elsewhere.png")
+        try:
+            return build(*given)
+        finally:
+            (project / "elsewhere.png").rename(image)  # with its size and time: nothing seems to have changed
+
+    with monkeypatch.context() as other_program:
+        other_program.setattr(plan, "build_dataset", build_meanwhile)
+        with pytest.raises(SourceChanged, match=r"raw/images/0\.png: changed"):
+            stages.build_dataset(runner.pipeline, print)
+    assert find_published(runner.pipeline) == {"raw/colours", "records/colours"}
+    assert runner.run("dataset")["dataset"].version.manifest.numbers["num_rejected"] == 0
+
+
+def test_a_file_that_changes_while_a_dataset_is_built_is_named(project, monkeypatch):
+    runner = Runner(make_pipeline(project, dataset={"max_reject_fraction": 0.5}))
+    runner.run("records")
+    build = plan.build_dataset
+
+    def build_meanwhile(*given):
+        summary = build(*given)
+        (project / "raw" / "images" / "new.png").write_bytes(b"half of an image")
+        return summary
+
+    monkeypatch.setattr(plan, "build_dataset", build_meanwhile)
+    with pytest.raises(SourceChanged, match=r"images/new\.png: changed"):
+        stages.build_dataset(runner.pipeline, print)
+    assert find_published(runner.pipeline) == {"raw/colours", "records/colours"}
+
+
 def test_a_checkpoint_is_not_trained_on_a_mixture_of_two_datasets(project):
     runner = Runner(make_pipeline(project))
     runner.run("vocabulary")
@@ -255,8 +417,41 @@ def test_a_checkpoint_is_not_trained_on_a_mixture_of_two_datasets(project):
 
 def test_a_vocabulary_of_one_answer_is_refused(project):
     write_source(project, change={number: {"answer": "red"} for number in range(20)})
-    with pytest.raises(SettingsError, match="`vocabulary.min_count`: leaves 1 answers"):
+    with pytest.raises(SettingsError) as caught:
         Runner(make_pipeline(project)).run("vocabulary")
+    assert str(caught.value) == (
+        "`sources`: the 12 answered training questions have no answer but 'red'. "
+        "Bring training questions with other answers: there is nothing to tell apart."
+    )
+
+
+def test_answers_that_normalization_leaves_nothing_of_are_no_vocabulary(project):
+    write_source(project, change={number: {"answer": "the"} for number in range(20)})
+    with pytest.raises(
+        SettingsError, match="the 12 answered training questions have no answer that normalization leaves"
+    ):
+        Runner(make_pipeline(project)).run("vocabulary")
+
+
+def test_a_data_set_without_training_questions_is_told_as_a_matter_of_splits(project):
+    write_source(project, change={number: {"split": "test"} for number in range(20)})
+    with pytest.raises(SettingsError, match="`dataset.split_fractions`: the dataset has no training question"):
+        Runner(make_pipeline(project)).run("vocabulary")
+
+
+def test_training_questions_without_answers_are_told_as_a_matter_of_sources(project):
+    columns = {"id": "id", "image": "image", "question": "question", "answers": None}
+    with pytest.raises(SettingsError, match="`sources`: none of the 12 training questions has an answer. Bring the"):
+        Runner(make_pipeline(project, sources=[declare_source(columns=columns)])).run("vocabulary")
+
+
+def test_a_min_count_that_leaves_too_few_answers_is_the_setting_to_change(project):
+    with pytest.raises(SettingsError) as caught:
+        Runner(make_pipeline(project, vocabulary={"min_count": 4})).run("vocabulary")
+    assert str(caught.value) == (
+        "`vocabulary.min_count`: leaves 0 answers of the 4 in 12 answered training questions. "
+        "Lower it, or bring more training questions."
+    )
 
 
 def test_a_vocabulary_of_low_coverage_warns_with_the_count_that_helps(project):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ STAGE_NUMBERS: dict[str, int] = {
 CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
     "dataset": (
         CheckDeclaration("ledger_balances", True, "Every raw row has exactly one fate."),
+        CheckDeclaration("has_questions", True, "Every source has rows, and a question is accepted."),
         CheckDeclaration("reject_fraction", True, "At most `dataset.max_reject_fraction` of the rows are rejected."),
         CheckDeclaration("no_leakage", True, "No image is in two splits, unless `dataset.leakage` allows it."),
         CheckDeclaration("no_rejects", False, "No row was rejected."),
@@ -67,6 +68,7 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
 
 _READ_BY_BASELINES = ["question_id", "question", "question_type", "most_common_answer"]
 COVERAGE_GOAL = 0.95
+_FEWEST_ANSWERS = 2  # one class cannot be learned
 _NAMED_LEAKS = 3
 _NOT_IN_FINGERPRINT = {"checkpoint_every_steps", "device", "threads"}
 """Training settings that change how fast a checkpoint comes about, not which."""
@@ -170,19 +172,32 @@ def _observe_source_files(pipeline: Pipeline, settings: Source) -> dict[str, Fil
 
 
 @contextmanager
-def _unchanged(pipeline: Pipeline, settings: Source) -> Iterator[None]:
-    """Fail when a source's files change while they are read: what was read would belong to no one state."""
+def _unchanged(pipeline: Pipeline, settings: Source, raw: Version) -> Iterator[None]:
+    """Fail unless a source's files are those of `raw` and stay so while they are read.
+
+    What was read would belong to no one state, or to another than the one that the manifest names.
+    """
     from vqa_pipeline.sources.formats.shapes import ShapesSource
 
     if isinstance(settings, ShapesSource):
         yield
         return
     before = _observe_source_files(pipeline, settings)
+    _refuse_changes(settings, _list_raw_files(raw), {name: state.sha256 for name, state in before.items()})
     yield
-    after = _observe_source_files(pipeline, settings)
+    _refuse_changes(settings, before, _observe_source_files(pipeline, settings))
+
+
+def _refuse_changes(settings: Source, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     if changed:
         raise SourceChanged(settings.name, changed[0])
+
+
+def _list_raw_files(raw: Version) -> dict[str, str]:
+    """The sha256 of every file of an observed source, by its path relative to the source's base."""
+    listed = json.loads((raw.path / "files.json").read_bytes())
+    return {name: state["sha256"] for name, state in listed.items()}
 
 
 def _source_root(pipeline: Pipeline, settings: Source, raw: Version) -> Path:
@@ -200,7 +215,7 @@ def build_records(pipeline: Pipeline, source: str, log: Log) -> Outcome:
 
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
-        SourceChanged: a file changed while it was read.
+        SourceChanged: a file changed while it was read, or since `raw` was observed.
     """
     from vqa_pipeline.curation.validation import validate_source
     from vqa_pipeline.reporting.cards import records_markdown
@@ -209,7 +224,7 @@ def build_records(pipeline: Pipeline, source: str, log: Log) -> Outcome:
     settings = pipeline.source(source)
 
     def build(work: Work) -> None:
-        with _unchanged(pipeline, settings):
+        with _unchanged(pipeline, settings, raw):
             summary = validate_source(settings, _source_root(pipeline, settings, raw), work.folder)
         work.data_version = summary.data_version
         work.details = summary.model_dump(mode="json", exclude={"data_version"})
@@ -232,8 +247,10 @@ def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
     """`dataset`: records of all sources joined with their images, deduplicated, split, leak-free, with the ledger.
 
     Raises:
-        GateFailed: too many rejects, leakage, or a ledger that does not balance.
+        GateFailed: no questions, too many rejects, leakage, or a ledger that does not balance.
         StaleInput: a source changed since its records were read.
+        SourceError: an image cannot be read, which says nothing about the image.
+        SourceChanged: a file changed while the dataset was built; what is there now and then is no verdict.
     """
     from vqa_pipeline.curation.plan import build_dataset as build_plan
 
@@ -250,7 +267,11 @@ def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
         known = _find_image_packs(store, current) if current else ()
         sources = [_describe_records(pipeline, source, inputs) for source in pipeline.settings.sources]
         scratch = pipeline.scratch_folder / "plan"
-        summary = build_plan(sources, pipeline.settings.dataset, known, scratch, work.folder)
+        with ExitStack() as guards:
+            for source in pipeline.settings.sources:
+                guards.enter_context(_unchanged(pipeline, source, inputs[f"raw/{source.name}"]))
+            summary = build_plan(sources, pipeline.settings.dataset, known, scratch, work.folder)
+            _check_not_lost(pipeline, summary, inputs)
         packs = [store.share("dataset", pack) for pack in summary.new_packs]
         for pack in summary.new_packs:
             pack.unlink()
@@ -261,6 +282,23 @@ def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
         _write_dataset_pages(pipeline, work)
 
     return run_stage(store, _make_stage(pipeline, "dataset", inputs), build, log)
+
+
+def _check_not_lost(pipeline: Pipeline, summary: DatasetSummary, inputs: Mapping[str, Version]) -> None:
+    """Refuse verdicts on images that `raw` has and that were not there for the moment in which they were checked."""
+    from vqa_pipeline.sources.formats import get_format
+    from vqa_pipeline.sources.formats.shapes import ShapesSource
+    from vqa_pipeline.sources.observation import source_base
+
+    for name, references in summary.images_not_found.items():
+        source = pipeline.source(name)
+        images = get_format(source).find_image_root(source, pipeline.project_root)
+        if images is None or isinstance(source, ShapesSource):
+            continue
+        listed, base = _list_raw_files(inputs[f"raw/{name}"]), source_base(source, pipeline.project_root)
+        for reference in references:
+            if (images / reference).relative_to(base).as_posix() in listed:
+                raise SourceChanged(name, images / reference)
 
 
 def _check_made_from(version: Version, source: Version, asset: str) -> None:
@@ -298,13 +336,14 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
     settings = pipeline.settings.dataset
     ledger = summary.ledger
     work.check("ledger_balances", ledger.find_imbalances(), num_rows=ledger.num_rows)
+    work.check("has_questions", ledger.find_emptiness(), num_questions=ledger.count("accepted"))
     rejected = ledger.num_rejected / max(1, ledger.num_rows)
     problems = []
     if rejected > settings.max_reject_fraction:
         problems = [
             (
                 f"{ledger.num_rejected} of {ledger.num_rows} rows ({rejected:.2%}) are rejected, more than "
-                f"`dataset.max_reject_fraction: {settings.max_reject_fraction:g}` allows; "
+                f"`dataset.max_reject_fraction: {settings.max_reject_fraction:g}` allows: {summary.tell_rejects()}; "
                 "the page of the candidate lists them"
             )
         ]
@@ -363,13 +402,9 @@ def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome:
         train = references.get("train", _References([]))
         counts = count_answers(train)
         vocabulary = build_from_counts(counts, settings)
-        if len(vocabulary.answers) < 2:  # noqa: PLR2004 - one class cannot be learned
-            reason = (
-                f"leaves {len(vocabulary.answers)} answers of the {len(counts)} "
-                f"in {num_annotated['train']} training questions"
-            )
-            raise SettingsError("vocabulary.min_count", reason, "Lower it, or bring training questions with answers.")
-        policy = choose_policy(len(answers) for answers in train)
+        if len(vocabulary.answers) < _FEWEST_ANSWERS:
+            raise _explain_vocabulary(dataset, sorted(filter(None, counts)), len(vocabulary.answers))
+        policy = choose_policy(train)
         coverages = {split: measure_coverage(vocabulary, known, policy) for split, known in references.items()}
         work.data_version = vocabulary.fingerprint[:16]
         work.write("vocabulary.json", vocabulary.to_json())
@@ -382,6 +417,24 @@ def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome:
         work.write(PAGE, vocabulary_markdown(work.numbers, vocabulary.answers, vocabulary.counts))
 
     return run_stage(store, _make_stage(pipeline, "vocabulary", {"dataset": dataset}), build, log)
+
+
+def _explain_vocabulary(dataset: Version, answers: Sequence[str], num_kept: int) -> SettingsError:
+    """Why there is nothing to learn: of the training questions' `answers` the settings keep `num_kept`."""
+    details = dataset.manifest.details
+    asked, annotated = details["num_questions_by_split"]["train"], details["num_annotated_by_split"]["train"]
+    if not asked:
+        fix = "Declare the split in the sources, or give it a share here."
+        return SettingsError("dataset.split_fractions", "the dataset has no training question", fix)
+    if not annotated:
+        fix = "Bring the answers, and name their file or column in the source."
+        return SettingsError("sources", f"none of the {asked} training questions has an answer", fix)
+    if len(answers) < _FEWEST_ANSWERS:
+        given = f"no answer but {answers[0]!r:.80}" if answers else "no answer that normalization leaves anything of"
+        fix = "Bring training questions with other answers: there is nothing to tell apart."
+        return SettingsError("sources", f"the {annotated} answered training questions have {given}", fix)
+    reason = f"leaves {num_kept} answers of the {len(answers)} in {annotated} answered training questions"
+    return SettingsError("vocabulary.min_count", reason, "Lower it, or bring more training questions.")
 
 
 def _explain_coverage(coverage: float, min_count: int | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import resource
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,8 +12,8 @@ import pytest
 from curation_world import Row, draw_png, write_files
 from PIL import Image
 
-from vqa_pipeline.curation.image_checks import VERDICTS, check_images, read_packed, write_packs
-from vqa_pipeline.errors import SourceChanged
+from vqa_pipeline.curation.image_checks import VERDICTS, check_images, read_packed, reading, write_packs
+from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import IMAGES
 
 
@@ -96,9 +97,33 @@ def test_a_link_that_leads_out_is_not_read(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that cannot be read, whoever asks")
-def test_a_file_that_cannot_be_read_is_a_verdict_and_not_a_crash():
-    rule, reason, _ = explain(Path("/proc/self"), "mem")
-    assert (rule, reason) == ("image_unreadable", "mem cannot be read (Input/output error)")
+def test_a_file_that_the_machine_cannot_read_is_an_error_and_no_verdict():
+    with pytest.raises(
+        SourceError, match=r"source 'clinic', `image_root`: /proc/self/mem: .*Input/output error"
+    ) as caught:
+        check(Path("/proc/self"), "mem")
+    assert not isinstance(caught.value, SourceChanged)
+
+
+@pytest.mark.parametrize("reference", ["1.png", "folder/1.png"])
+def test_too_many_open_files_are_no_verdict(tmp_path, reference):
+    write_files(tmp_path, {"1.png": draw_png(1), "folder/1.png": draw_png(1)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(SourceError, match=r"1\.png: cannot be read \(Too many open files\)"):
+            check(tmp_path, reference)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file"), NotADirectoryError(20, "Not a directory")])
+def test_a_file_that_goes_away_while_it_is_read_is_a_change(error):
+    with (
+        pytest.raises(SourceChanged, match=r"source 'clinic'.*raw/1\.png: changed"),
+        reading("clinic", Path("raw/1.png")),
+    ):
+        raise error
 
 
 # --------------------------------------------------------------------------------------------------------------- packs

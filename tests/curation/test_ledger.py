@@ -53,6 +53,32 @@ def test_an_imbalance_names_the_source_and_how_many_rows_are_lost_or_too_many():
     ]
 
 
+def test_a_source_tells_what_became_of_its_rows_the_most_frequent_rule_first():
+    rejected = {"annotation_orphan": 1, "image_missing": 7, "image_path_drive": 1, "split_unknown": 2, "image_empty": 1}
+    account = open_account(17, accepted={"": 3}, duplicate={"duplicate_row": 2}, rejected=rejected)
+    assert account.describe() == (
+        "17 rows: 3 accepted, 2 duplicate (duplicate_row 2), "
+        "12 rejected (image_missing 7, split_unknown 2, annotation_orphan 1, image_empty 1, …)"
+    )
+    assert open_account().describe() == "0 rows"
+
+
+def test_without_an_accepted_question_every_source_is_named_with_its_rows():
+    lost = open_account(2, rejected={"image_missing": 2})
+    assert Ledger(sources={"clinic": lost, "spare": open_account()}).find_emptiness() == [
+        "no question is accepted (source clinic: 2 rows: 2 rejected (image_missing 2); source spare: 0 rows)",
+        "source spare gave no row: bring its rows, or remove it from `sources`",
+    ]
+
+
+def test_one_source_without_rows_among_others_is_named():
+    full = open_account(1, accepted={"": 1})
+    ledger = Ledger(sources={"clinic": full, "spare": open_account(), "other": full})
+    assert ledger.find_emptiness() == ["source spare gave no row: bring its rows, or remove it from `sources`"]
+    repeated = open_account(1, duplicate={"duplicate_question": 1})
+    assert Ledger(sources={"clinic": full, "copy": repeated}).find_emptiness() == []
+
+
 def test_what_one_source_lost_is_not_made_up_by_another():
     ledger = Ledger(sources={"a": open_account(2, accepted={"": 1}), "b": open_account(2, accepted={"": 3})})
     assert len(ledger.find_imbalances()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -262,6 +263,15 @@ def test_what_the_file_system_cannot_open_is_missing(root, reference):
     with pytest.raises(MalformedRecord, match="cannot be opened") as caught:
         resolve_reference(root, reference)
     assert caught.value.rule == "image_missing"
+
+
+def test_a_machine_that_cannot_look_says_nothing_about_a_file(root):
+    class Failing(type(root)):
+        def resolve(self, strict=False):
+            raise OSError(errno.EIO, "Input/output error", str(self))
+
+    with pytest.raises(OSError, match="Input/output error"):
+        resolve_reference(Failing(root), "a/1.png")
 
 
 @settings(deadline=None)

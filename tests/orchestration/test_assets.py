@@ -106,6 +106,7 @@ def test_checks_are_recorded_with_their_numbers(project):
     result = project.run("dataset")
     assert checks(result) == {
         "ledger_balances": (True, "ERROR"),
+        "has_questions": (True, "ERROR"),
         "reject_fraction": (True, "ERROR"),
         "no_leakage": (True, "ERROR"),
         "no_rejects": (True, "WARN"),

@@ -6,7 +6,8 @@ Images used by accepted questions are packed: the files' own bytes in Parquet, s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vqa_pipeline.curation.paths import resolve_reference
-from vqa_pipeline.errors import SourceChanged
+from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import IMAGES
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.images import ImageError, inspect_image
@@ -37,13 +38,21 @@ VERDICTS = pa.schema(
 )
 """One row per distinct (source, image reference)."""
 
+NOT_FOUND = pa.array(["image_missing", "image_outside_root"])
+"""Rules of images that are judged by the file system alone: what is not there now may be back in a moment."""
+
 FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes"]
 _ROWS_PER_GROUP = 100
 _PACK_BYTES = 512 << 20
 
 
 def check_images(source: str, root: Path | None, references: Sequence[str]) -> pa.Table:
-    """A verdict for each reference of a source; without a root every image is missing."""
+    """A verdict for each reference of a source; without a root every image is missing.
+
+    Raises:
+        SourceChanged: a file went away while it was read.
+        SourceError: a file cannot be read, which says nothing about the image.
+    """
     return pa.Table.from_pylist([_check_image(source, root, reference) for reference in references], VERDICTS)
 
 
@@ -53,15 +62,25 @@ def _check_image(source: str, root: Path | None, reference: str) -> dict[str, An
         reason = f"the source has no image root to look for {reference} in"
         return verdict | _fail("image_missing", reason, "Set `image_root`, or `dataset: {images_required: false}`.")
     try:
-        data = resolve_reference(root, reference).read_bytes()
-        facts = inspect_image(data)
+        with reading(source, root / reference):
+            data = resolve_reference(root, reference).read_bytes()
+            facts = inspect_image(data)
     except (MalformedRecord, ImageError) as error:
         return verdict | _fail(error.rule, error.reason, error.fix)
-    except OSError as error:
-        return verdict | _fail(
-            "image_unreadable", f"{reference} cannot be read ({error.strerror})", "Check its rights."
-        )
     return verdict | facts._asdict() | {"num_bytes": len(data)}
+
+
+@contextmanager
+def reading(source: str, path: Path) -> Iterator[None]:
+    """Turn what goes wrong with the machine, its disks or its rights into an error: it is no verdict on an image."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceChanged(source, path) from error
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+        fix = "Check the file, its rights and the disk, then run again."
+        raise SourceError(source, "image_root", path, reason, fix) from error
 
 
 def _fail(rule: str, reason: str, fix: str) -> dict[str, str]:
@@ -82,17 +101,16 @@ def write_packs(
 
     Raises:
         SourceChanged: a file is gone, or not the one any more that was checked.
+        SourceError: a file cannot be read.
     """
     packs: list[Path] = []
     block: list[dict[str, Any]] = []
     size = 0
     for facts, source, file in images:
-        try:
+        with reading(source, file):
             data = file.read_bytes()
-        except OSError as error:
-            raise SourceChanged(source, file.name) from error
         if hashlib.sha256(data).hexdigest() != facts["image_sha256"]:
-            raise SourceChanged(source, file.name)
+            raise SourceChanged(source, file)
         name = f"{facts['image_sha256']}.{facts['format'].lower()}"
         block.append({**facts, "image": {"bytes": data, "path": name}})
         size += len(data)

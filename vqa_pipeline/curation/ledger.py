@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from pydantic import Field
 
 from vqa_pipeline.schemas import FATES, Fate, Frozen
+
+_TOLD_RULES = 4
 
 
 class SourceLedger(Frozen):
@@ -25,6 +28,15 @@ class SourceLedger(Frozen):
     def count(self, fate: Fate) -> int:
         """Rows with this fate."""
         return sum(self.fates.get(fate, {}).values())
+
+    def describe(self) -> str:
+        """What became of the rows, such as `20 rows: 17 accepted, 3 rejected (image_missing 2, split_unknown 1)`."""
+        told = [
+            f"{self.count(fate)} {fate}" + ("" if fate == "accepted" else f" ({tell_rules(self.fates[fate])})")
+            for fate in FATES
+            if self.count(fate)
+        ]
+        return f"{self.num_rows} rows" + (f": {', '.join(told)}" if told else "")
 
 
 class Ledger(Frozen):
@@ -46,6 +58,25 @@ class Ledger(Frozen):
         """Rows of all sources with this fate."""
         return sum(source.count(fate) for source in self.sources.values())
 
+    def count_rules(self, fate: Fate) -> dict[str, int]:
+        """Rows of all sources with this fate, by rule."""
+        counted: Counter[str] = Counter()
+        for source in self.sources.values():
+            counted.update(source.fates.get(fate, {}))
+        return dict(counted)
+
+    def find_emptiness(self) -> list[str]:
+        """What says that there is no data set: no accepted question, or a source without any row."""
+        problems = []
+        if not self.count("accepted"):
+            accounts = "; ".join(f"source {name}: {source.describe()}" for name, source in self.sources.items())
+            problems.append(f"no question is accepted ({accounts})")
+        return problems + [
+            f"source {name} gave no row: bring its rows, or remove it from `sources`"
+            for name, source in self.sources.items()
+            if not source.num_rows
+        ]
+
     def find_imbalances(self) -> list[str]:
         """One sentence for each source whose rows read are not the rows written."""
         problems = []
@@ -57,6 +88,13 @@ class Ledger(Frozen):
                     f"({abs(source.num_rows - fates)} {'lost' if fates < source.num_rows else 'too many'})"
                 )
         return problems
+
+
+def tell_rules(counted: Mapping[str, int]) -> str:
+    """Rules with their counts, the most frequent first: `image_missing 120, split_unknown 3`."""
+    ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    told = [f"{rule} {count}" for rule, count in ordered[:_TOLD_RULES]]
+    return ", ".join(told + ["…"] * (len(ordered) > _TOLD_RULES))
 
 
 def arrange_fates(counted: Mapping[tuple[str, Fate, str], int]) -> dict[str, dict[Fate, dict[str, int]]]:

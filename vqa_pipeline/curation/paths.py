@@ -6,6 +6,7 @@ image root.
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from vqa_pipeline.sources.formats.format import MalformedRecord
 
 MAX_LENGTH = 1024
 """Characters of a reference; the file systems in use allow 255 bytes per part and 4,096 in all."""
+
+_NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+"""What says that a name leads to no file; any other error says something about the machine."""
 
 _CLEAN = re.compile(r"[A-Za-z0-9_\-]+(?:[./][A-Za-z0-9_\-]+)*")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -85,11 +89,14 @@ def resolve_reference(root: Path, reference: str) -> Path:
 
     Raises:
         MalformedRecord: there is no such regular file, or a link leads out of `root`.
+        OSError: whether there is one cannot be told: the disk or the rights do not let it be looked for.
     """
     path = root / reference
     try:
         real = path.resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_SUCH_FILE:
+            raise
         if isinstance(error, FileNotFoundError | NotADirectoryError) and not path.is_symlink():
             reason = f"there is no {reference} in the image root"
             raise MalformedRecord("image_missing", reason, "Bring the file, or correct the reference.") from error

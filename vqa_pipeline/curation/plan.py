@@ -24,7 +24,7 @@ from vqa_pipeline.curation import image_checks
 from vqa_pipeline.curation.buckets import choose_num_buckets, read_bucket, write_buckets
 from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_census
-from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates
+from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates, tell_rules
 from vqa_pipeline.curation.merge import MERGED, merge_bucket
 from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.curation.settings import DatasetSettings
@@ -75,6 +75,10 @@ class DatasetSummary:
     num_leaking_images: int
     leaks: tuple[Leak, ...]
     """The first of them, by image."""
+    images_not_found: dict[str, tuple[str, ...]]
+    """References, by source, for which no file was found when the images were checked."""
+    reasons: dict[str, str]
+    """By rule, why one of its rejected rows was rejected."""
     repairs_by_kind: dict[str, int]
     data_version: str
     new_packs: tuple[Path, ...] = field(default=())
@@ -92,8 +96,16 @@ class DatasetSummary:
             "num_leaking_images": self.num_leaking_images,
         }
 
+    def tell_rejects(self) -> str:
+        """The most frequent rules of rejected rows, with a reason of the first; empty when there are none."""
+        rules = self.ledger.count_rules("rejected")
+        if not rules:
+            return ""
+        first = min(rules, key=lambda rule: (-rules[rule], rule))
+        return f"{tell_rules(rules)} (such as: {self.reasons[first]:.200})"
+
     def describe(self) -> dict[str, Any]:
-        """Everything but counts and files, as JSON."""
+        """What the manifest keeps beside counts and files, as JSON."""
         return {
             "ledger": self.ledger.model_dump(mode="json"),
             "num_questions_by_split": self.num_questions_by_split,
@@ -128,7 +140,8 @@ def build_dataset(
         map_tasks: Runs tasks.
 
     Raises:
-        SourceChanged: an image changed or went away between its check and its packing.
+        SourceChanged: an image changed or went away while it was read, or between its check and its packing.
+        SourceError: an image cannot be read for a reason that says nothing about it.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     plan = _Plan(tuple(sources), settings, scratch, output)
@@ -195,6 +208,14 @@ class _Plan:
         _write(REJECTS, [final.rejects], self.scratch / "rejects" / f"finalize-{bucket:05d}.parquet")
         return final.leaks
 
+    def list_not_found(self) -> dict[str, tuple[str, ...]]:
+        """References for which there was no file in the image root, by source."""
+        found: dict[str, list[str]] = {}
+        verdicts = pq.read_table(self.verdicts, columns=["source", "image", "image_rule"])
+        for row in verdicts.filter(pa.compute.is_in(verdicts["image_rule"], image_checks.NOT_FOUND)).to_pylist():
+            found.setdefault(row["source"], []).append(row["image"])
+        return {source: tuple(references) for source, references in found.items()}
+
     def read_merged(self, columns: list[str]) -> Iterator[pa.Table]:
         """Some columns of every merged question, file by file."""
         for path in sorted((self.scratch / "merged").glob("*.parquet")):
@@ -248,7 +269,8 @@ class _Plan:
 def _find_again(source: str, root: Path, image: str) -> Path:
     """The file of an image that was there when it was checked."""
     try:
-        return resolve_reference(root, image)
+        with image_checks.reading(source, root / image):
+            return resolve_reference(root, image)
     except MalformedRecord as error:
         raise SourceChanged(source, image) from error
 
@@ -291,9 +313,13 @@ def _summarize(
         annotated.update(table.filter(pa.compute.is_valid(table["answers"]))["split"].to_pylist())
         repairs.update(repair["kind"] for repair in pa.compute.list_flatten(table["repairs"]).to_pylist())
         without_image += table["image_sha256"].null_count
+    reasons: dict[str, str] = {}
     for path in sorted((plan.output / "rejects").glob("*.parquet")):
-        rows = pq.read_table(path, columns=["source", "fate", "rule"]).to_pylist()
+        rows = pq.read_table(path, columns=["source", "fate", "rule", "reason"]).to_pylist()
         fates.update((row["source"], row["fate"], row["rule"]) for row in rows)
+        for row in rows:
+            if row["fate"] == "rejected":
+                reasons.setdefault(row["rule"], row["reason"])
     return DatasetSummary(
         ledger=_draw_up_ledger(plan.sources, joined, fates),
         num_questions_by_split={split: splits[split] for split in SPLITS},
@@ -303,6 +329,8 @@ def _summarize(
         carved=tuple(split for split in SPLITS if split in census.missing),
         num_leaking_images=len(leaks),
         leaks=tuple(sorted(leaks, key=lambda leak: leak.image)[:_LISTED_LEAKS]),
+        images_not_found=plan.list_not_found(),
+        reasons=reasons,
         repairs_by_kind=dict(sorted(repairs.items())),
         data_version=format_digest(total, sum_rows(facts, IMAGE_FACTS.names)),
         new_packs=tuple(packs),

@@ -102,6 +102,7 @@ def decode_image(data: bytes) -> DecodedImage:
     Raises:
         ImageError: the bytes are not an image that can be used; rules image_empty, image_unreadable, image_unsupported,
             image_too_large, image_truncated.
+        OSError: the machine fails, which says nothing about the image.
     """
     if not data:
         raise ImageError("image_empty", "the file has no bytes", "Copy or download the file again.")
@@ -125,6 +126,8 @@ def _blaming(rule: str, reason: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise _too_large(str(error)) from error
     except Exception as error:  # damaged bytes lead decoders to errors of any kind
+        if isinstance(error, OSError) and error.errno is not None:  # the machine's, which decoders' own do not have
+            raise
         raise ImageError(rule, f"{reason} ({error})", "Download the file again.") from error
 
 
