@@ -89,20 +89,43 @@ def test_a_question_without_references_cannot_be_scored(policy):
         score_answer("red", [], policy)
 
 
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ([10, 10, 10], "official"),
-        ([10, 0, 10], "official"),  # a question without annotation says nothing
-        ([10, 9], "normalized"),
-        ([10, 11], "normalized"),
-        ([1, 1], "normalized"),
-        ([0, 0], "normalized"),
-        ([], "normalized"),
-    ],
-)
-def test_auto_is_official_for_ten_references_everywhere(counts, expected):
-    assert choose_policy(iter(counts)) == expected
+TEN = refer((9, "red"), "blue")
+NUMBERED_TWICE = refer((8, "red"), "blue") + refer("blue")
+
+CHOICES = [
+    ([TEN, TEN], "official"),
+    ([TEN, [], TEN], "official"),  # a question without annotation says nothing
+    ([[], TEN], "official"),
+    ([TEN, TEN[:9]], "normalized"),
+    ([TEN[:9], TEN], "normalized"),
+    ([TEN, refer((11, "red"))], "normalized"),
+    ([refer("red"), refer("blue")], "normalized"),
+    ([refer((10, "red"), ids=False)], "normalized"),
+    ([TEN, refer((9, "red"), "blue", ids=False)], "normalized"),
+    ([NUMBERED_TWICE], "normalized"),
+    ([refer((11, "red"))[:10] + refer("red")], "normalized"),  # ten ids, eleven references
+    ([[], []], "normalized"),
+    ([], "normalized"),
+]
+
+
+@pytest.mark.parametrize(("questions_references", "expected"), CHOICES)
+def test_auto_is_official_for_ten_references_that_can_be_told_apart_everywhere(questions_references, expected):
+    assert choose_policy(iter(questions_references)) == expected
+
+
+def test_auto_stops_reading_at_the_first_question_that_settles_it():
+    left = iter([TEN, refer("red"), TEN, TEN])
+    assert choose_policy(left) == "normalized"
+    assert list(left) == [TEN, TEN]
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_under_auto_an_answer_that_all_ten_annotators_gave_earns_everything(ids):
+    references = refer((10, "red"), ids=ids)
+    policy = choose_policy([references])
+    assert score_answer("red", references, policy) == 1.0
+    assert soft_targets(references, policy) == {"red": 1.0}
 
 
 # -------------------------------------------------------------------------------------------------------- soft targets

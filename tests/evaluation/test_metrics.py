@@ -127,6 +127,15 @@ def test_ten_references_everywhere_make_auto_official():
     assert compute_metrics(TRAIN, questions, predictions, VOCABULARY, "normalized")[0].vqa_accuracy == 1.0
 
 
+def test_ten_references_without_ids_make_auto_normalized_so_that_agreement_is_not_punished():
+    unnumbered = [{**reference, "answer_id": None} for reference in refer(*["yes"] * 10)]
+    questions = make_questions(("Is it?", unnumbered, "yes/no", "is"), split="test")
+    predictions = answer({"test/0": "yes"})
+    metrics, _ = compute_metrics(TRAIN, questions, predictions, VOCABULARY, "auto")
+    assert (metrics.metric, metrics.vqa_accuracy, metrics.ceiling) == ("normalized", 1.0, 1.0)
+    assert compute_metrics(TRAIN, questions, predictions, VOCABULARY, "official")[0].vqa_accuracy == 0.0
+
+
 def test_the_policy_can_be_asked_for():
     metrics, _ = compute_metrics(TRAIN, TEST, PREDICTIONS, VOCABULARY, "official")
     assert metrics.metric == "official"

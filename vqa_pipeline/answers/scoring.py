@@ -24,13 +24,25 @@ _ENOUGH = 3
 """Matches that earn full credit under `official`; at ten references, `normalized` asks for as many."""
 
 
-def choose_policy(reference_counts: Iterable[int]) -> MetricPolicy:
-    """What `auto` means: official when every annotated question has exactly ten references, else normalized.
+def choose_policy(questions_references: Iterable[Iterable[Answer]]) -> MetricPolicy:
+    """What `auto` means: official when every annotated question has ten references, all with ids of their own.
 
-    Counts of zero are questions without annotation and say nothing; without any other, the policy is normalized.
+    Ten references alone are not enough. The official evaluator takes references without ids, as VizWiz has them, for
+    one and the same: the more annotators agree, the less a right answer earns, and nothing when all ten do (see
+    `score_answer`). Where references cannot be told apart, `normalized` scores what `official` means: at ten, three
+    matches are enough.
+
+    Questions without references say nothing; without any others, the policy is normalized. Goes through the questions
+    once and stops at the first that settles it.
     """
-    counts = {count for count in reference_counts if count}
-    return "official" if counts == {OFFICIAL_NUM_REFERENCES} else "normalized"
+    policy: MetricPolicy = "normalized"
+    for references in questions_references:
+        ids = [reference["answer_id"] for reference in references]
+        if ids and not len(ids) == len(set(ids)) == OFFICIAL_NUM_REFERENCES:
+            return "normalized"
+        if ids:
+            policy = "official"
+    return policy
 
 
 def score_answer(answer: str, references: Sequence[Answer], policy: MetricPolicy) -> float:

@@ -81,7 +81,7 @@ def compute_metrics(
         )
     questions = evaluated[annotated].reset_index(drop=True)
     references = [known for known in references if known]
-    policy = choose_policy(len(known) for known in references) if metric == "auto" else metric
+    policy = choose_policy(references) if metric == "auto" else metric
     scored = _score_predictions(questions, references, predictions, policy)
     overall = measure_accuracy(scored)
     covered = measure_coverage(vocabulary, references, policy)
