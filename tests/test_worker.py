@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,10 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from full_disk import files_of_at_most
 from modeling_world import World, predict_job, train_job, write_world
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
-from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR
+from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR, DiskError, MissingPackage
+from vqa_pipeline.worker import explain
 
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 LONG = {"epochs": 40, "checkpoint_every_steps": 3}
@@ -125,6 +131,79 @@ def test_under_pipes_events_become_messages(tmp_path: Path) -> None:
     messages = [json.loads(line) for line in (tmp_path / "messages").read_text().splitlines()]
     payloads = [message["params"]["payload"] for message in messages if message["method"] == "report_custom_message"]
     assert payloads == [{"event": "log", "message": "hello"}]
+
+
+MAIN = "import sys; from vqa_pipeline.worker import main; sys.exit(main(sys.argv[1:]))"
+
+
+def run_after(preparation: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run a job in a process that was prepared by some code."""
+    command = [sys.executable, "-c", f"{preparation}\n{MAIN}", str(path)]
+    return subprocess.run(command, env=OFFLINE, text=True, capture_output=True, timeout=180, check=False)
+
+
+@pytest.mark.parametrize("make_job", [train_job, predict_job])
+def test_without_torch_a_line_says_what_to_install(world: World, tmp_path: Path, make_job) -> None:
+    job = make_job(world, tmp_path)
+    done = run_after("import sys; sys.modules['torch'] = None", write_job(tmp_path, job))
+    assert done.returncode == EXIT_USER_ERROR
+    assert done.stderr == (
+        f"the {job.task} process needs torch: import of torch halted; None in sys.modules. "
+        "Install what trains: pip install 'vqa-pipeline[training]'\n"
+    )
+
+
+def test_a_library_that_is_too_old_is_named_and_a_module_of_our_own_is_not_excused(world: World, tmp_path: Path):
+    job = train_job(world, tmp_path)
+    told = explain(ImportError("cannot import name 'ViltProcessor'", name="transformers.models"), job)
+    assert isinstance(told, MissingPackage)
+    assert (told.task, told.package, told.reason) == ("train", "transformers", "cannot import name 'ViltProcessor'")
+    assert explain(ModuleNotFoundError("No module named", name="vqa_pipeline.nothing"), job) is None
+    assert explain(ImportError("no name"), job) is None
+
+
+def test_a_full_disk_is_recognised_in_what_safetensors_says(world: World, tmp_path: Path) -> None:
+    job = train_job(world, tmp_path)
+    with files_of_at_most(1000), pytest.raises(SafetensorError) as refused:
+        save_file({"weights": np.zeros(1000)}, tmp_path / "weights.safetensors")
+    told = explain(refused.value, job)
+    assert isinstance(told, DiskError)
+    assert (told.path, told.number) == (Path(job.output_folder), errno.EFBIG)
+
+
+def test_what_safetensors_says_of_a_file_s_content_is_not_the_disk_s(world: World, tmp_path: Path) -> None:
+    assert (
+        explain(SafetensorError("Error while deserializing header: header too large"), train_job(world, tmp_path))
+        is None
+    )
+
+
+def test_a_file_that_cannot_be_written_is_told_by_its_name_and_other_errors_are_not_the_disk_s(
+    world: World, tmp_path: Path
+) -> None:
+    job = predict_job(world, tmp_path)
+    told = explain(OSError(errno.EROFS, "Read-only file system", "scratch/x"), job)
+    assert str(told) == "scratch/x: Read-only file system. Choose a folder that can be written."
+    told = explain(OSError(errno.ENOSPC, "No space left on device"), job)
+    assert str(told) == f"{job.output_file}: No space left on device. Free space on its disk, then run again."
+    assert explain(FileNotFoundError(errno.ENOENT, "No such file", "x"), job) is None
+    assert explain(RuntimeError("(os error 28)"), job) is None
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_while_it_trains_is_the_last_line_and_the_next_run_goes_on(
+    world: World, tmp_path: Path, straight: bytes
+) -> None:
+    job = train_job(world, tmp_path, **LONG)
+    file = write_job(tmp_path, job)
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+    done = run_after(full, file)
+    assert done.returncode == EXIT_USER_ERROR
+    assert done.stderr.splitlines()[-1].startswith(f"{job.output_folder}: File too large. ")
+    assert "Traceback" not in done.stderr
+    assert not Path(job.output_folder).exists()
+    assert run(file).returncode == 0
+    assert weights(tmp_path) == straight
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ from pydantic import ValidationError
 from vqa_pipeline.errors import (
     EXIT_CANCELLED,
     EXIT_USER_ERROR,
+    DiskError,
+    MissingPackage,
     SettingsError,
     TrainingCancelled,
     VqaPipelineError,
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from vqa_pipeline.modeling.events import Report
 
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
+_PACKAGES = {"accelerate", "safetensors", "tensorboard", "tokenizers", "torch", "tqdm", "transformers"}
+"""What the extra `training` installs."""
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 
 
@@ -100,14 +105,34 @@ def do_job(job: TrainJob | PredictJob, report: Report, stop: StopRequest) -> Non
     Raises:
         VqaPipelineError: it did not end well.
     """
-    if isinstance(job, TrainJob):
-        from vqa_pipeline.modeling.training.train import train
+    try:
+        if isinstance(job, TrainJob):
+            from vqa_pipeline.modeling.training.train import train
 
-        train(job, report, stop)
-    else:
-        from vqa_pipeline.modeling.prediction import predict
+            train(job, report, stop)
+        else:
+            from vqa_pipeline.modeling.prediction import predict
 
-        predict(job, report, stop)
+            predict(job, report, stop)
+    except Exception as error:
+        told = explain(error, job)
+        if told is None:
+            raise
+        raise told from error
+
+
+def explain(error: Exception, job: TrainJob | PredictJob) -> VqaPipelineError | None:
+    """What a user can do about an error of the libraries; None when nothing tells that it is a user's to mend."""
+    if isinstance(error, ImportError):
+        package = (error.name or "").partition(".")[0]
+        return MissingPackage(job.task, package, str(error)) if package in _PACKAGES else None
+    output = Path(job.output_folder if isinstance(job, TrainJob) else job.output_file)
+    if isinstance(error, OSError):
+        return DiskError.from_number(error.errno, error.filename or output)
+    if type(error).__module__.startswith("safetensors"):  # by its words: it keeps the number of the system nowhere else
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        return DiskError.from_number(int(number[1]), output) if number else None
+    return None
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from vqa_pipeline.pipeline import Pipeline
 
 COMMANDS = {
     "Train": ["run", "train", "predict"],
@@ -106,6 +110,64 @@ def test_what_a_message_repeats_cannot_act_on_the_terminal(call, project):
     assert ended.status == 1
     assert "there is no pipeline \\x1b[2Jx" in ended.err
     assert "\x1b" not in ended.err
+
+
+def test_a_store_that_is_a_file_is_told_in_a_line(call, project):
+    (project.root / "data").mkdir()
+    (project.root / "data" / "store").write_text("a file")
+    ended = call("status")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: {project.root}/data/store/clinic/raw/scans/current.json: Not a directory. ")
+    assert ended.err.count("\n") == 1
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_told_in_a_line(call, project, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(project.root))
+    (project.root / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (project.root / "data").write_text("a file")
+    ended = call("predict")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: {project.root}/data")
+    assert ". Move away what stands in its place" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def break_status(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def broken(_file: Path | None) -> list[Pipeline]:
+        raise error
+
+    monkeypatch.setattr("vqa_pipeline.cli.understand.find_pipelines", broken)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", ".dagster"),
+            ".dagster: Permission denied. Give this user the right to use it, or choose another folder.",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", ".dagster"),
+            ".dagster: Read-only file system. Choose a folder that can be written.",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "{cwd}: No space left on device. Free space on its disk, then run again.",
+        ),
+    ],
+)
+def test_what_the_disk_refuses_is_told_in_a_line(call, project, monkeypatch, error, told):
+    break_status(monkeypatch, error)
+    ended = call("status")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == f"error: {told.format(cwd=project.root)}\n"
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "x"), OSError("no number"), ValueError("bug")])
+def test_a_program_s_own_mistake_is_not_hidden(call, project, monkeypatch, error):
+    break_status(monkeypatch, error)
+    with pytest.raises(type(error)):
+        call("status")
 
 
 def test_the_module_is_the_command(project):

@@ -101,12 +101,53 @@ def test_a_declaration_outside_of_the_project_is_read_by_path(call, project):
     assert list(json.loads(call("status", "--json", "--file", str(file)).out)["assets"]) == ["ward/dataset"]
 
 
-def test_a_damaged_manifest_is_told_by_name(call, project):
-    (project.publish("dataset") / "manifest.json").write_text("{}")
+def damage(project) -> dict[str, str]:
+    """Four assets damaged in four ways; returns what is to be told of each."""
+    publish_all(project)
+    store = project.root / "data" / "store" / "clinic"
+    (store / "dataset" / "versions" / "v1" / "manifest.json").write_text("{}")
+    (store / "vocabulary" / "versions" / "v1" / "manifest.json").unlink()
+    (store / "checkpoint" / "current.json").write_text("[]")
+    manifest = json.loads((store / "predictions" / "versions" / "v1" / "manifest.json").read_bytes())
+    manifest["files"] = {"predictions.parquet": 7}
+    (store / "predictions" / "versions" / "v1" / "manifest.json").write_text(json.dumps(manifest))
+    return {
+        "clinic/dataset": "data/store/clinic/dataset/versions/v1/manifest.json is not a manifest "
+        "(asset: Field required)",
+        "clinic/vocabulary": "data/store/clinic/vocabulary/versions/v1/manifest.json is missing",
+        "clinic/checkpoint": "data/store/clinic/checkpoint/current.json is not a pointer "
+        "(list indices must be integers or slices, not str)",
+        "clinic/predictions": "data/store/clinic/predictions/versions/v1/predictions.parquet is missing",
+    }
+
+
+def test_damaged_versions_are_told_in_their_rows_and_the_others_as_always(call, project):
+    told = damage(project)
     ended = call("status")
-    assert ended.status == 1
-    assert ended.err.startswith("error: dataset version v1:")
-    assert "Traceback" not in ended.err
+    assert (ended.status, ended.err) == (0, "")
+    lines = [line.rstrip() for line in ended.out.splitlines()]
+    rows = dict(line.split(maxsplit=1) for line in lines[1:8])
+    for asset, reason in told.items():
+        assert rows[asset].split(maxsplit=1) == ["damaged", reason]
+    assert rows["clinic/raw/scans"].endswith("1,506 files")
+    assert rows["clinic/metrics"].endswith("0.901 VQA accuracy, 0.376 from the question alone")
+    assert lines[8:] == ["", "The next run makes again what is damaged."]
+
+
+def test_json_says_of_a_damaged_version_what_is_wrong_and_nothing_that_could_be_taken_for_a_result(call, project):
+    told = damage(project)
+    ended = call("status", "--json")
+    assert (ended.status, ended.err) == (0, "")
+    assets = json.loads(ended.out)["assets"]
+    assert {asset: found for asset, found in assets.items() if "damaged" in found} == {
+        asset: {"damaged": reason} for asset, reason in told.items()
+    }
+    assert assets["clinic/metrics"]["numbers"] == METRICS
+
+
+def test_without_damage_nothing_is_said_of_it(call, project):
+    publish_all(project)
+    assert "damage" not in call("status").out
 
 
 def test_a_number_that_is_not_known_is_left_out(call, project):

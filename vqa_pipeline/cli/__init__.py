@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 import typer
 
 from vqa_pipeline.cli import data, train, understand
-from vqa_pipeline.errors import VqaPipelineError
+from vqa_pipeline.errors import DiskError, VqaPipelineError
 from vqa_pipeline.reporting.escaping import escape_control
 
 _NAME = "vqa-pipeline"
@@ -30,5 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments, prog_name=_NAME)
     except VqaPipelineError as error:
-        print("error: " + escape_control(error, keep="\n"), file=sys.stderr)
-        sys.exit(1)
+        _end(error)
+    except OSError as error:
+        told = DiskError.from_number(error.errno, error.filename or Path.cwd())
+        if told is None:
+            raise
+        _end(told)
+
+
+def _end(error: VqaPipelineError) -> NoReturn:
+    print("error: " + escape_control(error, keep="\n"), file=sys.stderr)
+    sys.exit(1)

@@ -1,4 +1,4 @@
-"""Commands that tell what there is: status. Read manifests only."""
+"""Commands that tell what there is: status. Read manifests only, and look whether the files are there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipelines
 from vqa_pipeline.cli.tables import format_table
+from vqa_pipeline.errors import DamagedVersion
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.project import choose_pipeline
 from vqa_pipeline.store import Store, Version
@@ -49,18 +50,29 @@ def status(pipeline: PipelineName = None, file: DeclarationFile = None, as_json:
         return
     rows = [_format(one.name, asset, version) for one in chosen for asset, version in list_versions(one).items()]
     print(format_table(rows, ("asset", "published (UTC)", "data version", "")))
+    if any("damaged" in row for row in rows):
+        print("\nThe next run makes again what is damaged.")
     for one in chosen:
         _warn_of_candidate(one)
 
 
-def list_versions(pipeline: Pipeline) -> dict[str, Version | None]:
-    """The current version of every asset of a pipeline, in the order of the graph; None where there is none."""
+def list_versions(pipeline: Pipeline) -> dict[str, Version | DamagedVersion | None]:
+    """The current version of every asset, in the order of the graph; what is wrong with it, or None: there is none."""
     store = Store(pipeline.store_folder, pipeline.scratch_folder)
     sources = [f"{kind}/{source.name}" for source in pipeline.settings.sources for kind in ("raw", "records")]
-    return {asset: store.current(asset) for asset in (*sources, *_ASSETS)}
+    return {asset: _find_version(store, asset) for asset in (*sources, *_ASSETS)}
 
 
-def _describe(version: Version) -> dict[str, Any]:
+def _find_version(store: Store, asset: str) -> Version | DamagedVersion | None:
+    try:
+        return store.current_whole(asset)
+    except DamagedVersion as damage:
+        return damage
+
+
+def _describe(version: Version | DamagedVersion) -> dict[str, Any]:
+    if isinstance(version, DamagedVersion):
+        return {"damaged": _explain_damage(version)}
     return {
         "data_version": version.manifest.data_version,
         "materialized_at": version.manifest.created_at.isoformat(),
@@ -69,9 +81,15 @@ def _describe(version: Version) -> dict[str, Any]:
     }
 
 
-def _format(name: str, asset: str, version: Version | None) -> tuple[str, str, str, str]:
+def _explain_damage(damage: DamagedVersion) -> str:
+    return f"{os.path.relpath(damage.path)} {damage.reason}"
+
+
+def _format(name: str, asset: str, version: Version | DamagedVersion | None) -> tuple[str, str, str, str]:
     if version is None:
         return f"{name}/{asset}", "not yet", "", ""
+    if isinstance(version, DamagedVersion):
+        return f"{name}/{asset}", "damaged", "", _explain_damage(version)
     manifest = version.manifest
     told = [(manifest.numbers.get(number), word) for number, word in _HEADLINES[asset.partition("/")[0]]]
     headline = ", ".join(f"{_format_number(value)} {word}" for value, word in told if value is not None)
