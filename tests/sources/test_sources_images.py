@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import re
@@ -411,6 +412,18 @@ def test_damage_of_any_kind_gives_pixels_or_a_reason(whole, changes, data):
     else:
         assert facts.width * facts.height <= MAX_PIXELS
         assert -(2**63) <= facts.dhash < 2**63
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
+def test_what_fails_in_the_machine_is_no_fault_of_the_image(monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    Image.init()
+    monkeypatch.setitem(Image.OPEN, "QOI", (fail, lambda start: start.startswith(b"qoif")))
+    with pytest.raises(type(error)) as caught:
+        decode_image(b"qoif" + bytes(100))
+    assert caught.value is error
 
 
 # ---------------------------------------------------------------------------------------------------------------- facts
