@@ -75,6 +75,20 @@ def test_a_change_of_settings_or_stage_number_builds_again(tmp_path, changes):
     assert builder.times == 2
 
 
+def test_a_version_from_before_the_stage_had_a_check_is_judged_by_it(tmp_path):
+    store, builder = make_store(tmp_path), Builder(warnings=("not pretty",))
+
+    def build_as_before(work: Work) -> None:
+        work.declared = (GATE, WARNING)
+        builder(work)
+        work.checks.pop()
+
+    run_stage(store, stage(checks=(GATE,)), build_as_before, print)
+    again = run_stage(store, stage(), builder, print)
+    assert builder.times == 2
+    assert [check.name for check in again.checks] == ["sound", "pretty"]
+
+
 def test_an_input_with_the_same_data_version_changes_nothing_and_another_does(tmp_path):
     store, builder = make_store(tmp_path), Builder()
 

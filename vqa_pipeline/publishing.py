@@ -141,8 +141,13 @@ def _find_whole(store: Store, asset: str, log: Log) -> Version | None:
 
 
 def is_up_to_date(version: Version, stage: Stage) -> bool:
-    """Whether a version was made by this stage from inputs with the same data versions."""
+    """Whether a version was made by this stage from inputs with the same data versions.
+
+    One that was made before the stage had a check was never judged by it, so it is not up to date.
+    """
     manifest = version.manifest
+    if {check.name for check in manifest.checks} != {check.name for check in stage.checks}:
+        return False
     before = {name: read.data_version for name, read in manifest.inputs.items()}
     now = {name: read.manifest.data_version for name, read in stage.inputs.items()}
     return (manifest.stage_number, manifest.settings, before) == (stage.number, stage.settings, now)
