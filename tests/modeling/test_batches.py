@@ -22,7 +22,7 @@ RULES = PixelRules(16, 8, Image.Resampling.BICUBIC, 1 / 255, (0.5,) * 3, (0.5,) 
 def source(world: World) -> BatchSource:
     asked, _ = read_training([world.questions("train")], VOCABULARY, "normalized")
     shas = sorted(set(asked.shas))
-    tokenized = tokenize(asked.questions, build_tokenizer(asked.questions, 40), 40, "tiny")
+    tokenized = tokenize(asked.questions, build_tokenizer(asked.questions, 40), 40)
     return BatchSource(asked, tokenized, PixelStore(ImagePacks(world.packs, shas), shas, RULES), torch.device("cpu"))
 
 
