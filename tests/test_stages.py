@@ -182,6 +182,28 @@ def test_the_checkpoint_fingerprint_ignores_how_fast_it_is_trained(project):
     assert runner.run()["checkpoint"].reused
 
 
+def test_a_local_backbone_whose_files_changed_is_trained_on_again(project):
+    folder = project / "backbones" / "ours"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    pipeline = make_pipeline(project, training={"backbone": "backbones/ours"})
+    runner = Runner(pipeline)
+    first = runner.run("checkpoint")["checkpoint"]
+    assert runner.run("checkpoint")["checkpoint"].reused
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    second = runner.run("checkpoint")["checkpoint"]
+    assert not second.reused
+    assert second.version.manifest.data_version != first.version.manifest.data_version
+    assert second.version.manifest.details["overridden"] == {}
+
+
+def test_a_folder_called_tiny_is_not_the_backbone_tiny(project):
+    (project / "tiny").mkdir()
+    runner = Runner(make_pipeline(project))
+    runner.run("checkpoint")
+    assert runner.worker.jobs[-1].settings.backbone == "tiny"
+
+
 def test_overridden_settings_train_another_checkpoint_and_are_recorded(project):
     runner = Runner(make_pipeline(project))
     runner.run()

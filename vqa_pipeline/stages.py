@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vqa_pipeline.errors import SettingsError, SourceChanged, StaleInput
 from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.files import write_atomically
+from vqa_pipeline.modeling.backbone_files import digest_backbone
 from vqa_pipeline.modeling.jobs import PredictJob, TrainJob
 from vqa_pipeline.modeling.settings import TINY, TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
@@ -476,7 +477,8 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
     """`checkpoint`: a ViLT trained on the dataset, with its processor and vocabulary, loadable by plain transformers.
 
     `training` are the settings of this run: the pipeline's own, unless the launchpad or the command line changed some.
-    A checkpoint with the same fingerprint that was published before is used again.
+    A checkpoint with the same fingerprint that was published before is used again. The files of a backbone in a local
+    folder are part of the fingerprint; one on the hub counts by its name, and the commit used is recorded.
 
     Raises:
         StaleInput: the vocabulary was made from another dataset.
@@ -489,7 +491,9 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
     dataset, vocabulary = store.require("dataset"), store.require("vocabulary")
     _check_made_from(vocabulary, dataset, "checkpoint")
     stage = _make_stage(pipeline, "checkpoint", {"dataset": dataset, "vocabulary": vocabulary})
-    stage = stage._replace(settings=stage_settings(pipeline, "checkpoint", training))
+    local = _find_local_backbone(pipeline, training)
+    weights = {"backbone_digest": digest_backbone(local)} if local else {}
+    stage = stage._replace(settings=stage_settings(pipeline, "checkpoint", training) | weights)
     versions = {name: version.manifest.data_version for name, version in stage.inputs.items()}
     fingerprint = compute_fingerprint("checkpoint", stage.number, stage.settings, versions)
     trained = store.find("checkpoint", fingerprint)
@@ -504,11 +508,16 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
         work.numbers = _count_training(told)
         work.packages = told.get("packages", {})
         declared = stage_settings(pipeline, "checkpoint")
-        overridden = {name: value for name, value in stage.settings.items() if declared[name] != value}
+        overridden = {name: stage.settings[name] for name in declared if declared[name] != stage.settings[name]}
         work.details = {"overridden": overridden, "training": told}
         work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden}))
 
     return run_stage(store, stage, build, log)
+
+
+def _find_local_backbone(pipeline: Pipeline, training: TrainingSettings) -> Path | None:
+    folder = pipeline.project_root / training.backbone
+    return folder if training.backbone != TINY and folder.is_dir() else None
 
 
 def _make_train_job(
@@ -527,9 +536,9 @@ def _make_train_job(
                 f"the dataset has no annotated {split} questions to {purpose}",
                 "Declare the split in the sources, or give it a share here.",
             )
-    backbone = training.backbone
-    if backbone != TINY and (pipeline.project_root / backbone).is_dir():
-        training = training.model_copy(update={"backbone": str(pipeline.project_root / backbone)})
+    local = _find_local_backbone(pipeline, training)
+    if local:
+        training = training.model_copy(update={"backbone": str(local)})
     return TrainJob(
         fingerprint=fingerprint,
         settings=training,
