@@ -14,7 +14,15 @@ from PIL import Image
 
 from vqa_pipeline import stages
 from vqa_pipeline.curation import plan
-from vqa_pipeline.errors import GateFailed, NotPublished, SettingsError, SourceChanged, SourceError, StaleInput
+from vqa_pipeline.errors import (
+    DamagedVersion,
+    GateFailed,
+    NotPublished,
+    SettingsError,
+    SourceChanged,
+    SourceError,
+    StaleInput,
+)
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
 from vqa_pipeline.sources.formats import FORMATS
 from vqa_pipeline.sources.formats.format import Format
@@ -516,6 +524,20 @@ def test_new_images_go_into_a_new_pack_and_the_old_one_is_shared(project):
     assert len(first) == 1
     assert set(first) < set(second)
     assert len(second) == 2
+
+
+def test_a_lost_image_pack_is_told_by_name_and_made_again_with_the_dataset(project):
+    runner = Runner(make_pipeline(project))
+    dataset = runner.run("dataset")["dataset"].version
+    [name] = dataset.manifest.details["image_packs"]
+    pack = dataset.path.parents[1] / name
+    before = pack.read_bytes()
+    pack.unlink()
+    with pytest.raises(DamagedVersion, match=f"{pack.name}: is missing"):
+        runner.run("checkpoint")
+    shutil.rmtree(dataset.path)
+    runner.run("checkpoint")
+    assert pack.read_bytes() == before
 
 
 def test_a_test_split_without_answers_is_predicted_and_not_scored(project):

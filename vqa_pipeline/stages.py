@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqa_pipeline.errors import SettingsError, SourceChanged, StaleInput
+from vqa_pipeline.errors import DamagedVersion, SettingsError, SourceChanged, StaleInput
 from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.files import write_atomically
 from vqa_pipeline.modeling.backbone_files import digest_backbone
@@ -265,19 +265,20 @@ def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
 
     def build(work: Work) -> None:
         current = store.current("dataset")
-        known = _find_image_packs(store, current) if current else ()
+        kept = [name for name in _pack_names(current) if (store.root / "dataset" / name).is_file()]
         sources = [_describe_records(pipeline, source, inputs) for source in pipeline.settings.sources]
         scratch = pipeline.scratch_folder / "plan"
         with ExitStack() as guards:
             for source in pipeline.settings.sources:
                 guards.enter_context(_unchanged(pipeline, source, inputs[f"raw/{source.name}"]))
+            known = [store.root / "dataset" / name for name in kept]
             summary = build_plan(sources, pipeline.settings.dataset, known, scratch, work.folder)
             _check_not_lost(pipeline, summary, inputs)
         packs = [store.share("dataset", pack) for pack in summary.new_packs]
         for pack in summary.new_packs:
             pack.unlink()
         work.data_version = summary.data_version
-        work.details = summary.describe() | {"image_packs": sorted({*_pack_names(current), *packs})}
+        work.details = summary.describe() | {"image_packs": sorted({*kept, *packs})}
         work.numbers = summary.count()
         _check_dataset(pipeline, work, summary)
         _write_dataset_pages(pipeline, work)
@@ -314,8 +315,16 @@ def _pack_names(dataset: Version | None) -> list[str]:
 
 
 def _find_image_packs(store: Store, dataset: Version) -> tuple[Path, ...]:
-    """The image packs of a dataset version, which it shares with other versions."""
-    return tuple(store.root / "dataset" / name for name in _pack_names(dataset))
+    """The image packs of a dataset version, which it shares with other versions.
+
+    Raises:
+        DamagedVersion: one of them is missing.
+    """
+    packs = tuple(store.root / "dataset" / name for name in _pack_names(dataset))
+    for pack in packs:
+        if not pack.is_file():
+            raise DamagedVersion("dataset", dataset.manifest.version, pack, "is missing")
+    return packs
 
 
 def _describe_records(pipeline: Pipeline, source: Source, inputs: Mapping[str, Version]) -> SourceRecords:

@@ -17,7 +17,7 @@ class EvaluationSettings(Frozen):
 
     metric: Literal["auto", "official", "normalized"] = Field(
         "auto",
-        description="auto: official when every evaluated question has exactly ten references, else normalized.",
+        description="auto: official when every evaluated question has ten references with ids, else normalized.",
     )
     splits: tuple[Split, ...] = Field(
         ("test",),
