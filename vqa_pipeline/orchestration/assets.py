@@ -126,7 +126,7 @@ class _Builder:
             tags={f"dagster/kind/{kind}": "" for kind in _KINDS["raw"]},
         )
         def raw(context: dg.OpExecutionContext) -> dg.ObserveResult:
-            with hold_run(self.marks, context.run_id), _explaining():
+            with _explaining(), hold_run(self.marks, context.run_id):
                 outcome = observe(context.log.info)
             version = dg.DataVersion(outcome.version.manifest.data_version)
             return dg.ObserveResult(data_version=version, metadata=_describe("raw", outcome))
@@ -145,7 +145,7 @@ class _Builder:
         declared = self._declare(asset, inputs, description) | (ON_GPU if works_on_gpu else {})
 
         def stage(context: dg.AssetExecutionContext) -> Events:
-            with hold_run(self.marks, context.run_id):
+            with _explaining(), hold_run(self.marks, context.run_id):
                 yield from _report(asset, self.key(asset), lambda: run(context))
 
         return _make_asset(stage, declared, self.follow)
@@ -158,7 +158,7 @@ class _Builder:
             training = TrainingSettings.model_validate(config.model_dump())  # type: ignore[attr-defined]
             run_worker = self._start_worker(context)
             train = partial(self.steps.train_checkpoint, self.pipeline, training, run_worker, context.log.info)
-            with hold_run(self.marks, context.run_id):
+            with _explaining(), hold_run(self.marks, context.run_id):
                 yield from _report("checkpoint", self.key("checkpoint"), train)
 
         return _make_asset(checkpoint, declared, self.train_when)

@@ -21,6 +21,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
+from vqa_pipeline.files import make_folder
 from vqa_pipeline.pipeline import Pipeline
 
 MESSAGE = "The processes of this run are gone, killed or by a power cut; the next run goes on from what they saved."
@@ -37,8 +38,12 @@ def find_marks(pipeline: Pipeline) -> Path:
 
 @contextmanager
 def hold_run(marks: Path, run_id: str) -> Iterator[None]:
-    """Show that this process works for a run; others may do so at once."""
-    marks.mkdir(parents=True, exist_ok=True)
+    """Show that this process works for a run; others may do so at once.
+
+    Raises:
+        DiskError: the folder cannot be made.
+    """
+    make_folder(marks)
     with (marks / f"{run_id}.lock").open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         file.write(_name_leader())

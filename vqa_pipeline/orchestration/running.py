@@ -12,6 +12,7 @@ from uuid import uuid4
 import dagster as dg
 
 from vqa_pipeline import stages
+from vqa_pipeline.files import make_folder
 from vqa_pipeline.orchestration.assets import build_definitions
 from vqa_pipeline.orchestration.console import build_console
 from vqa_pipeline.orchestration.dead_runs import find_marks, hold_run, settle_dead_runs
@@ -96,7 +97,7 @@ def _find_instance(project: Path) -> Path:
     """Where the project's runs are recorded: as its dagster.yaml says, else in `.dagster`."""
     if (project / "dagster.yaml").exists():
         return project
-    (project / ".dagster").mkdir(exist_ok=True)
+    make_folder(project / ".dagster")
     return project / ".dagster"
 
 
