@@ -294,8 +294,10 @@ def _check_not_lost(pipeline: Pipeline, summary: DatasetSummary, inputs: Mapping
 
     for name, references in summary.images_not_found.items():
         source = pipeline.source(name)
+        if isinstance(source, ShapesSource):
+            continue  # its files are published: nobody moves them
         images = get_format(source).find_image_root(source, pipeline.project_root)
-        if images is None or isinstance(source, ShapesSource):
+        if images is None:
             continue
         listed, base = _list_raw_files(inputs[f"raw/{name}"]), source_base(source, pipeline.project_root)
         for reference in references:
