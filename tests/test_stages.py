@@ -527,11 +527,11 @@ def test_new_images_go_into_a_new_pack_and_the_old_one_is_shared(project):
 
 
 def test_a_generated_source_with_broken_rows_becomes_a_dataset(project):
-    shapes = {"name": "colours", "format": "shapes", "images": 12, "image_pixels": 32}
+    shapes = {"name": "colours", "format": "shapes", "images": 16, "image_pixels": 32}
     pipeline = make_pipeline(project, sources=[shapes], dataset={"max_reject_fraction": 0.5})
     numbers = Runner(pipeline).run("dataset")["dataset"].version.manifest.numbers
-    assert numbers["num_rows"] == 12 * 4 + 26
-    assert numbers["num_questions"] == 12 * 4 + 1
+    assert numbers["num_rows"] == 16 * 4 + 26
+    assert numbers["num_questions"] == 16 * 4 + 1
     assert numbers["num_rejected"] == 23
 
 
