@@ -1,0 +1,180 @@
+"""`dataset`: the records of all sources joined with their images, and the gate they must pass.
+
+Also how later stages find and read a published dataset's questions and image packs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vqa_pipeline.errors import DamagedVersion, SourceChanged
+from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
+from vqa_pipeline.schemas import Split
+from vqa_pipeline.stages.raw import find_source_root, list_raw_files, observe_again, unchanged
+from vqa_pipeline.stages.stage import check_made_from, make_stage, open_store
+from vqa_pipeline.store import Store, Version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vqa_pipeline.curation.plan import DatasetSummary, SourceRecords
+    from vqa_pipeline.sources.formats import Source
+
+_NAMED_LEAKS = 3
+
+
+def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
+    """`dataset`: records of all sources joined with their images, deduplicated, split, leak-free, with the ledger.
+
+    Raises:
+        GateFailed: no questions, too many rejects, leakage, or a ledger that does not balance.
+        StaleInput: a source changed since its records were read.
+        SourceError: an image cannot be read, which says nothing about the image.
+        SourceChanged: a file changed while the dataset was built; what is there now and then is no verdict.
+    """
+    from vqa_pipeline.curation.plan import build_dataset as build_plan
+
+    store = open_store(pipeline)
+    inputs: dict[str, Version] = {}
+    for source in pipeline.settings.sources:
+        raw = observe_again(pipeline, source.name, log)
+        records = store.require(f"records/{source.name}")
+        check_made_from(records, raw, "dataset")
+        inputs |= {raw.asset: raw, records.asset: records}
+
+    def build(work: Work) -> None:
+        current = store.current("dataset")
+        kept = [name for name in _pack_names(current) if (store.root / "dataset" / name).is_file()]
+        sources = [_describe_records(pipeline, source, inputs) for source in pipeline.settings.sources]
+        scratch = pipeline.scratch_folder / "plan"
+        with ExitStack() as guards:
+            for source in pipeline.settings.sources:
+                guards.enter_context(unchanged(pipeline, source, inputs[f"raw/{source.name}"]))
+            known = [store.root / "dataset" / name for name in kept]
+            summary = build_plan(sources, pipeline.settings.dataset, known, scratch, work.folder)
+            _check_not_lost(pipeline, summary, inputs)
+        packs = [store.share("dataset", pack) for pack in summary.new_packs]
+        for pack in summary.new_packs:
+            pack.unlink()
+        work.data_version = summary.data_version
+        work.details = summary.describe() | {"image_packs": sorted({*kept, *packs})}
+        work.numbers = summary.count()
+        _check_dataset(pipeline, work, summary)
+        _write_dataset_pages(pipeline, work)
+
+    return run_stage(store, make_stage(pipeline, "dataset", inputs), build, log)
+
+
+def _check_not_lost(pipeline: Pipeline, summary: DatasetSummary, inputs: Mapping[str, Version]) -> None:
+    """Refuse verdicts on images that `raw` has and that were not there for the moment in which they were checked."""
+    from vqa_pipeline.sources.formats import get_format
+    from vqa_pipeline.sources.formats.shapes import ShapesSource
+    from vqa_pipeline.sources.observation import source_base
+
+    for name, references in summary.images_not_found.items():
+        source = pipeline.source(name)
+        if isinstance(source, ShapesSource):
+            continue  # its files are published: nobody moves them
+        images = get_format(source).find_image_root(source, pipeline.project_root)
+        if images is None:
+            continue
+        listed, base = list_raw_files(inputs[f"raw/{name}"]), source_base(source, pipeline.project_root)
+        for reference in references:
+            if (images / reference).relative_to(base).as_posix() in listed:
+                raise SourceChanged(name, images / reference)
+
+
+def _describe_records(pipeline: Pipeline, source: Source, inputs: Mapping[str, Version]) -> SourceRecords:
+    from vqa_pipeline.curation.plan import SourceRecords
+    from vqa_pipeline.sources.formats import get_format
+
+    records = inputs[f"records/{source.name}"]
+    root = find_source_root(pipeline, source, inputs[f"raw/{source.name}"])
+    return SourceRecords(
+        name=source.name,
+        folder=records.path,
+        image_root=get_format(source).find_image_root(source, root),
+        num_question_records=records.manifest.details["num_question_records"],
+        num_annotation_records=records.manifest.details["num_annotation_records"],
+    )
+
+
+def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> None:
+    settings = pipeline.settings.dataset
+    ledger = summary.ledger
+    work.check("ledger_balances", ledger.find_imbalances(), num_rows=ledger.num_rows)
+    work.check("has_questions", ledger.find_emptiness(), num_questions=ledger.count("accepted"))
+    rejected = ledger.num_rejected / max(1, ledger.num_rows)
+    problems = []
+    if rejected > settings.max_reject_fraction:
+        problems = [
+            (
+                f"{ledger.num_rejected} of {ledger.num_rows} rows ({rejected:.2%}) are rejected, more than "
+                f"`dataset.max_reject_fraction: {settings.max_reject_fraction:g}` allows: {summary.tell_rejects()}; "
+                "the page of the candidate lists them"
+            )
+        ]
+    work.check("reject_fraction", problems, reject_fraction=rejected, num_rejected=ledger.num_rejected)
+    leaks = summary.num_leaking_images
+    problems = []
+    if leaks and settings.leakage == "fail":
+        pairs = "; ".join(leak.describe() for leak in summary.leaks[:_NAMED_LEAKS])
+        more = "; …" if leaks > _NAMED_LEAKS else ""
+        problems = [
+            (
+                f"{leaks} images are in more than one split ({pairs}{more}). Choose a policy: "
+                "`dataset: {leakage: drop_from_train}` or `dataset: {leakage: report}`"
+            )
+        ]
+    work.check("no_leakage", problems, num_leaking_images=leaks)
+    rejects = [f"{ledger.num_rejected} rows are rejected: `vqa-pipeline rejects`"] if ledger.num_rejected else []
+    work.check("no_rejects", rejects, num_rejected=ledger.num_rejected)
+
+
+def _write_dataset_pages(pipeline: Pipeline, work: Work) -> None:
+    from vqa_pipeline.reporting.cards import dataset_card, dataset_markdown
+    from vqa_pipeline.reporting.images import draw_samples, make_thumbnails
+    from vqa_pipeline.reporting.pages import render_dataset_page
+
+    failures = [check.message for check in work.checks if check.blocking and not check.passed]
+    facts = {"name": pipeline.name, **work.details, **work.numbers}
+    packs = [open_store(pipeline).root / "dataset" / name for name in work.details["image_packs"]]
+    pictures = make_thumbnails(packs, [leak["image"] for leak in work.details["leaks"]])
+    work.write("page.html", render_dataset_page(facts, work.folder / "rejects", failures, pictures))
+    work.write("README.md", dataset_card(facts))
+    work.write(PAGE, dataset_markdown(facts, draw_samples(work.folder / "images.parquet", packs)))
+
+
+def _pack_names(dataset: Version | None) -> list[str]:
+    return list(dataset.manifest.details["image_packs"]) if dataset else []
+
+
+def find_image_packs(store: Store, dataset: Version) -> tuple[Path, ...]:
+    """The image packs of a dataset version, which it shares with other versions.
+
+    Raises:
+        DamagedVersion: one of them is missing.
+    """
+    packs = tuple(store.root / "dataset" / name for name in _pack_names(dataset))
+    for pack in packs:
+        if not pack.is_file():
+            raise DamagedVersion("dataset", dataset.manifest.version, pack, "is missing")
+    return packs
+
+
+def find_questions(dataset: Version, split: Split) -> list[Path]:
+    """The files with the questions of a split, in their order; none if it has no question."""
+    return sorted((dataset.path / "questions").glob(f"{split}-*.parquet"))
+
+
+def read_questions(dataset: Version, splits: tuple[Split, ...], columns: list[str] | None = None) -> pd.DataFrame:
+    """The questions of some splits, all columns or those named."""
+    import pandas as pd
+
+    paths = [path for split in splits for path in find_questions(dataset, split)]
+    frames = [pd.read_parquet(path, columns=columns) for path in paths]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

@@ -1,0 +1,65 @@
+"""`predictions`: the checkpoint's answers to the evaluated splits, by a worker in a process of its own."""
+
+from __future__ import annotations
+
+import json
+
+from vqa_pipeline.modeling.jobs import PredictJob
+from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
+from vqa_pipeline.schemas import Split
+from vqa_pipeline.stages.dataset import find_image_packs, find_questions, read_questions
+from vqa_pipeline.stages.stage import RunWorker, make_stage, open_store
+from vqa_pipeline.store import Version
+
+
+def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome:
+    """`predictions`: the checkpoint's answers to every question of the evaluated splits, and the official result file.
+
+    Raises:
+        TrainingError: prediction did not end well.
+    """
+    from vqa_pipeline.curation.digest import digest_table
+    from vqa_pipeline.reporting.cards import predictions_markdown
+
+    store = open_store(pipeline)
+    dataset, checkpoint = store.require("dataset"), store.require("checkpoint")
+    splits = pipeline.settings.evaluation.splits
+
+    def build(work: Work) -> None:
+        import pyarrow.parquet as pq
+
+        training = pipeline.settings.training
+        run_worker(
+            PredictJob(
+                checkpoint=str(checkpoint.path),
+                checkpoint_version=checkpoint.manifest.data_version,
+                questions=tuple((split, str(path)) for split in splits for path in find_questions(dataset, split)),
+                image_packs=tuple(map(str, find_image_packs(store, dataset))),
+                batch_size=training.batch_size,
+                device=training.device,
+                precision=training.precision,
+                threads=training.threads,
+                output_file=str(work.folder / "predictions.parquet"),
+            )
+        )
+        table = pq.read_table(work.folder / "predictions.parquet")
+        work.data_version = digest_table(table)
+        work.numbers = {"num_predictions": table.num_rows}
+        _write_official_results(work, dataset, splits)
+        work.write(PAGE, predictions_markdown({**work.numbers, "splits": list(splits)}, table.slice(0, 5).to_pylist()))
+
+    inputs = {"dataset": dataset, "checkpoint": checkpoint}
+    return run_stage(store, make_stage(pipeline, "predictions", inputs), build, log)
+
+
+def _write_official_results(work: Work, dataset: Version, splits: tuple[Split, ...]) -> None:
+    import pandas as pd
+
+    from vqa_pipeline.evaluation.official_results import build_official_results
+
+    predictions = pd.read_parquet(work.folder / "predictions.parquet", columns=["question_id", "split", "answer"])
+    for split in splits:
+        questions = read_questions(dataset, (split,), ["question_id", "native_id"])
+        results = build_official_results(questions, predictions[predictions["split"] == split])
+        work.write(f"official_results/{split}.json", json.dumps(results, ensure_ascii=False))
