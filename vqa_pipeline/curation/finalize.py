@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from vqa_pipeline.answers.scoring import find_mode
-from vqa_pipeline.curation.digest import hash_rows
+from vqa_pipeline.curation.digest import hash_some_rows
 from vqa_pipeline.curation.fates import from_arrow, open_fates, settle, take_settled, to_arrow
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.curation.splits import assign_split, carve_split
@@ -144,8 +144,9 @@ def _settle_duplicate_questions(frame: pl.DataFrame) -> pl.DataFrame:
     Questions without answers all stay: whoever holds the answers asks for each of them.
     """
     text = pl.col("question").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars(" ?.!")
-    said = hash_rows(to_arrow(frame, _ANSWERS), ["answers"])
-    frame = frame.with_columns(text=text, said=pl.Series(said, dtype=pl.Binary))
+    frame = frame.with_columns(text=text)
+    asked_again = frame.select(pl.struct("identity", "split", "text").is_duplicated()).to_series()
+    frame = frame.with_columns(said=hash_some_rows(to_arrow(frame, _ANSWERS), ["answers"], asked_again))
     live = pl.col("fate").is_null()
     key = ["identity", "split", "text", "said", live.alias("live")]
     frame = frame.with_columns(again=pl.int_range(pl.len()).over(key))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from vqa_pipeline.curation.digest import hash_rows
+from vqa_pipeline.curation.digest import hash_some_rows
 from vqa_pipeline.curation.fates import from_arrow, open_fates, settle, settle_as, take_settled, to_arrow
 from vqa_pipeline.schemas import QUESTION_RECORDS
 
@@ -68,8 +68,9 @@ def merge_bucket(questions: pa.Table, annotations: pa.Table, verdicts: pa.Table,
 
 
 def _sort(table: pa.Table, content: list[str]) -> pl.DataFrame:
-    """Rows in a total order, by question id and then by place, each with a hash of what it says."""
-    frame = from_arrow(table.append_column("content", pa.array(hash_rows(table, content), pa.binary())))
+    """Rows in a total order, by question id and then by place; those that share an id with a hash of what they say."""
+    frame = from_arrow(table)
+    frame = frame.with_columns(content=hash_some_rows(table, content, frame["question_id"].is_duplicated()))
     places = [pl.col("locator").struct.field(name) for name in ("file", "record", "item")]
     return open_fates(frame.with_columns(places)).sort(["question_id", "source", "file", "record", "item"])
 

@@ -168,19 +168,18 @@ def _parse_annotation(payload: bytes) -> AnnotationFields:
         native_id=annotation["question_id"],
         question_type=annotation.get("question_type"),
         answer_type=annotation.get("answer_type"),
-        answers=[_fill(answer) for answer in annotation["answers"]],
+        answers=_fill(annotation["answers"]),
     )
 
 
-def _fill(answer: _Answer) -> Answer:
-    """The answer with nothing missing; most have it all, and are what they should be already."""
-    if len(answer) == _NUM_ANSWER_FIELDS:
-        return cast("Answer", answer)
-    return Answer(
-        answer=answer["answer"],
-        answer_id=answer.get("answer_id"),
-        answer_confidence=answer.get("answer_confidence"),
-    )
+def _fill(answers: list[_Answer]) -> list[Answer]:
+    """The answers with nothing missing; most have it all, and are what they should be already."""
+    if sum(map(len, answers)) == _NUM_ANSWER_FIELDS * len(answers):
+        return cast("list[Answer]", answers)
+    return [
+        Answer(answer=one["answer"], answer_id=one.get("answer_id"), answer_confidence=one.get("answer_confidence"))
+        for one in answers
+    ]
 
 
 def _name_image(pattern: str, subtype: str | None, image_id: int | str) -> str:
