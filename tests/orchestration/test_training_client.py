@@ -115,6 +115,22 @@ def test_nothing_told_right_before_the_end_is_lost(tmp_path):
     assert [event["message"] for event in asset.events] == list(range(2000))
 
 
+def test_a_message_that_is_half_written_is_waited_for(tmp_path):
+    body = """
+    tell({"event": "log", "message": "before"})
+    file = open(pipes._message_channel._path, "ab", buffering=0)
+    line = Path(file.name).read_bytes().splitlines(keepends=True)[-1].replace(b"before", b"torn")
+    file.write(line[:40])
+    wait_for("go")
+    time.sleep(0.1)
+    file.write(line[40:])
+    tell({"event": "log", "message": "after"})
+    """
+    asset = Asset(make_client(tmp_path, body), lambda event: (tmp_path / "go").touch())
+    assert asset.run().success
+    assert [event["message"] for event in asset.events] == ["before", "torn", "after"]
+
+
 def test_the_worker_reads_its_job_from_a_file(tmp_path):
     client = make_client(tmp_path, "tell({'event': 'job', 'job': Path(sys.argv[2]).read_text()})")
     asset = Asset(client)

@@ -5,17 +5,20 @@ period to save its progress, and is killed with all its children after it. When 
 tells the child (`worker` asks for that).
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster_pipes import PipesDefaultMessageWriter
 
 from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR, TrainingCancelled, TrainingError, WorkerFailed
 from vqa_pipeline.modeling.jobs import PARENT_VARIABLE, PredictJob, TrainJob
@@ -58,18 +61,17 @@ class TrainingClient:
         file = self._write_job(context.run_id, job)
         log = file.with_suffix(".log")
         context.log.info(f"{job.task} in a process of its own; its log is {log}")
+        messages = _Messages(file.with_suffix(".messages"))
         with (
             log.open("ab") as output,
             dg.open_pipes_session(
-                context=context,
-                context_injector=dg.PipesTempFileContextInjector(),
-                message_reader=dg.PipesTempFileMessageReader(),
+                context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=messages
             ) as session,
         ):
-            events = _Events(session, on_event)
+            events = _Events(session, messages, on_event)
             started = {PARENT_VARIABLE: str(os.getpid()), **session.get_bootstrap_env_vars()}
             status = self._supervise([*self.command, str(file)], {**os.environ, **started}, output, events.fetch)
-        events.fetch()  # the session reads in a thread of its own; only now has it read everything
+            events.fetch()
         _check_status(job, status, log)
 
     def _write_job(self, run_id: str, job: TrainJob | PredictJob) -> Path:
@@ -109,15 +111,47 @@ class TrainingClient:
                     raise
 
 
+class _Messages(dg.PipesMessageReader):
+    """The file into which the child writes a message a line, read on request and in whole lines only.
+
+    Dagster's own reader takes the part of a line that is there already for a broken message, and dies of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def read_messages(self, handler: dg.PipesMessageHandler) -> Iterator[dict[str, Any]]:
+        """Make the file for a session, and remove it at its end."""
+        self._handler, self._rest = handler, b""
+        self._path.write_bytes(b"")
+        try:
+            with self._path.open("rb") as self._file:
+                yield {PipesDefaultMessageWriter.FILE_PATH_KEY: str(self._path)}
+        finally:
+            self._path.unlink(missing_ok=True)
+
+    def read(self) -> None:
+        """Hand the lines that have been finished since the last time to the session."""
+        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        for line in lines:
+            self._handler.handle_message(json.loads(line))
+
+    def no_messages_debug_text(self) -> str:
+        """Where the messages should have come from."""
+        return f"Attempted to read messages from {self._path}."
+
+
 class _Events:
     """The messages of a session, each handed on once."""
 
-    def __init__(self, session: dg.PipesSession, on_event: Callable[[Event], None]) -> None:
-        self._session, self._on_event = session, on_event
+    def __init__(self, session: dg.PipesSession, messages: _Messages, on_event: Callable[[Event], None]) -> None:
+        self._session, self._messages, self._on_event = session, messages, on_event
         self._seen = 0
 
     def fetch(self) -> None:
         """Hand on what came since the last time."""
+        self._messages.read()
         for message in self._session.get_custom_messages()[self._seen :]:
             self._seen += 1
             self._on_event(message)
