@@ -51,7 +51,7 @@ def merge_bucket(questions: pa.Table, annotations: pa.Table, verdicts: pa.Table,
         images_required: Whether a question without image is rejected.
     """
     asked = _sort(questions, _QUESTION_CONTENT)
-    asked = asked.with_columns(settle("answers_in_rows", pl.col("native_id").is_null() & _differ()))
+    asked = asked.with_columns(settle("answers_in_rows", pl.col("native_id").is_null() & pl.col("differs")))
     asked = _settle_duplicates(asked, "duplicate_row", "duplicate_id")
     told = _settle_duplicates(_sort(annotations, _ANNOTATION_CONTENT), "duplicate_annotation", "annotation_conflict")
     known = asked.select("question_id").unique().with_columns(asked=True)
@@ -68,22 +68,22 @@ def merge_bucket(questions: pa.Table, annotations: pa.Table, verdicts: pa.Table,
 
 
 def _sort(table: pa.Table, content: list[str]) -> pl.DataFrame:
-    """Rows in a total order, by question id and then by place; those that share an id with a hash of what they say."""
+    """Rows in a total order, by question id and then by place.
+
+    Adds `again`: the id is that of the row before; and `differs`: the rows of this id say different things.
+    """
     frame = from_arrow(table)
     frame = frame.with_columns(content=hash_some_rows(table, content, frame["question_id"].is_duplicated()))
     places = [pl.col("locator").struct.field(name) for name in ("file", "record", "item")]
-    return open_fates(frame.with_columns(places)).sort(["question_id", "source", "file", "record", "item"])
+    frame = frame.with_columns(places).sort(["question_id", "source", "file", "record", "item"])
+    frame = frame.with_columns(again=(pl.col("question_id") == pl.col("question_id").shift()).fill_null(value=False))
+    changed = frame.filter(pl.col("again") & (pl.col("content") != pl.col("content").shift()))
+    return open_fates(frame.with_columns(differs=pl.col("question_id").is_in(changed["question_id"].implode())))
 
 
 def _settle_duplicates(frame: pl.DataFrame, equal: str, different: str) -> pl.DataFrame:
     """Rows of one question id: equal ones are a row and its duplicates; if they differ, none can be trusted."""
-    position = pl.int_range(pl.len()).over("question_id")
-    return frame.with_columns(settle(different, _differ())).with_columns(settle(equal, position > 0))
-
-
-def _differ() -> pl.Expr:
-    """Whether the rows of a question id say different things."""
-    return pl.col("content").n_unique().over("question_id") > 1
+    return frame.with_columns(settle(different, pl.col("differs"))).with_columns(settle(equal, pl.col("again")))
 
 
 def _join_annotations(asked: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:

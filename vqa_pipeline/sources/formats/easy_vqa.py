@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from vqa_pipeline.files import open_file
 from vqa_pipeline.schemas import Answer, Locator, QuestionFields, RawRecord
-from vqa_pipeline.sources.formats.files import find_base, find_folder, find_paths, name_file, reading
+from vqa_pipeline.sources.formats.files import find_base, find_folder, find_paths, read_each
 from vqa_pipeline.sources.formats.format import Parser
 from vqa_pipeline.sources.json_records import split_array
 from vqa_pipeline.sources.settings import ImageSplits, SourcePath, SourceSettings
@@ -46,12 +45,10 @@ class EasyVqaFormat:
 
     def read(self, settings: EasyVqaSource, root: Path) -> Iterator[RawRecord]:
         """One record per triple."""
-        base = find_base(self.find_files(settings, root), self.find_image_root(settings, root))
-        for path in self.find_files(settings, root):
-            name = name_file(path, base)
-            with reading(settings.name, "folder", path), open_file(path) as file:
-                for number, part in enumerate(split_array(file)):
-                    yield RawRecord("question", part.payload, Locator(name, number, None, part.byte_offset))
+        paths = self.find_files(settings, root)
+        base = find_base(paths, self.find_image_root(settings, root))
+        for name, number, part in read_each(settings.name, "folder", paths, base, split_array):
+            yield RawRecord("question", part.payload, Locator(name, number, None, part.byte_offset))
 
     def build_parser(self, settings: EasyVqaSource, root: Path) -> Parser:  # noqa: ARG002 - every format is given both
         """A triple has no id of its own: its position changes when the file is re-ordered."""

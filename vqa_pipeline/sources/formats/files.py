@@ -6,17 +6,20 @@ import glob
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO, TypeVar
 
 from pydantic import Field
 
 from vqa_pipeline.errors import SourceError
+from vqa_pipeline.files import open_file
 from vqa_pipeline.sources.delimited_records import DelimitedError
 from vqa_pipeline.sources.json_records import JsonError
 from vqa_pipeline.sources.settings import SourcePath
+
+Item = TypeVar("Item")
 
 _SUFFIXES_OF_ROWS = {".csv", ".gz", ".gzip", ".json", ".jsonl", ".ndjson", ".parquet", ".tab", ".tsv", ".txt"}
 
@@ -90,6 +93,24 @@ def find_base(files: list[Path], image_root: Path | None) -> Path:
 def name_file(path: Path, base: Path) -> str:
     """A file's name in locators: its path relative to the source's base, `/` between parts."""
     return path.relative_to(base).as_posix()
+
+
+def read_each(
+    source: str, setting: str, paths: list[Path], base: Path, split: Callable[[BinaryIO], Iterator[Item]]
+) -> Iterator[tuple[str, int, Item]]:
+    """What `split` finds in the files that a setting names, one file after another.
+
+    Yields:
+        The file's name in locators, the number of the item in its file, and the item.
+
+    Raises:
+        SourceError: a file cannot be read, or `split` says that it is not of its format.
+    """
+    for path in paths:
+        name = name_file(path, base)
+        with reading(source, setting, path), open_file(path) as file:
+            for number, item in enumerate(split(file)):
+                yield name, number, item
 
 
 @contextmanager

@@ -5,9 +5,10 @@ A reader streams raw records and never judges them; a parser turns one raw recor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from vqa_pipeline.schemas import AnnotationFields, QuestionFields, RawRecord
 
@@ -20,6 +21,34 @@ class MalformedRecord(ValueError):
     def __init__(self, rule: str, reason: str, fix: str) -> None:
         self.rule, self.reason, self.fix = rule, reason, fix
         super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A little of a file, to recognise its format by."""
+
+    name: str
+    """The file's path below the folder inspected, `/` between parts."""
+    start: bytes
+    """The first bytes of the content, decompressed: at most a megabyte."""
+    layout: Literal["list", "object", "lines", "delimited", "parquet", "archive", "text", "binary"]
+    """A JSON array; a JSON object; JSON Lines; a table of cells with a header; Parquet; zip or tar; other text."""
+    fields: Mapping[str, Any]
+    """An object's members as far as they were seen whole or in part; of a table, its header's names with types."""
+    records: tuple[Any, ...]
+    """The first records, parsed: of an array or the array inside an object, of lines, rows of a table; the values of
+    an object keyed by id."""
+    members: tuple[str, ...] = ()
+    """Names of the first members of an archive."""
+
+
+class Recognition(NamedTuple):
+    """What a format says of a file that it recognises."""
+
+    certainty: float
+    """In (0, 1]: 1 is a shape that no other format has; several formats may claim a file, and the surest wins."""
+    settings: Mapping[str, Any]
+    """Settings of the source beside `name` and `format`; the value `sample.name` stands for the file."""
 
 
 class Format(Protocol):

@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 
 from vqa_pipeline.files import open_file
 from vqa_pipeline.schemas import AnnotationFields, Answer, Locator, QuestionFields, RawRecord, RecordKind
-from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, reading
+from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, read_each, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
 from vqa_pipeline.sources.json_records import Scalar, read_scalars, split_array
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn, Splits
@@ -107,11 +107,9 @@ class VqaV2Format:
         base = find_base(self.find_files(settings, root), self.find_image_root(settings, root))
         for setting, paths in self._find(settings, root):
             kind: RecordKind = "question" if setting == "questions" else "annotation"
-            for path in paths:
-                name = name_file(path, base)
-                with reading(settings.name, setting, path), open_file(path) as file:
-                    for number, part in enumerate(split_array(file, setting)):
-                        yield RawRecord(kind, part.payload, Locator(name, number, None, part.byte_offset))
+            split = partial(split_array, key=setting)
+            for name, number, part in read_each(settings.name, setting, paths, base, split):
+                yield RawRecord(kind, part.payload, Locator(name, number, None, part.byte_offset))
 
     def build_parser(self, settings: VqaV2Source, root: Path) -> Parser:
         """The function from a question or annotation to its fields; image names need each file's data_subtype."""
