@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vqa_pipeline import schemas
 from vqa_pipeline.answers.normalization import normalize
-from vqa_pipeline.answers.scoring import choose_policy, most_common_answer, score_answer, soft_targets
+from vqa_pipeline.answers.scoring import (
+    choose_policy,
+    most_common_answer,
+    most_common_answers,
+    score_answer,
+    soft_targets,
+)
 
 
 def refer(*answers, ids=True):
@@ -224,6 +232,33 @@ def test_a_target_is_the_score_against_normalized_references(references, policy)
     targets = soft_targets(references, policy)
     for answer in {normalize(reference["answer"]) for reference in references} - {""}:
         assert targets.get(answer, 0.0) == score_answer(answer, plain, policy)
+
+
+def annotate(*texts):
+    return [{"answer": text, "answer_id": None, "answer_confidence": None} for text in texts]
+
+
+def test_most_common_answers_of_many_questions():
+    questions = [
+        annotate("Red", "the red", "blue"),
+        None,
+        annotate("b", "a"),
+        [],
+        annotate("...", "the"),
+        annotate("!", "2"),
+    ]
+    expected = ["red", None, "b", None, None, "2"]
+    assert most_common_answers(pa.array(questions, schemas.ANSWERS)) == expected
+    assert most_common_answers(pa.array(questions[1:4], schemas.ANSWERS)) == [None, "b", None]
+    assert most_common_answers(pa.array([], schemas.ANSWERS)) == []
+
+
+@given(st.lists(st.none() | st.lists(st.sampled_from(["a", "the", "Yes", "yes.", "no", "2", "two", "?", "b c"]))))
+def test_many_at_once_are_as_one_by_one(questions):
+    questions = [None if texts is None else annotate(*texts) for texts in questions]
+    assert most_common_answers(pa.array(questions, schemas.ANSWERS)) == [
+        None if references is None else most_common_answer(references) for references in questions
+    ]
 
 
 @given(REFERENCES)

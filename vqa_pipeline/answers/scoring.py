@@ -8,9 +8,14 @@ Sources: `official` is GT-Vision-Lab/VQA at a013f00, `vqaEval.py`, under Python 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from vqa_pipeline.answers.normalization import normalize, tidy
 from vqa_pipeline.schemas import Answer
@@ -107,12 +112,31 @@ def soft_targets(references: Sequence[Answer], policy: MetricPolicy) -> dict[str
 
 def most_common_answer(references: Sequence[Answer]) -> str | None:
     """The mode of the references after normalization, ties alphabetical; never empty, None if nothing is left."""
-    return find_mode([reference["answer"] for reference in references])
+    counted = _count_normalized([reference["answer"] for reference in references])
+    return next((answer for answer, _ in counted), None)
 
 
-def find_mode(spellings: Sequence[str]) -> str | None:
-    """The most common answer of one question, from what its annotators wrote."""
-    return next((answer for answer, _ in _count_normalized(spellings)), None)
+def most_common_answers(questions: pa.ListArray) -> list[str | None]:
+    """`most_common_answer` of many questions at once, with numpy; None where there are no references.
+
+    Args:
+        questions: `schemas.ANSWERS` of each question.
+    """
+    written = pc.struct_field(questions.flatten(), "answer").dictionary_encode()
+    normalized = [normalize(text) for text in written.dictionary.to_pylist()]
+    answers = sorted({"", *normalized})  # in the order of ties; the empty one, which counts for nothing, is number 0
+    numbers = np.array([bisect_left(answers, text) for text in normalized], dtype=np.int64)[written.indices.to_numpy()]
+    lengths = pc.fill_null(pc.list_value_length(questions), 0).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    pairs, counts = np.unique(rows * len(answers) + numbers, return_counts=True)
+    rows, numbers = np.divmod(pairs, len(answers))
+    order = np.lexsort((numbers, -counts, rows))
+    order = order[numbers[order] > 0]
+    rows, first = np.unique(rows[order], return_index=True)
+    modes: list[str | None] = [None] * len(lengths)
+    for row, number in zip(rows.tolist(), numbers[order][first].tolist(), strict=True):
+        modes[row] = answers[number]
+    return modes
 
 
 def _count_normalized(spellings: Sequence[str]) -> list[tuple[str, int]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from vqa_pipeline.answers.scoring import find_mode
+from vqa_pipeline.answers.scoring import most_common_answers
 from vqa_pipeline.curation.digest import hash_some_rows
 from vqa_pipeline.curation.fates import from_arrow, open_fates, settle, take_settled, to_arrow
 from vqa_pipeline.curation.settings import DatasetSettings
@@ -102,9 +102,8 @@ def finalize_bucket(merged: pa.Table, settings: DatasetSettings, census: Census)
         frame = frame.with_columns(settle("leakage", rank < unsettled.max().over("identity")))
     frame = _settle_duplicate_questions(frame)
     kept = frame.filter(pl.col("fate").is_null())
-    spellings = kept["answers"].list.eval(pl.element().struct.field("answer")).to_list()
-    answers = [None if written is None else find_mode(written) for written in spellings]
-    kept = kept.with_columns(pl.Series("most_common_answer", answers, pl.String))
+    modes = most_common_answers(to_arrow(kept, _ANSWERS)["answers"].combine_chunks())
+    kept = kept.with_columns(pl.Series("most_common_answer", modes, pl.String))
     return Finalized(to_arrow(kept, QUESTIONS), take_settled(frame, "question"), leaks)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,10 +140,7 @@ def _iterate_members(marks: _Marks) -> Iterator[str]:
 
 def _split_elements(marks: _Marks) -> Iterator[Slice]:
     """The elements of the array whose bracket was just passed; a comma after the last one costs nothing."""
-    marks.advance()
-    while marks.byte == b",":
-        yield marks.slice()
-        marks.advance()
+    yield from marks.iterate_to_bracket()
     if marks.byte != b"]":
         raise JsonError(marks.offset, "a comma or the array's end expected")
     if marks.text.strip(_BLANK):
@@ -167,8 +164,22 @@ class _Marks:
         """Move to the next mark."""
         self.byte, self.depth, self.text, self.offset = next(self._marks)
         if not self.byte:
-            begin = self.offset + len(self.text) - len(self.text.lstrip(_BLANK))
-            raise JsonError(begin, "the file ends inside what begins here")
+            self._refuse_end()
+
+    def iterate_to_bracket(self) -> Iterator[Slice]:
+        """What stands before each comma up to the next bracket; the innermost loop of reading, hence in one place."""
+        for byte, depth, text, offset in self._marks:
+            if byte != b",":
+                self.byte, self.depth, self.text, self.offset = byte, depth, text, offset
+                break
+            body = text.lstrip(_BLANK)
+            yield Slice(body.rstrip(_BLANK), offset + len(text) - len(body))
+        if not self.byte:
+            self._refuse_end()
+
+    def _refuse_end(self) -> NoReturn:
+        begin = self.offset + len(self.text) - len(self.text.lstrip(_BLANK))
+        raise JsonError(begin, "the file ends inside what begins here")
 
     def expect(self, byte: bytes, what: str) -> None:
         """Move to the next mark, which must be this one with nothing before it."""

@@ -58,8 +58,10 @@ class _Annotation(TypedDict):
 
 
 _NUM_ANSWER_FIELDS = len(Answer.__annotations__)
-_QUESTION: TypeAdapter[_Question] = TypeAdapter(_Question)
-_ANNOTATION: TypeAdapter[_Annotation] = TypeAdapter(_Annotation)
+_NUM_QUESTION_FIELDS = len(_Question.__annotations__)
+# the adapters' validators themselves: called millions of times
+_QUESTION = TypeAdapter(_Question).validator
+_ANNOTATION = TypeAdapter(_Annotation).validator
 
 
 def _check_pattern(pattern: str) -> str:
@@ -120,7 +122,7 @@ class VqaV2Format:
         def parse(raw: RawRecord) -> QuestionFields | AnnotationFields:
             if raw.kind == "annotation":
                 return _parse_annotation(raw.payload)
-            question = _QUESTION.validate_json(raw.payload)
+            question: _Question = _QUESTION.validate_json(raw.payload)
             subtype = subtypes[raw.locator.file]
             return QuestionFields(
                 native_id=question["question_id"],
@@ -161,7 +163,7 @@ def _needs_subtype(settings: VqaV2Source) -> bool:
 
 
 def _parse_annotation(payload: bytes) -> AnnotationFields:
-    annotation = _ANNOTATION.validate_json(payload)
+    annotation: _Annotation = _ANNOTATION.validate_json(payload)
     return AnnotationFields(
         native_id=annotation["question_id"],
         question_type=annotation.get("question_type"),
@@ -209,13 +211,19 @@ def _find_split(splits: Splits, subtype: str | None, question: _Question) -> str
     return _find_declared_split(subtype, question) if splits == "declared" else None
 
 
+@lru_cache
+def _read_subtype_split(subtype: str | None) -> str | None:
+    declared = _SPLIT_IN_SUBTYPE.search(subtype or "")
+    return declared.group(1) if declared else None
+
+
 def _find_declared_split(subtype: str | None, question: _Question) -> str:
-    own = dict(question).get("split")
+    own = dict(question).get("split") if len(question) > _NUM_QUESTION_FIELDS else None
     if isinstance(own, str):
         return own
-    declared = _SPLIT_IN_SUBTYPE.search(subtype or "")
+    declared = _read_subtype_split(subtype)
     if declared:
-        return declared.group(1)
+        return declared
     told = f"its file's data_subtype is {subtype!r}" if subtype else "its file has no data_subtype"
     reason = f"the record has no `split`, and {told}, which names no split"
     raise MalformedRecord("split_unknown", reason, "Set `splits` of the source: train, val, test or by_image.")
