@@ -75,12 +75,22 @@ def validate_source(source: Source, root: Path, output: Path, *, block_rows: int
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
     """
-    validate = _Validator(source, get_format(source).build_parser(source, root))
     with _no_cyclic_collection(), _Writer(source.name, output, block_rows) as writer:
-        for raw in get_format(source).read(source, root):
-            writer.add(raw, validate(raw))
+        for raw, outcome in validate_records(source, root):
+            writer.add(raw, outcome)
         writer.flush()
         return writer.summarize()
+
+
+def validate_records(source: Source, root: Path) -> Iterator[tuple[RawRecord, dict[str, Any] | Reject]]:
+    """Each raw record of a source, and the row of `QUESTION_RECORDS` or `ANNOTATION_RECORDS` that it becomes, or why not.
+
+    Raises:
+        SourceError: a file is missing, unreadable or not of its format.
+    """
+    validate = _Validator(source, get_format(source).build_parser(source, root))
+    for raw in get_format(source).read(source, root):
+        yield raw, validate(raw)
 
 
 @contextmanager
