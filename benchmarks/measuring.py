@@ -133,14 +133,13 @@ def _read_memory_mb(pid: int) -> float:
 
 def report(benchmark: Benchmark, num_rows: int, runs: Mapping[str, list[Measured]]) -> str:
     """A table of medians, and what they are to the baseline's."""
-    width = max(map(len, runs))
+    width, baseline_name = max(map(len, runs)), benchmark.baseline
     lines = [
         benchmark.title.format(rows=f"{num_rows:,}"),
-        f"medians of {len(runs[benchmark.baseline])}; {describe_machine()}",
-        f"{'':<{width}} {'rows/s':>9} {'seconds':>8} {'CPU s':>7} {'peak MB':>8} {'count':>10}   "
-        f"to {benchmark.baseline}",
+        f"medians of {len(runs[baseline_name])}; {describe_machine()}",
+        f"{'':<{width}} {'rows/s':>9} {'seconds':>8} {'CPU s':>7} {'peak MB':>8} {'count':>10}   to {baseline_name}",
     ]
-    baseline = _take_median(runs[benchmark.baseline])
+    baseline = _take_median(runs[baseline_name])
     for name, measured in runs.items():
         median = _take_median(measured)
         ratios = [one / other for one, other in zip(median[:3], baseline[:3], strict=True)]

@@ -83,7 +83,7 @@ def validate_source(source: Source, root: Path, output: Path, *, block_rows: int
 
 
 def validate_records(source: Source, root: Path) -> Iterator[tuple[RawRecord, dict[str, Any] | Reject]]:
-    """Each raw record of a source, and the row of `QUESTION_RECORDS` or `ANNOTATION_RECORDS` that it becomes, or why not.
+    """Each raw record of a source with what becomes of it: a row of its kind's records, or a reject.
 
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
