@@ -192,6 +192,7 @@ QUESTIONS = pa.schema(
 """`dataset`, files `questions/<split>-*.parquet`: one row per accepted question (an example), ordered by `question_id`
 inside a file."""
 
+ALTERATIONS = pa.list_(pa.field("element", pa.string()))  # the name of a list's values in Parquet
 IMAGES = pa.schema(
     [
         column("image_sha256", pa.string(), "Of the file's bytes", nullable=False),
@@ -202,6 +203,7 @@ IMAGES = pa.schema(
         column("mode", pa.string(), "Pillow's mode before conversion to RGB", nullable=False),
         column("format", pa.string(), "Pillow's name of the container: PNG, JPEG, …", nullable=False),
         column("dhash", pa.int64(), "64-bit difference hash of the pixels, two's complement", nullable=False),
+        column("alterations", ALTERATIONS, "What it takes to show the file as RGB, in words", nullable=False),
     ],
     metadata={
         "huggingface": json.dumps(
@@ -215,6 +217,7 @@ IMAGES = pa.schema(
                         "mode": {"dtype": "string", "_type": "Value"},
                         "format": {"dtype": "string", "_type": "Value"},
                         "dhash": {"dtype": "int64", "_type": "Value"},
+                        "alterations": {"feature": {"dtype": "string", "_type": "Value"}, "_type": "Sequence"},
                     }
                 }
             }

@@ -48,6 +48,7 @@ def test_a_good_image_is_told_by_its_facts(tmp_path):
             "format": "PNG",
             "dhash": 0,
             "num_bytes": len(file.getvalue()),
+            "alterations": [],
             "image_rule": None,
             "image_reason": None,
             "image_fix": None,

@@ -6,7 +6,7 @@ Images used by accepted questions are packed: the files' own bytes in Parquet, s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.errors import SourceChanged, SourceError
-from vqa_pipeline.schemas import IMAGES
+from vqa_pipeline.schemas import ALTERATIONS, IMAGES
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.images import ImageError, inspect_image
 
@@ -31,6 +31,7 @@ VERDICTS = pa.schema(
         ("format", pa.string()),
         ("dhash", pa.int64()),
         ("num_bytes", pa.int64()),
+        ("alterations", ALTERATIONS),
         ("image_rule", pa.string()),  # null: the image is good
         ("image_reason", pa.string()),
         ("image_fix", pa.string()),
@@ -41,7 +42,7 @@ VERDICTS = pa.schema(
 NOT_FOUND = pa.array(["image_missing", "image_outside_root"])
 """Rules of images that are judged by the file system alone: what is not there now may be back in a moment."""
 
-FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes"]
+FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes", "alterations"]
 _ROWS_PER_GROUP = 100
 _PACK_BYTES = 512 << 20
 
@@ -92,8 +93,13 @@ def read_packed(packs: Sequence[Path]) -> set[str]:
     return {sha for pack in packs for sha in pq.read_table(pack, columns=["image_sha256"])["image_sha256"].to_pylist()}
 
 
+def has_present_form(pack: Path) -> bool:
+    """Whether a pack has the columns that packs have today; one of an earlier form is not taken into a new version."""
+    return bool(pq.read_schema(pack).equals(IMAGES))
+
+
 def write_packs(
-    images: Sequence[tuple[dict[str, Any], str, Path]], folder: Path, *, pack_bytes: int = _PACK_BYTES
+    images: Iterable[tuple[dict[str, Any], str, Path]], folder: Path, *, pack_bytes: int = _PACK_BYTES
 ) -> list[Path]:
     """Pack images: (facts, source, file) in the order of their sha256, the files' own bytes uncompressed.
 
