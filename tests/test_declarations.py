@@ -20,6 +20,7 @@ from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.orchestration.component import VqaPipeline
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
 from vqa_pipeline.project import load_pipelines, read_pipelines
+from vqa_pipeline.sources.formats import FORMATS
 
 __all__ = ["project"]
 REPOSITORY = Path(__file__).parents[1]
@@ -112,6 +113,7 @@ def test_what_is_not_yaml_is_told_with_its_line(project, old, new, told):
     assert project.refuse(old, new).startswith(told)
 
 
+FORMAT_NAMES = ", ".join(map(repr, sorted(FORMATS)))
 TRAINING = ", ".join(PipelineSettings.model_fields["training"].annotation.model_fields)
 SECTIONS = "name, store, scratch, sources, dataset, vocabulary, training, evaluation, retrain"
 CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several are separated by commas"
@@ -151,12 +153,12 @@ CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several a
         (
             "format: shapes",
             "format: shape",
-            "line 6, `sources.0.format` should be one of 'easy_vqa', 'shapes', 'table', 'vqa_v2', not 'shape'",
+            f"line 6, `sources.0.format` should be one of {FORMAT_NAMES}, not 'shape'",
         ),
         (
             "      format: shapes\n",
             "",
-            "line 5, `sources.0.format` is missing; it should be one of 'easy_vqa', 'shapes', 'table', 'vqa_v2'",
+            f"line 5, `sources.0.format` is missing; it should be one of {FORMAT_NAMES}",
         ),
         (
             "  training",

@@ -19,12 +19,13 @@ from vqa_pipeline.sources.formats import FORMATS
 
 SHAPES = {"name": "toys", "format": "shapes"}
 TABLE = {"name": "scans", "format": "table", "files": "raw/*.csv"}
-EVERY_FORMAT: tuple[dict[str, Any], ...] = (
-    SHAPES,
-    {**TABLE, "splits": {"column": "split"}},
-    {"name": "easy", "format": "easy_vqa", "folder": "raw/easy_vqa"},
-    {"name": "official", "format": "vqa_v2", "questions": "raw/q.json", "annotations": "raw/a.json"},
-)
+SPECIAL: dict[str, dict[str, Any]] = {
+    "shapes": SHAPES,
+    "table": {**TABLE, "splits": {"column": "split"}},
+    "easy_vqa": {"name": "easy", "format": "easy_vqa", "folder": "raw/easy_vqa"},
+    "vqa_v2": {"name": "official", "format": "vqa_v2", "questions": "raw/q.json", "annotations": "raw/a.json"},
+}
+EVERY_FORMAT = [SPECIAL.get(name, {"name": name, "format": name, "files": "raw/*"}) for name in sorted(FORMATS)]
 
 
 def find_settings_classes(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -52,21 +53,19 @@ def read(*sources: dict[str, Any], **settings: Any) -> PipelineSettings:
 # ------------------------------------------------------------------------------------------------------------- settings
 
 
-def test_the_settings_are_these_classes():
-    assert [settings.__name__ for settings in SETTINGS] == [
+def test_the_settings_are_these_classes_and_one_for_each_format():
+    classes = [settings.__name__ for settings in SETTINGS]
+    assert len([name for name in classes if name.endswith("Source")]) == len(FORMATS)
+    assert [name for name in classes if not name.endswith("Source")] == [
         "Columns",
         "CronSettings",
         "DatasetSettings",
-        "EasyVqaSource",
         "EvaluationSettings",
         "PipelineSettings",
-        "ShapesSource",
         "SplitColumn",
         "SplitFractions",
-        "TableSource",
         "TrainingSettings",
         "VocabularySettings",
-        "VqaV2Source",
     ]
 
 
@@ -168,7 +167,7 @@ def test_a_source_is_all_that_must_be_said():
     [
         ({"sources": []}, "sources", "at least 1 item"),
         ({"sources": [{"name": "toys"}]}, "sources.0", "Unable to extract tag using discriminator 'format'"),
-        ({"sources": [{**SHAPES, "format": "shape"}]}, "sources.0", "'easy_vqa', 'shapes', 'table', 'vqa_v2'"),
+        ({"sources": [{**SHAPES, "format": "shape"}]}, "sources.0", ", ".join(map(repr, sorted(FORMATS)))),
         ({"sources": [{**TABLE, "files": []}]}, "sources.0.table.files.", "at least 1 item"),
         ({"sources": [{**TABLE, "files": " "}]}, "sources.0.table.files.", "must be a path"),
         ({"name": "My clinic"}, "name", "should match pattern '^[a-z][a-z0-9_]*$'"),

@@ -51,6 +51,20 @@ class _GzipOwningItsFile(gzip.GzipFile):
         self._file.close()
 
 
+def measure_content(path: Path) -> int:
+    """The size of what `open_file` reads: of a gzip file, what its last four bytes say, as far as that can be true.
+
+    They hold the size modulo 4 GiB of its last member (RFC 1952, section 2.3.1), so this is good for showing progress
+    and nothing else.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(len(_GZIP)) != _GZIP:
+            return size
+        file.seek(max(0, size - 4))
+        return max(size, int.from_bytes(file.read(4), "little"))
+
+
 def digest_file(path: Path) -> str:
     """The sha256 of a file's bytes, 64 hex digits."""
     with path.open("rb") as file:
@@ -58,20 +72,7 @@ def digest_file(path: Path) -> str:
 
 
 def list_tree(folder: Path) -> dict[str, FileStat]:
-    """Every file below a folder by its relative path (`/` between parts), sorted; `list_names` says which those are.
-
-    Raises:
-        OSError: a folder cannot be read.
-    """
-    found: dict[str, FileStat] = {}
-    for name, entry in _walk(folder):
-        stat = entry.stat()
-        found[name] = FileStat(stat.st_size, stat.st_mtime_ns)
-    return dict(sorted(found.items()))
-
-
-def list_names(folder: Path) -> list[str]:
-    """The relative path (`/` between parts) of every file below a folder, sorted; in a third of `list_tree`'s time.
+    """Every file below a folder by its relative path (`/` between parts), sorted.
 
     Linked folders are not entered, and a linked file counts only when it lies below the folder too: what is outside is
     never read.
@@ -79,29 +80,19 @@ def list_names(folder: Path) -> list[str]:
     Raises:
         OSError: a folder cannot be read.
     """
-    return sorted(name for name, _ in _walk(folder))
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     home = folder.resolve()
-    unread = [(str(folder), "")]
+    found: dict[str, FileStat] = {}
+    unread = [(folder, "")]
     while unread:
         parent, prefix = unread.pop()
         with os.scandir(parent) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    unread.append((entry.path, f"{prefix}{entry.name}/"))
-                elif _is_file(entry) and not (entry.is_symlink() and _leads_out(entry.path, home)):
-                    yield prefix + entry.name, entry
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link that leads to itself is none
-            return False
-        raise
+                    unread.append((Path(entry.path), f"{prefix}{entry.name}/"))
+                elif entry.is_file() and not (entry.is_symlink() and _leads_out(entry.path, home)):
+                    stat = entry.stat()
+                    found[prefix + entry.name] = FileStat(stat.st_size, stat.st_mtime_ns)
+    return dict(sorted(found.items()))
 
 
 def _leads_out(link: str, home: Path) -> bool:

@@ -139,7 +139,7 @@ QUESTION_RECORDS = pa.schema(
     [
         _QUESTION_ID,
         _NATIVE_ID,
-        column("image", pa.string(), "Image reference, tidied, before its file was looked for", nullable=False),
+        column("image", pa.string(), "Image reference, repaired, relative to the image root", nullable=False),
         _QUESTION,
         column("split", pa.string(), "train, val or test; null: not declared"),
         _QUESTION_TYPE,
@@ -178,7 +178,7 @@ QUESTIONS = pa.schema(
         _NATIVE_ID,
         column("source", pa.string(), "Name of the source", nullable=False),
         column("split", pa.string(), "train, val or test", nullable=False),
-        column("image", pa.string(), "Image file, relative to the source's image root", nullable=False),
+        column("image", pa.string(), "Image reference, relative to the source's image root", nullable=False),
         column("image_sha256", pa.string(), "Of the image file's bytes; null: no image (images_required: false)"),
         _QUESTION,
         _QUESTION_TYPE,
@@ -192,6 +192,7 @@ QUESTIONS = pa.schema(
 """`dataset`, files `questions/<split>-*.parquet`: one row per accepted question (an example), ordered by `question_id`
 inside a file."""
 
+ALTERATIONS = pa.list_(pa.field("element", pa.string()))  # the name of a list's values in Parquet
 IMAGES = pa.schema(
     [
         column("image_sha256", pa.string(), "Of the file's bytes", nullable=False),
@@ -202,6 +203,7 @@ IMAGES = pa.schema(
         column("mode", pa.string(), "Pillow's mode before conversion to RGB", nullable=False),
         column("format", pa.string(), "Pillow's name of the container: PNG, JPEG, …", nullable=False),
         column("dhash", pa.int64(), "64-bit difference hash of the pixels, two's complement", nullable=False),
+        column("alterations", ALTERATIONS, "What it takes to show the file as RGB, in words", nullable=False),
     ],
     metadata={
         "huggingface": json.dumps(
@@ -215,6 +217,7 @@ IMAGES = pa.schema(
                         "mode": {"dtype": "string", "_type": "Value"},
                         "format": {"dtype": "string", "_type": "Value"},
                         "dhash": {"dtype": "int64", "_type": "Value"},
+                        "alterations": {"feature": {"dtype": "string", "_type": "Value"}, "_type": "Sequence"},
                     }
                 }
             }

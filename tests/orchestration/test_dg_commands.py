@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from vqa_pipeline.sources.formats import FORMATS
+
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
@@ -171,13 +173,13 @@ def test_a_launch_makes_assets_that_the_commands_see(two):
 # ------------------------------------------------------------------------------------------------------------- mistakes
 
 
-FORMATS = "'easy_vqa', 'shapes', 'table', 'vqa_v2'"
+NAMES = ", ".join(map(repr, sorted(FORMATS)))
 MISTAKES = {
     "unknown key": ("    epochs: 10", "    epoch: 10", r"training\.epoch\b.*did you mean epochs\?"),
     "unknown key of a source": ("      images: ", "      image: ", r"sources\.0\.image\b.*there are name, splits, format, images"),
     "wrong type": ("    epochs: 10", "    epochs: many", r"training\.epochs\b.*should be a valid integer.*not 'many'"),
     "out of range": ("    epochs: 10", "    epochs: 0", r"training\.epochs\b.*greater than or equal to 1, not 0"),
-    "bad format": ("      format: shapes", "      format: shape ", rf"sources\.0\.format\b.*should be one of {FORMATS}, not 'shape'"),
+    "bad format": ("      format: shapes", "      format: shape ", rf"sources\.0\.format\b.*should be one of {NAMES}, not 'shape'"),
     "missing field": ("    - name: shapes", "    - #", r"sources\.0\.name\b.*is missing: Name of the source"),
     "a name twice": ("  dataset:", "    - {name: shapes, format: shapes}\n  dataset:", r"`sources` is wrong: two sources are called shapes"),
     "a key twice": ("  vocabulary:", "  dataset: {leakage: report}\n  vocabulary:", r"`dataset` is written twice, in line \d+ too"),
@@ -196,7 +198,7 @@ BY_SCHEMA = {
     "unknown key of a source": r"attributes\.sources\.0\.image Additional properties are not allowed",
     "wrong type": r"attributes\.training\.epochs 'many' is not of type 'integer'",
     "out of range": r"attributes\.training\.epochs 0 is less than the minimum of 1",
-    "bad format": rf"attributes\.sources\.0\.format 'shape' is not one of \[{FORMATS}\]",
+    "bad format": rf"attributes\.sources\.0\.format 'shape' is not one of \[{NAMES}\]",
     "missing field": r"attributes\.sources\.0 'name' is a required property",
 }
 """The kinds that Dagster's schema sees before anything is loaded, and its own words for them."""

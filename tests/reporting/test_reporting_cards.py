@@ -215,7 +215,7 @@ def test_datasets_loads_a_version_through_its_card_and_shows_images(tmp_path: Pa
     }  # fmt: skip
     image = {
         "image_sha256": hashlib.sha256(data).hexdigest(), "image": {"bytes": data, "path": "1.png"},
-        "width": 8, "height": 8, "mode": "RGB", "format": "PNG", "dhash": 0,
+        "width": 8, "height": 8, "mode": "RGB", "format": "PNG", "dhash": 0, "alterations": ["first_frame"],
     }  # fmt: skip
     for path, row, schema in (
         (version / "questions" / "train-0.parquet", question, QUESTIONS),

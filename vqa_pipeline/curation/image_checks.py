@@ -6,7 +6,7 @@ Images used by accepted questions are packed: the files' own bytes in Parquet, s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.errors import SourceChanged, SourceError
-from vqa_pipeline.schemas import IMAGES
+from vqa_pipeline.schemas import ALTERATIONS, IMAGES
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.images import ImageError, inspect_image
 
@@ -31,38 +31,40 @@ VERDICTS = pa.schema(
         ("format", pa.string()),
         ("dhash", pa.int64()),
         ("num_bytes", pa.int64()),
+        ("alterations", ALTERATIONS),
         ("image_rule", pa.string()),  # null: the image is good
         ("image_reason", pa.string()),
         ("image_fix", pa.string()),
     ]
 )
-"""One row per distinct file of a source, and per image reference that means none; `image` is its name."""
+"""One row per distinct (source, image reference)."""
 
-NOT_FOUND = pa.array(
-    ["image_missing", "image_ambiguous", "image_outside_root", "image_path_absolute", "image_path_drive"]
-)
+NOT_FOUND = pa.array(["image_missing", "image_outside_root"])
 """Rules of images that are judged by the file system alone: what is not there now may be back in a moment."""
 
-FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes"]
+FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes", "alterations"]
 _ROWS_PER_GROUP = 100
 _PACK_BYTES = 512 << 20
 
 
-def check_images(source: str, root: Path, files: Sequence[str]) -> pa.Table:
-    """A verdict for each file of a source, named relative to its image root.
+def check_images(source: str, root: Path | None, references: Sequence[str]) -> pa.Table:
+    """A verdict for each reference of a source; without a root every image is missing.
 
     Raises:
         SourceChanged: a file went away while it was read.
         SourceError: a file cannot be read, which says nothing about the image.
     """
-    return pa.Table.from_pylist([_check_image(source, root, file) for file in files], VERDICTS)
+    return pa.Table.from_pylist([_check_image(source, root, reference) for reference in references], VERDICTS)
 
 
-def _check_image(source: str, root: Path, file: str) -> dict[str, Any]:
-    verdict: dict[str, Any] = {"source": source, "image": file}
+def _check_image(source: str, root: Path | None, reference: str) -> dict[str, Any]:
+    verdict: dict[str, Any] = {"source": source, "image": reference}
+    if root is None:
+        reason = f"the source has no image root to look for {reference} in"
+        return verdict | _fail("image_missing", reason, "Set `image_root`, or `dataset: {images_required: false}`.")
     try:
-        with reading(source, root / file):
-            data = resolve_reference(root, file).read_bytes()
+        with reading(source, root / reference):
+            data = resolve_reference(root, reference).read_bytes()
             facts = inspect_image(data)
     except (MalformedRecord, ImageError) as error:
         return verdict | _fail(error.rule, error.reason, error.fix)
@@ -91,8 +93,13 @@ def read_packed(packs: Sequence[Path]) -> set[str]:
     return {sha for pack in packs for sha in pq.read_table(pack, columns=["image_sha256"])["image_sha256"].to_pylist()}
 
 
+def has_present_form(pack: Path) -> bool:
+    """Whether a pack has the columns that packs have today; one of an earlier form is not taken into a new version."""
+    return bool(pq.read_schema(pack).equals(IMAGES))
+
+
 def write_packs(
-    images: Sequence[tuple[dict[str, Any], str, Path]], folder: Path, *, pack_bytes: int = _PACK_BYTES
+    images: Iterable[tuple[dict[str, Any], str, Path]], folder: Path, *, pack_bytes: int = _PACK_BYTES
 ) -> list[Path]:
     """Pack images: (facts, source, file) in the order of their sha256, the files' own bytes uncompressed.
 

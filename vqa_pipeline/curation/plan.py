@@ -1,7 +1,6 @@
 """The plan: pure tasks over buckets, with files between them, from every source's records to the dataset.
 
-    resolve references ─► check images ─► merge, per bucket of question ids
-        ─► census ─► finalize, per bucket of images ─► packs
+    references ─► check images ─► merge, per bucket of question ids ─► census ─► finalize, per bucket of images ─► packs
 
 Tasks run through one `map_tasks(function, items)`; here that is a loop. The same bytes come out however it runs them,
 and memory is bounded by a bucket, by the distinct image references and by the rejects of a bucket.
@@ -28,16 +27,16 @@ from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_c
 from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates, tell_rules
 from vqa_pipeline.curation.merge import MERGED, merge_bucket
 from vqa_pipeline.curation.paths import resolve_reference
-from vqa_pipeline.curation.resolution import MENDS, resolve_references
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.errors import SourceChanged
+from vqa_pipeline.progress import Progress, count_items, count_one, follow, silent
 from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, QUESTIONS, REJECTS, SPLITS, Fate, Split
 from vqa_pipeline.sources.formats.format import MalformedRecord
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MapTasks = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
-"""Applies a function to each item and returns the results in the items' order."""
+MapTasks = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Applies a function to each item; the results come in the items' order, each as soon as it is there."""
 
 IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_checks.FACTS])
 """`dataset`, file `images.parquet`: one row per accepted image, ordered by sha256; the bytes are in the packs."""
@@ -45,7 +44,7 @@ IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_che
 _IDENTITY = pa.field("identity", pa.string())
 """An image's sha256 or, where there is no image, the place where it would lie."""
 
-_FILES_PER_TASK = 512
+_REFERENCES_PER_TASK = 512
 _ROWS_PER_GROUP = 10_000
 _LISTED_LEAKS = 100
 _CONTENT = [name for name in QUESTIONS.names if name not in {"locator", "repairs"}]
@@ -77,11 +76,13 @@ class DatasetSummary:
     num_leaking_images: int
     leaks: tuple[Leak, ...]
     """The first of them, by image."""
-    images_looked_for: dict[str, dict[str, str | None]]
-    """By source, references that name no file as they are, and the file that each was taken to mean; None: none."""
+    images_not_found: dict[str, tuple[str, ...]]
+    """References, by source, for which no file was found when the images were checked."""
     reasons: dict[str, str]
     """By rule, why one of its rejected rows was rejected."""
     repairs_by_kind: dict[str, int]
+    alterations_by_kind: dict[str, int]
+    """Accepted images, by what was done to them on the way to RGB."""
     data_version: str
     new_packs: tuple[Path, ...] = field(default=())
     """Packs of images that no earlier pack holds."""
@@ -115,12 +116,13 @@ class DatasetSummary:
             "carved": list(self.carved),
             "leaks": [leak.model_dump(mode="json") for leak in self.leaks],
             "repairs_by_kind": self.repairs_by_kind,
+            "alterations_by_kind": self.alterations_by_kind,
         }
 
 
-def run_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def run_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
     """`map_tasks` as a plain loop."""
-    return [function(item) for item in items]
+    return map(function, items)
 
 
 def build_dataset(
@@ -130,6 +132,7 @@ def build_dataset(
     scratch: Path,
     output: Path,
     map_tasks: MapTasks = run_in_order,
+    progress: Progress = silent,
 ) -> DatasetSummary:
     """Join, check, deduplicate and split the records of all sources.
 
@@ -140,6 +143,7 @@ def build_dataset(
         scratch: A folder of this plan's own; emptied at the start and removed at the end.
         output: An empty folder: `questions/`, `rejects/`, `images.parquet`, `ledger.json`, and `packs/` come into it.
         map_tasks: Runs tasks.
+        progress: Is told how many images are checked and packed, and how many buckets are joined and written.
 
     Raises:
         SourceChanged: an image changed or went away while it was read, or between its check and its packing.
@@ -147,16 +151,19 @@ def build_dataset(
     """
     shutil.rmtree(scratch, ignore_errors=True)
     plan = _Plan(tuple(sources), settings, scratch, output)
-    resolved = [resolve_references(one.name, one.image_root, _list_references(one)) for one in sources]
-    parts = [part for source, found in zip(sources, resolved, strict=True) for part in _share_out(source, found.files)]
-    refused = [_identify(source, found.verdicts) for source, found in zip(sources, resolved, strict=True)]
-    _write(image_checks.VERDICTS.append(_IDENTITY), [*map_tasks(plan.check, parts), *refused], plan.verdicts)
-    _write(MENDS, [found.mends for found in resolved], plan.mends)
-    joined = map_tasks(plan.merge, range(plan.num_buckets))
+    references = [part for source in sources for part in _list_references(source)]
+    num_references = sum(len(names) for _, names in references)
+    verdicts = map_tasks(plan.check, references)
+    verdicts = follow(verdicts, progress, "checking images", num_references, "images", count_items)
+    _write(image_checks.VERDICTS.append(_IDENTITY), verdicts, plan.verdicts)
+    buckets = range(plan.num_buckets)
+    merged = map_tasks(plan.merge, buckets)
+    joined = list(follow(merged, progress, "joining questions", len(buckets), "buckets", count_one))
     census = take_census(plan.read_merged(["source", "split", "annotated"]), settings)
-    finals = map_tasks(partial(plan.finalize, census=census), range(plan.num_buckets))
+    written = map_tasks(partial(plan.finalize, census=census), buckets)
+    finals = list(follow(written, progress, "writing questions", len(buckets), "buckets", count_one))
     plan.write_rejects()
-    facts, packs = plan.pack_images(known_packs)
+    facts, packs = plan.pack_images(known_packs, progress)
     summary = _summarize(plan, census, joined, [leak for leaks in finals for leak in leaks], facts, packs)
     (output / "ledger.json").write_text(json.dumps(summary.ledger.model_dump(mode="json"), indent=1, sort_keys=True))
     shutil.rmtree(scratch)
@@ -177,25 +184,26 @@ class _Plan:
         return self.scratch / "verdicts.parquet"
 
     @property
-    def mends(self) -> Path:
-        return self.scratch / "mends.parquet"
-
-    @property
     def num_buckets(self) -> int:
         return choose_num_buckets(sum(source.num_question_records for source in self.sources))
 
-    def check(self, item: tuple[SourceRecords, Path, list[str]]) -> pa.Table:
-        """Task: verdicts on some image files of a source."""
-        source, root, files = item
-        return _identify(source, image_checks.check_images(source.name, root, files))
+    def check(self, item: tuple[SourceRecords, list[str]]) -> pa.Table:
+        """Task: verdicts on some image references of a source."""
+        source, references = item
+        verdicts = image_checks.check_images(source.name, source.image_root, references)
+        place = f"{source.image_root.name}/" if source.image_root else ""
+        identities = [
+            sha or place + image for image, sha in zip(references, verdicts["image_sha256"].to_pylist(), strict=True)
+        ]
+        return verdicts.append_column(_IDENTITY, pa.array(identities, pa.string()))
 
     def merge(self, bucket: int) -> dict[str, int]:
         """Task: one bucket of question ids."""
         questions = self._read_records("questions", QUESTION_RECORDS, bucket)
         annotations = self._read_records("annotations", ANNOTATION_RECORDS, bucket)
-        verdicts, mends = pq.read_table(self.verdicts), pq.read_table(self.mends)
+        verdicts = pq.read_table(self.verdicts)
         required = self.settings.images_required
-        merged = merge_bucket(questions, annotations, verdicts, mends, images_required=required)
+        merged = merge_bucket(questions, annotations, verdicts, images_required=required)
         write_buckets(merged.questions, "identity", self.scratch / "merged" / f"{bucket:05d}.parquet")
         _write(REJECTS, [merged.rejects], self.scratch / "rejects" / f"merge-{bucket:05d}.parquet")
         return merged.joined
@@ -212,15 +220,13 @@ class _Plan:
         _write(REJECTS, [final.rejects], self.scratch / "rejects" / f"finalize-{bucket:05d}.parquet")
         return final.leaks
 
-    def list_looked_for(self) -> dict[str, dict[str, str | None]]:
-        """By source, the references that did not name a file, and the file that each was taken to mean."""
-        found: dict[str, dict[str, str | None]] = {source.name: {} for source in self.sources}
+    def list_not_found(self) -> dict[str, tuple[str, ...]]:
+        """References for which there was no file in the image root, by source."""
+        found: dict[str, list[str]] = {}
         verdicts = pq.read_table(self.verdicts, columns=["source", "image", "image_rule"])
         for row in verdicts.filter(pa.compute.is_in(verdicts["image_rule"], image_checks.NOT_FOUND)).to_pylist():
-            found[row["source"]][row["image"]] = None
-        for row in pq.read_table(self.mends, columns=["source", "image", "file"]).to_pylist():
-            found[row["source"]][row["image"]] = row["file"]
-        return found
+            found.setdefault(row["source"], []).append(row["image"])
+        return {source: tuple(references) for source, references in found.items()}
 
     def read_merged(self, columns: list[str]) -> Iterator[pa.Table]:
         """Some columns of every merged question, file by file."""
@@ -242,7 +248,7 @@ class _Plan:
                 _write(REJECTS, [table], self.output / "rejects" / f"rejects-{number:05d}.parquet")
                 number += 1
 
-    def pack_images(self, known_packs: Sequence[Path]) -> tuple[pa.Table, list[Path]]:
+    def pack_images(self, known_packs: Sequence[Path], progress: Progress) -> tuple[pa.Table, list[Path]]:
         """Facts of all accepted images, and new packs for those that no known pack holds."""
         used = {sha for table in self.read_questions(["image_sha256"]) for sha in table["image_sha256"].to_pylist()}
         used.discard(None)
@@ -261,7 +267,8 @@ class _Plan:
         ]
         table = pa.Table.from_pylist([facts for facts, *_ in ordered], IMAGE_FACTS)
         _write(IMAGE_FACTS, [table], self.output / "images.parquet")
-        return table, image_checks.write_packs(new, self.output / "packs")
+        told = follow(new, progress, "packing images", len(new), "images", count_one)
+        return table, image_checks.write_packs(told, self.output / "packs")
 
     def _read_records(self, kind: str, schema: pa.Schema, bucket: int) -> pa.Table:
         tables = []
@@ -281,27 +288,14 @@ def _find_again(source: str, root: Path, image: str) -> Path:
         raise SourceChanged(source, image) from error
 
 
-def _list_references(source: SourceRecords) -> list[str]:
-    """The distinct image references of a source, sorted."""
+def _list_references(source: SourceRecords) -> Iterator[tuple[SourceRecords, list[str]]]:
+    """The distinct image references of a source, in parts of one task each."""
     distinct: set[str] = set()
     for path in sorted(source.folder.glob("questions-*.parquet")):
         distinct.update(pq.read_table(path, columns=["image"])["image"].to_pylist())
-    return sorted(distinct)
-
-
-def _share_out(source: SourceRecords, files: list[str]) -> Iterator[tuple[SourceRecords, Path, list[str]]]:
-    """The image files of a source, in parts of one task each."""
-    if source.image_root is None:
-        return
-    for begin in range(0, len(files), _FILES_PER_TASK):
-        yield source, source.image_root, files[begin : begin + _FILES_PER_TASK]
-
-
-def _identify(source: SourceRecords, verdicts: pa.Table) -> pa.Table:
-    """Verdicts with the identity of each image."""
-    place = f"{source.image_root.name}/" if source.image_root else ""
-    told = zip(verdicts["image"].to_pylist(), verdicts["image_sha256"].to_pylist(), strict=True)
-    return verdicts.append_column(_IDENTITY, pa.array([sha or place + image for image, sha in told], pa.string()))
+    ordered = sorted(distinct)
+    for begin in range(0, len(ordered), _REFERENCES_PER_TASK):
+        yield source, ordered[begin : begin + _REFERENCES_PER_TASK]
 
 
 def _write(schema: pa.Schema, tables: Iterable[pa.Table], path: Path) -> None:
@@ -348,9 +342,10 @@ def _summarize(
         carved=tuple(split for split in SPLITS if split in census.missing),
         num_leaking_images=len(leaks),
         leaks=tuple(sorted(leaks, key=lambda leak: leak.image)[:_LISTED_LEAKS]),
-        images_looked_for=plan.list_looked_for(),
+        images_not_found=plan.list_not_found(),
         reasons=reasons,
         repairs_by_kind=dict(sorted(repairs.items())),
+        alterations_by_kind=dict(sorted(Counter(pa.compute.list_flatten(facts["alterations"]).to_pylist()).items())),
         data_version=format_digest(total, sum_rows(facts, IMAGE_FACTS.names)),
         new_packs=tuple(packs),
     )

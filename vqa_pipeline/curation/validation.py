@@ -23,7 +23,9 @@ from pydantic import Field, ValidationError
 from vqa_pipeline.curation.buckets import write_buckets
 from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.paths import check_reference
+from vqa_pipeline.curation.reading_progress import ReadingProgress
 from vqa_pipeline.curation.splits import parse_split
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.schemas import (
     ANNOTATION_RECORDS,
     LOCATOR,
@@ -47,6 +49,7 @@ _QUESTION_CONTENT = [name for name in QUESTION_RECORDS.names if name not in {"lo
 _ANNOTATION_CONTENT = [name for name in ANNOTATION_RECORDS.names if name not in {"locator", "raw"}]
 _REJECT_CONTENT = ["kind", "rule", "raw"]
 _SHOWN_ERRORS = 3
+_TOLD_EVERY = 1000
 
 
 class RecordsSummary(Frozen):
@@ -63,7 +66,9 @@ class RecordsSummary(Frozen):
     data_version: str = Field(description="Order-independent digest of the rows, without locators.")
 
 
-def validate_source(source: Source, root: Path, output: Path, *, block_rows: int = BLOCK_ROWS) -> RecordsSummary:
+def validate_source(
+    source: Source, root: Path, output: Path, *, block_rows: int = BLOCK_ROWS, progress: Progress = silent
+) -> RecordsSummary:
     """Read a source and write its records and rejects into `output`.
 
     Args:
@@ -71,16 +76,31 @@ def validate_source(source: Source, root: Path, output: Path, *, block_rows: int
         root: Folder that relative paths in the settings start from.
         output: An empty folder.
         block_rows: Records to collect before they are written.
+        progress: Is told how much of the files is read.
+
+    Raises:
+        SourceError: a file is missing, unreadable or not of its format.
+    """
+    reading = ReadingProgress(source, root, progress)
+    with _no_cyclic_collection(), _Writer(source.name, output, block_rows) as writer:
+        for number, (raw, outcome) in enumerate(validate_records(source, root)):
+            writer.add(raw, outcome)
+            if number % _TOLD_EVERY == 0:
+                reading.reach(raw.locator)
+        writer.flush()
+        reading.end()
+        return writer.summarize()
+
+
+def validate_records(source: Source, root: Path) -> Iterator[tuple[RawRecord, dict[str, Any] | Reject]]:
+    """Each raw record of a source with what becomes of it: a row of its kind's records, or a reject.
 
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
     """
     validate = _Validator(source, get_format(source).build_parser(source, root))
-    with _no_cyclic_collection(), _Writer(source.name, output, block_rows) as writer:
-        for raw in get_format(source).read(source, root):
-            writer.add(raw, validate(raw))
-        writer.flush()
-        return writer.summarize()
+    for raw in get_format(source).read(source, root):
+        yield raw, validate(raw)
 
 
 @contextmanager

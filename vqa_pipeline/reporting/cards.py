@@ -98,6 +98,8 @@ def dataset_markdown(facts: Mapping[str, Any], picture: str | None = None) -> st
     parts.append(_draw_table(["source", "rows read", *FATES], accounts))
     if rules:
         parts.append(_draw_table(["source", "fate", "rule", "rows"], rules))
+    if facts["alterations_by_kind"]:
+        parts.append(_draw_table(["done to show images as RGB", "images"], facts["alterations_by_kind"].items()))
     if facts["leaks"]:
         parts.append(_draw_table(["image in two splits", "splits", "questions"], _list_leaks(facts)))
     return "\n\n".join(parts)

@@ -30,6 +30,9 @@ class SplitColumn(Frozen):
 ImageSplits = Literal["by_image", "train", "val", "test"]
 """How questions get their split in a format whose records say nothing of it."""
 
+DeclaredSplits = Literal["declared"] | ImageSplits
+"""How questions get their split in a format that says it in a place of its own."""
+
 ColumnSplits = ImageSplits | SplitColumn
 """How questions get their split in a format whose records have fields of any name."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vqa_pipeline.errors import DamagedVersion, SourceChanged
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.schemas import Split
 from vqa_pipeline.stages.raw import find_source_root, list_raw_files, observe_again, unchanged
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _NAMED_LEAKS = 3
 
 
-def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
+def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> Outcome:
     """`dataset`: records of all sources joined with their images, deduplicated, split, leak-free, with the ledger.
 
     Raises:
@@ -48,14 +49,15 @@ def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
 
     def build(work: Work) -> None:
         current = store.current("dataset")
-        kept = [name for name in _pack_names(current) if (store.root / "dataset" / name).is_file()]
+        kept = _find_packs_to_keep(store, current)
         sources = [_describe_records(pipeline, source, inputs) for source in pipeline.settings.sources]
         scratch = pipeline.scratch_folder / "plan"
         with ExitStack() as guards:
             for source in pipeline.settings.sources:
                 guards.enter_context(unchanged(pipeline, source, inputs[f"raw/{source.name}"]))
             known = [store.root / "dataset" / name for name in kept]
-            summary = build_plan(sources, pipeline.settings.dataset, known, scratch, work.folder)
+            settings = pipeline.settings.dataset
+            summary = build_plan(sources, settings, known, scratch, work.folder, progress=progress)
             _check_not_lost(pipeline, summary, inputs)
         packs = [store.share("dataset", pack) for pack in summary.new_packs]
         for pack in summary.new_packs:
@@ -70,27 +72,22 @@ def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
 
 
 def _check_not_lost(pipeline: Pipeline, summary: DatasetSummary, inputs: Mapping[str, Version]) -> None:
-    """Refuse what was made of references to images that `raw` has and that were away while they were looked for."""
-    from vqa_pipeline.curation.image_index import ImageIndex
+    """Refuse verdicts on images that `raw` has and that were not there for the moment in which they were checked."""
     from vqa_pipeline.sources.formats import get_format
     from vqa_pipeline.sources.formats.shapes import ShapesSource
     from vqa_pipeline.sources.observation import source_base
 
-    for name, looked_for in summary.images_looked_for.items():
+    for name, references in summary.images_not_found.items():
         source = pipeline.source(name)
-        if not looked_for or isinstance(source, ShapesSource):
-            continue  # a generated source's files are published: nobody moves them
+        if isinstance(source, ShapesSource):
+            continue  # its files are published: nobody moves them
         images = get_format(source).find_image_root(source, pipeline.project_root)
         if images is None:
             continue
-        base = source_base(source, pipeline.project_root)
-        listed = [base / file for file in list_raw_files(inputs[f"raw/{name}"])]
-        inside = (file.relative_to(images).as_posix() for file in listed if file.is_relative_to(images))
-        index = ImageIndex(inside, images.name)
-        for reference, file in looked_for.items():
-            meant = index.find_name(reference)
-            if meant != file:
-                raise SourceChanged(name, images / (meant or file or reference))
+        listed, base = list_raw_files(inputs[f"raw/{name}"]), source_base(source, pipeline.project_root)
+        for reference in references:
+            if (images / reference).relative_to(base).as_posix() in listed:
+                raise SourceChanged(name, images / reference)
 
 
 def _describe_records(pipeline: Pipeline, source: Source, inputs: Mapping[str, Version]) -> SourceRecords:
@@ -152,6 +149,14 @@ def _write_dataset_pages(pipeline: Pipeline, work: Work) -> None:
     work.write("page.html", render_dataset_page(facts, work.folder / "rejects", failures, pictures))
     work.write("README.md", dataset_card(facts))
     work.write(PAGE, dataset_markdown(facts, draw_samples(work.folder / "images.parquet", packs)))
+
+
+def _find_packs_to_keep(store: Store, current: Version | None) -> list[str]:
+    """The packs of the current version that the next one may share; what the others hold is packed again."""
+    from vqa_pipeline.curation.image_checks import has_present_form
+
+    packs = {name: store.root / "dataset" / name for name in _pack_names(current)}
+    return [name for name, pack in packs.items() if pack.is_file() and has_present_form(pack)]
 
 
 def _pack_names(dataset: Version | None) -> list[str]:

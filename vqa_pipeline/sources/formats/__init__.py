@@ -6,10 +6,20 @@ from typing import Annotated
 
 from pydantic import Field
 
+from vqa_pipeline.sources.formats.aokvqa import AOKVQA, AokVqaSource
+from vqa_pipeline.sources.formats.clevr import CLEVR, ClevrSource
+from vqa_pipeline.sources.formats.daquar import DAQUAR, DaquarSource
+from vqa_pipeline.sources.formats.docvqa import DOCVQA, DocVqaSource
 from vqa_pipeline.sources.formats.easy_vqa import EasyVqaFormat, EasyVqaSource
 from vqa_pipeline.sources.formats.format import Format
+from vqa_pipeline.sources.formats.fvqa import FVQA, FvqaSource
+from vqa_pipeline.sources.formats.gqa import GQA, GqaSource
 from vqa_pipeline.sources.formats.shapes import ShapesFormat, ShapesSource
 from vqa_pipeline.sources.formats.table import TableFormat, TableSource
+from vqa_pipeline.sources.formats.textvqa import TEXTVQA, TextVqaSource
+from vqa_pipeline.sources.formats.visual_genome import VISUAL_GENOME, VisualGenomeSource
+from vqa_pipeline.sources.formats.vizwiz import VIZWIZ, VizWizSource
+from vqa_pipeline.sources.formats.vqa_med_2019 import VQA_MED_2019, VqaMed2019Source
 from vqa_pipeline.sources.formats.vqa_v2 import VqaV2Format, VqaV2Source
 from vqa_pipeline.sources.settings import ChosenBy
 
@@ -20,12 +30,37 @@ def get_format(source: Source) -> Format:
 
 
 Source = Annotated[
-    EasyVqaSource | ShapesSource | TableSource | VqaV2Source, Field(discriminator="format"), ChosenBy("format")
+    AokVqaSource
+    | ClevrSource
+    | DaquarSource
+    | DocVqaSource
+    | EasyVqaSource
+    | FvqaSource
+    | GqaSource
+    | ShapesSource
+    | TableSource
+    | TextVqaSource
+    | VisualGenomeSource
+    | VizWizSource
+    | VqaMed2019Source
+    | VqaV2Source,
+    Field(discriminator="format"),
+    ChosenBy("format"),
 ]
 
 FORMATS: dict[str, Format] = {
+    "aokvqa": AOKVQA,
+    "clevr": CLEVR,
+    "daquar": DAQUAR,
+    "docvqa": DOCVQA,
     "easy_vqa": EasyVqaFormat(),
+    "fvqa": FVQA,
+    "gqa": GQA,
     "shapes": ShapesFormat(),
     "table": TableFormat(),
+    "textvqa": TEXTVQA,
+    "visual_genome": VISUAL_GENOME,
+    "vizwiz": VIZWIZ,
+    "vqa_med_2019": VQA_MED_2019,
     "vqa_v2": VqaV2Format(),
 }
