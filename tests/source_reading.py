@@ -47,6 +47,12 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
 
 
+def write_lines(path: Path, *records: Any) -> None:
+    """JSON Lines, without a line break at the end, as some are published."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8")
+
+
 def number_answers(*texts: str) -> list[dict[str, Any]]:
     """Answers as a format gives them when the file knows no ids."""
     return [{"answer": text, "answer_id": number, "answer_confidence": None} for number, text in enumerate(texts, 1)]
@@ -60,6 +66,11 @@ def sample_list(name: str, records: list[Any]) -> Sample:
 def sample_object(name: str, members: dict[str, Any], records: list[Any]) -> Sample:
     """A sample of a file with a JSON object; its records are those of an array inside, or its values."""
     return Sample(name, json.dumps(members).encode(), "object", members, tuple(records))
+
+
+def sample_lines(name: str, *records: Any) -> Sample:
+    """A sample of a JSON Lines file."""
+    return Sample(name, b"\n".join(json.dumps(record).encode() for record in records), "lines", {}, records)
 
 
 def sample_text(name: str, text: str) -> Sample:

@@ -40,7 +40,9 @@ from vqa_pipeline.schemas import (
     Split,
 )
 from vqa_pipeline.sources.formats import Source, get_format
+from vqa_pipeline.sources.formats.declared_splits import SplitLists
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
+from vqa_pipeline.sources.settings import SplitList
 
 BLOCK_ROWS = 50_000
 """Records in memory at once; files have as many rows."""
@@ -98,7 +100,8 @@ def validate_records(source: Source, root: Path) -> Iterator[tuple[RawRecord, di
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
     """
-    validate = _Validator(source, get_format(source).build_parser(source, root))
+    lists = SplitLists(source.name, source.splits, root) if isinstance(source.splits, SplitList) else None
+    validate = _Validator(source, get_format(source).build_parser(source, root), lists)
     for raw in get_format(source).read(source, root):
         yield raw, validate(raw)
 
@@ -118,8 +121,8 @@ def _no_cyclic_collection() -> Iterator[None]:
 class _Validator:
     """The checks that all formats share, on one raw record at a time."""
 
-    def __init__(self, source: Source, parse: Parser) -> None:
-        self.source, self.parse = source, parse
+    def __init__(self, source: Source, parse: Parser, lists: SplitLists | None) -> None:
+        self.source, self.parse, self.lists = source, parse, lists
         self.forced: Split | None = parse_split(source.splits) if isinstance(source.splits, str) else None
 
     def __call__(self, raw: RawRecord) -> dict[str, Any] | Reject:
@@ -143,7 +146,7 @@ class _Validator:
             "native_id": _write_id(fields["native_id"]),
             "image": image,
             "question": question,
-            "split": self.forced or _read_split(fields["split"]),
+            "split": self.forced or _read_split(self._find_split(fields, image)),
             "question_type": fields["question_type"],
             "answer_type": fields["answer_type"],
             "answers": _check_answers(fields["answers"]),
@@ -161,6 +164,9 @@ class _Validator:
             "locator": raw.locator,
             "raw": raw.payload,
         }
+
+    def _find_split(self, fields: QuestionFields, image: str) -> str | None:
+        return self.lists.find(image, fields["native_id"]) if self.lists else fields["split"]
 
     def _name_question(self, native_id: int | str | None, image: str, question: str) -> str:
         if native_id is None:

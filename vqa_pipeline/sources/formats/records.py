@@ -22,6 +22,9 @@ from vqa_pipeline.sources.formats.format import MalformedRecord, Recognition, Sa
 from vqa_pipeline.sources.json_records import Scalar, Slice, read_scalars, split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn
 
+_PEEK = 1 << 16
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+
 Settings = TypeVar("Settings", bound="RecordsSource")
 Record = TypeVar("Record")
 Item = TypeVar("Item")
@@ -70,6 +73,13 @@ def in_lines(stream: BinaryIO) -> Iterator[Part]:
     """The lines that are not blank."""
     for line, part in split_lines(stream):
         yield Part(part.payload, part.byte_offset, line)
+
+
+def in_list_or_lines(stream: BinaryIO) -> Iterator[Part]:
+    """The elements of the file's array, or the lines of a file that does not begin with one."""
+    is_list = stream.read(_PEEK).lstrip(_BLANK).startswith(b"[")
+    stream.seek(0)
+    return in_list()(stream) if is_list else in_lines(stream)
 
 
 def _to_part(part: Slice) -> Part:
