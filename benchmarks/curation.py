@@ -12,21 +12,14 @@ own: wall seconds, CPU seconds and peak memory are that process's. Reported are 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import random
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from measuring import Benchmark, run_benchmark
 
 QUESTIONS_PER_IMAGE = 5
 NUM_ANSWERS = 10
@@ -35,24 +28,24 @@ _ANSWERS = ("yes", "no", "2", "1", "white", "red", "blue", "left", "on the table
 _CONFIDENCES = ("yes", "maybe", "no")
 
 
-class Measured(NamedTuple):
-    """One run of a contender."""
-
-    wall_seconds: float
-    cpu_seconds: float
-    peak_mb: float
-    num_rows: int
-    """Rows that it kept."""
-
-
 # ------------------------------------------------------------------------------------------------------------ the data
 
 
 def write_files(folder: Path, num_rows: int) -> None:
     """`questions.json` and `annotations.json`, the same for the same number of rows."""
-    chance = random.Random(0)
-    broken = set(chance.sample(range(num_rows), int(BROKEN_FRACTION * num_rows)))
+    write_questions(folder, num_rows)
+    write_annotations(folder, num_rows)
+
+
+def write_questions(folder: Path, num_rows: int) -> None:
+    """`questions.json`, some of its rows broken."""
+    broken = set(random.Random(0).sample(range(num_rows), int(BROKEN_FRACTION * num_rows)))
     _write_list(folder / "questions.json", "questions", (_ask(row, row in broken) for row in range(num_rows)))
+
+
+def write_annotations(folder: Path, num_rows: int) -> None:
+    """`annotations.json`."""
+    chance = random.Random(1)
     _write_list(folder / "annotations.json", "annotations", (_answer(row, chance) for row in range(num_rows)))
 
 
@@ -113,7 +106,7 @@ def curate(folder: Path, output: Path) -> int:
 
     source = VqaV2Source(name="vqa", format="vqa_v2", questions="questions.json", annotations="annotations.json")
     records = output / "records"
-    records.mkdir(parents=True)
+    records.mkdir()
     read = validate_source(source, folder, records)
     summary = build_dataset(
         [SourceRecords("vqa", records, None, read.num_question_records, read.num_annotation_records)],
@@ -150,94 +143,17 @@ def load_naively(folder: Path, output: Path) -> int:
             )
         except (KeyError, TypeError):
             continue
-    output.mkdir(parents=True)
     pd.DataFrame(rows).to_parquet(output / "questions.parquet")
     return len(rows)
 
 
-CONTENDERS: dict[str, Callable[[Path, Path], int]] = {"curation": curate, "json.load": load_naively}
-BASELINE = "json.load"
-
-
-# ----------------------------------------------------------------------------------------------------------- measuring
-
-
-def measure(name: str, folder: Path, scratch: Path) -> Measured:
-    """Run a contender in a process of its own."""
-    output = scratch / "output"
-    shutil.rmtree(output, ignore_errors=True)
-    command = [sys.executable, __file__, "--contender", name, "--folder", str(folder), "--output", str(output)]
-    begin = time.monotonic()
-    with (scratch / "kept").open("w+") as told:
-        process = subprocess.Popen(command, stdout=told)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall_seconds = time.monotonic() - begin
-        if process.returncode:
-            raise SystemExit(f"{name} ended with status {process.returncode}")
-        told.seek(0)
-        kept = int(told.read())
-    return Measured(wall_seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, kept)
-
-
-def report(num_rows: int, runs: dict[str, list[Measured]]) -> str:
-    """A table of medians, and what they are to the baseline's."""
-    lines = [
-        f"{num_rows:,} questions with {NUM_ANSWERS} answers each, {BROKEN_FRACTION:.0%} broken",
-        f"medians of {len(runs[BASELINE])}; {describe_machine()}",
-        f"{'':<10} {'rows/s':>8} {'seconds':>8} {'CPU s':>7} {'peak MB':>8} {'kept':>10}   to {BASELINE}",
-    ]
-    baseline = _take_median(runs[BASELINE])
-    for name, measured in runs.items():
-        median = _take_median(measured)
-        time_ratio, memory_ratio = median.wall_seconds / baseline.wall_seconds, median.peak_mb / baseline.peak_mb
-        lines.append(
-            f"{name:<10} {num_rows / median.wall_seconds:>8,.0f} {median.wall_seconds:>8.1f} "
-            f"{median.cpu_seconds:>7.1f} {median.peak_mb:>8,.0f} {median.num_rows:>10,}   "
-            f"{time_ratio:.2f} x time, {memory_ratio:.2f} x memory"
-        )
-    return "\n".join(lines)
-
-
-def _take_median(runs: list[Measured]) -> Measured:
-    middle = [statistics.median(column) for column in zip(*runs, strict=True)]
-    return Measured(*middle[:3], int(middle[3]))
-
-
-def describe_machine() -> str:
-    """Processor, cores and interpreter."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def main() -> None:
-    """Generate, measure in turn, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.contender:
-        print(CONTENDERS[options.contender](options.folder, options.output))
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "vqa"
-        folder.mkdir()
-        write_files(folder, options.rows)
-        runs: dict[str, list[Measured]] = {name: [] for name in CONTENDERS}
-        for _ in range(options.repeats):
-            for name, measured in runs.items():
-                measured.append(measure(name, folder, Path(scratch)))
-        print(report(options.rows, runs))
-
+BENCHMARK = Benchmark(
+    title=f"{{rows}} questions with {NUM_ANSWERS} answers each, {BROKEN_FRACTION:.0%} broken; count: questions kept",
+    prepare=write_files,
+    contenders={"curation": curate, "json.load": load_naively},
+    baseline="json.load",
+    rows=1_000_000,
+)
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(BENCHMARK, __doc__)

@@ -15,6 +15,7 @@ from vqa_pipeline import stages
 from vqa_pipeline.errors import GateFailed
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.schemas import Check, Manifest
 from vqa_pipeline.store import Version
@@ -49,17 +50,23 @@ class FakeStages:
         """Handed to the worker by checkpoint and predictions, if there is one."""
         self.while_training: Callable[[], None] = lambda: None
         self.trained_with: list[TrainingSettings] = []
+        self.shown_by: list[Progress] = []
+        """Whom records and dataset would tell how far they are."""
         self._current: dict[str, Version] = {}
 
     def observe_source(self, pipeline: Pipeline, source: str, log: Callable[[str], None]) -> Outcome:
         content = self.rows.get(source, [])
         return self._make(f"raw/{source}", compute_fingerprint(content), {"num_files": 1}, log)
 
-    def build_records(self, pipeline: Pipeline, source: str, log: Callable[[str], None]) -> Outcome:
+    def build_records(
+        self, pipeline: Pipeline, source: str, log: Callable[[str], None], progress: Progress = silent
+    ) -> Outcome:
+        self.shown_by.append(progress)
         rows = sorted(set(self.rows.get(source, [])))
         return self._make(f"records/{source}", compute_fingerprint(rows), {"num_questions": len(rows)}, log)
 
-    def build_dataset(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
+    def build_dataset(self, pipeline: Pipeline, log: Callable[[str], None], progress: Progress = silent) -> Outcome:
+        self.shown_by.append(progress)
         rows = sorted({row for source in pipeline.settings.sources for row in self.rows.get(source.name, [])})
         bad = [row for row in rows if row.startswith("BAD")]
         checks = self._check("dataset", {"reject_fraction": f"{len(bad)} rows are bad"} if bad else {})

@@ -89,6 +89,7 @@ def write_pack(path: Path, images: Sequence[bytes], row_group_size: int = 4) -> 
                 "mode": "RGB",
                 "format": "PNG",
                 "dhash": 0,
+                "alterations": [],
             }
         )
     table = pa.Table.from_pylist(rows, schema=IMAGES)

@@ -44,6 +44,7 @@ FACTS: dict[str, Any] = {
     "carved": [],
     "leaks": [],
     "repairs_by_kind": {"backslash": 1},
+    "alterations_by_kind": {"orientation_applied": 2},
     "ledger": LEDGER,
     "image_packs": ["shared/aa.parquet", "shared/bb.parquet"],
 }

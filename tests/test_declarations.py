@@ -168,7 +168,7 @@ CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several a
         (
             "files: raw/*.csv",
             "files: raw/*.csv, splits: declared",
-            "line 9, `sources.1.splits` should be 'by_image', 'train', 'val' or 'test' or a section of column, not 'declared'",
+            "line 9, `sources.1.splits` should be 'by_image', 'train', 'val' or 'test' or a section of list or a section of column, not 'declared'",
         ),
         # missing
         (

@@ -14,7 +14,14 @@ from vqa_pipeline.cli import app
 from vqa_pipeline.pipeline import PipelineSettings
 
 PROJECT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("benchmarks/*.md"), *PROJECT.glob("examples/**/defs.yaml")])
+DOCUMENTS = sorted(
+    [
+        *PROJECT.glob("*.md"),
+        *PROJECT.glob("benchmarks/*.md"),
+        *PROJECT.glob("docs/*.md"),
+        *PROJECT.glob("examples/**/defs.yaml"),
+    ]
+)
 TEXTS = {path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8") for path in DOCUMENTS}
 
 

@@ -64,9 +64,9 @@ def test_the_settings_are_these_classes_and_one_for_each_format():
         "PipelineSettings",
         "SplitColumn",
         "SplitFractions",
+        "SplitList",
         "TrainingSettings",
         "VocabularySettings",
-        "WebDatasetColumns",
     ]
 
 
@@ -97,7 +97,8 @@ def find_sections(section: BaseModel) -> Iterator[BaseModel]:
                 yield from find_sections(item)
 
 
-WHOLE = read(*EVERY_FORMAT, retrain={"cron": "0 2 * * *"})
+LISTED = {"name": "listed", "format": "slake", "files": "slake.json", "splits": {"list": "test.txt"}}
+WHOLE = read(*EVERY_FORMAT, LISTED, retrain={"cron": "0 2 * * *"})
 
 
 def test_the_whole_pipeline_has_every_section():

@@ -51,6 +51,20 @@ class _GzipOwningItsFile(gzip.GzipFile):
         self._file.close()
 
 
+def measure_content(path: Path) -> int:
+    """The size of what `open_file` reads: of a gzip file, what its last four bytes say, as far as that can be true.
+
+    They hold the size modulo 4 GiB of its last member (RFC 1952, section 2.3.1), so this is good for showing progress
+    and nothing else.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(len(_GZIP)) != _GZIP:
+            return size
+        file.seek(max(0, size - 4))
+        return max(size, int.from_bytes(file.read(4), "little"))
+
+
 def digest_file(path: Path) -> str:
     """The sha256 of a file's bytes, 64 hex digits."""
     with path.open("rb") as file:

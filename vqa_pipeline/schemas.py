@@ -42,15 +42,6 @@ class Locator(NamedTuple):
         return f"{self.file}{place}" + (f".{self.item}" if self.item is not None else "")
 
 
-class EmbeddedImage(NamedTuple):
-    """An image that lies inside a source's file, not beside it."""
-
-    sha256: str
-    """Of its bytes; the image reference of its questions, and what stands for the bytes in the payload."""
-    data: bytes
-    """The image file's own bytes."""
-
-
 class RawRecord(NamedTuple):
     """A record as a source's file holds it, before validation."""
 
@@ -58,8 +49,6 @@ class RawRecord(NamedTuple):
     payload: bytes
     """The record itself: a slice of the file where that is JSON, else its fields as a JSON object (UTF-8)."""
     locator: Locator
-    image: EmbeddedImage | None = None
-    """The record's image where the file holds it; no part of the payload."""
 
 
 class Answer(TypedDict):
@@ -203,6 +192,7 @@ QUESTIONS = pa.schema(
 """`dataset`, files `questions/<split>-*.parquet`: one row per accepted question (an example), ordered by `question_id`
 inside a file."""
 
+ALTERATIONS = pa.list_(pa.field("element", pa.string()))  # the name of a list's values in Parquet
 IMAGES = pa.schema(
     [
         column("image_sha256", pa.string(), "Of the file's bytes", nullable=False),
@@ -213,6 +203,7 @@ IMAGES = pa.schema(
         column("mode", pa.string(), "Pillow's mode before conversion to RGB", nullable=False),
         column("format", pa.string(), "Pillow's name of the container: PNG, JPEG, …", nullable=False),
         column("dhash", pa.int64(), "64-bit difference hash of the pixels, two's complement", nullable=False),
+        column("alterations", ALTERATIONS, "What it takes to show the file as RGB, in words", nullable=False),
     ],
     metadata={
         "huggingface": json.dumps(
@@ -226,6 +217,7 @@ IMAGES = pa.schema(
                         "mode": {"dtype": "string", "_type": "Value"},
                         "format": {"dtype": "string", "_type": "Value"},
                         "dhash": {"dtype": "int64", "_type": "Value"},
+                        "alterations": {"feature": {"dtype": "string", "_type": "Value"}, "_type": "Sequence"},
                     }
                 }
             }

@@ -75,7 +75,6 @@ def test_a_valid_row_becomes_a_record(tmp_path):
         "num_questions": 1,
         "num_annotations": 0,
         "num_rejects": 0,
-        "num_embedded_images": 0,
         "has_annotations": False,
         "rejects_by_rule": {},
         "repairs_by_kind": {"backslash": 1},
@@ -436,3 +435,28 @@ def test_whatever_the_lines_are_each_becomes_a_record_or_a_reject_in_order(lines
     numbers = [row["locator"]["record"] for row in [*kept, *rejects]]
     assert sorted(numbers) == list(range(summary.num_question_records))
     assert summary.num_question_records >= 1 + sum(line.startswith(b'{"id"') for line in lines)
+
+
+# --------------------------------------------------------------------------------------------------------- split lists
+
+
+def test_a_list_beside_the_records_tells_their_split_by_id_or_image(tmp_path):
+    listed = {"train": ["7"], "dev": ["b/2.png"], "test": ["1.png"]}
+    write_files(tmp_path, {"lists/splits.json": json.dumps(listed).encode()})
+    rows, rejects, summary = validate_rows(
+        tmp_path,
+        GOOD,
+        {**GOOD, "id": "8", "image": "b\\2.png"},
+        {**GOOD, "id": "9", "image": "a/1.png"},
+        {**GOOD, "id": "10", "image": "3.png"},
+        splits={"list": "lists/splits.json"},
+    )
+    assert [(row["question_id"], row["split"]) for row in rows] == [
+        ("clinic/7", "train"),
+        ("clinic/8", "val"),
+        ("clinic/9", "test"),
+    ]
+    assert [(row["rule"], row["reason"]) for row in rejects] == [
+        ("split_unlisted", "3.png is in none of the source's split lists")
+    ]
+    assert summary.rejects_by_rule == {"split_unlisted": 1}

@@ -6,7 +6,7 @@ from pathlib import Path
 from modeling_world import Events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vqa_pipeline.modeling.events import ProgressBar, Reporter, TensorBoard, Throttle, log
+from vqa_pipeline.modeling.events import ProgressBar, Reporter, TensorBoard, log
 
 STARTED = {"event": "started", "num_steps": 4, "resumed_from_step": None}
 EPOCH = {"event": "epoch", "epoch": 1, "step": 2, "loss": 0.5, "val_accuracy": 0.75, "best": True}
@@ -30,15 +30,6 @@ def step(number: int, loss: float = 0.5) -> dict[str, object]:
         "questions_per_second": 120.0,
         "eta_seconds": 7.0,
     }
-
-
-def test_a_throttle_opens_at_once_and_then_now_and_then() -> None:
-    clock = Clock()
-    due = Throttle(10, clock)
-    opened = []
-    for clock.now in (0, 1, 9.9, 10, 15, 30):
-        opened.append(due())
-    assert opened == [True, False, False, True, False, True]
 
 
 class Terminal(io.StringIO):

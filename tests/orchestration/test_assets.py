@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from vqa_pipeline.errors import BackboneError, SourceError, StoreBusy, WorkerFailed
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.orchestration.assets import build_definitions, build_run_config
+from vqa_pipeline.progress import ProgressLines
 
 ALL = ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
 
@@ -58,6 +59,18 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
 def test_a_run_makes_every_asset_after_what_it_needs(project):
     assert project.run().success
     assert project.stages.calls == list(ALL)
+
+
+def test_how_far_reading_and_writing_are_goes_into_the_log_of_the_run(project):
+    project.run("raw/scans", "records/scans", "dataset")
+    assert [type(shown) for shown in project.stages.shown_by] == [ProgressLines, ProgressLines]
+
+
+def test_how_far_reading_and_writing_are_is_shown_by_whom_the_caller_gives(tmp_path):
+    project, bar = Project(tmp_path), ProgressLines([].append)
+    project.definitions = build_definitions(make_pipeline(tmp_path), project.stages, progress=bar)
+    project.run("raw/scans", "records/scans", "dataset")
+    assert project.stages.shown_by == [bar, bar]
 
 
 def test_data_versions_are_the_stages_own(project):

@@ -36,7 +36,6 @@ RECORDS = {
     "num_questions": 1190,
     "num_annotations": 0,
     "num_rejects": 10,
-    "num_embedded_images": 0,
     "rejects_by_rule": {"image_missing": 10},
     "repairs_by_kind": {"backslash": 3},
 }
@@ -70,13 +69,6 @@ def test_records_are_told_by_count_rule_and_repair():
     assert ["valid questions", "1,190"] in page.rows
     assert ["image_missing", "10"] in page.rows
     assert ["backslash", "3"] in page.rows
-
-
-def test_images_inside_the_files_of_a_source_are_counted():
-    assert (
-        "The files hold 1,024 distinct images" in show(records_markdown({**RECORDS, "num_embedded_images": 1024})).text
-    )
-    assert "images, kept in" not in show(records_markdown(RECORDS)).text
 
 
 def test_a_clean_source_has_one_table():
@@ -223,7 +215,7 @@ def test_datasets_loads_a_version_through_its_card_and_shows_images(tmp_path: Pa
     }  # fmt: skip
     image = {
         "image_sha256": hashlib.sha256(data).hexdigest(), "image": {"bytes": data, "path": "1.png"},
-        "width": 8, "height": 8, "mode": "RGB", "format": "PNG", "dhash": 0,
+        "width": 8, "height": 8, "mode": "RGB", "format": "PNG", "dhash": 0, "alterations": ["first_frame"],
     }  # fmt: skip
     for path, row, schema in (
         (version / "questions" / "train-0.parquet", question, QUESTIONS),

@@ -31,6 +31,7 @@ def write_pack(path: Path, *files: bytes) -> list[str]:
             "mode": "RGB",
             "format": "PNG",
             "dhash": 0,
+            "alterations": [],
         }
         for sha, data in sorted(zip(shas, files, strict=True))
     ]

@@ -53,6 +53,17 @@ def test_rows_and_every_file_below_the_image_root_count(root):
     assert source_base(make_source(), root) == root / "raw"
 
 
+def test_split_lists_count(root):
+    (root / "lists").mkdir()
+    (root / "lists" / "test.txt").write_text("1.png")
+    source = make_source(image_root=None, splits={"list": "lists/*.txt"})
+    assert source_base(source, root) == root
+    before = observe_source_files(source, root, {})
+    assert sorted(before) == ["lists/test.txt", "raw/tables/a.csv", "raw/tables/b.csv"]
+    (root / "lists" / "test.txt").write_text("2.png\n")
+    assert digest_states(observe_source_files(source, root, before)) != digest_states(before)
+
+
 def test_a_source_without_images_is_its_rows(root):
     source = make_source(image_root=None)
     assert [path.name for path in find_source_files(source, root)] == ["a.csv", "b.csv"]

@@ -7,6 +7,7 @@ import hashlib
 import io
 import re
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -23,6 +24,7 @@ from vqa_pipeline.sources.images import (
     decode_image,
     inspect_image,
 )
+from vqa_pipeline.sources.jpeg_scans import count_scans
 
 RED, GREEN, BLUE, GRAY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 
@@ -35,6 +37,10 @@ def encode(image: Image.Image, container: str = "PNG", **options) -> bytes:
 
 def pixels(data: bytes) -> list:
     return np.asarray(decode_image(data).rgb).tolist()
+
+
+def alterations(data: bytes) -> tuple[str, ...]:
+    return inspect_image(data).alterations
 
 
 def picture(size: tuple[int, int] = (32, 24)) -> Image.Image:
@@ -79,6 +85,7 @@ def test_every_container_is_read_by_its_content(container, options):
     assert decoded.rgb.mode == "RGB"
     assert decoded.rgb.size == (32, 24)
     assert decoded.rgb.getpixel((3, 3)) == (200, 40, 90)
+    assert decoded.alterations == ()
 
 
 @pytest.mark.parametrize("container", ["JPEG", "AVIF", "MPO"])
@@ -108,11 +115,14 @@ def test_opaque_modes_keep_what_they_show(mode):
     decoded = decode_image(encode(white, "TIFF"))
     assert decoded.mode == mode
     assert all(value >= 253 for value in decoded.rgb.getpixel((1, 1)))
+    assert decoded.alterations == {"CMYK": ("converted_from_cmyk",), "LAB": ("converted_from_lab",)}.get(mode, ())
 
 
 def test_cmyk_ink_is_dark():
     assert pixels(encode(Image.new("CMYK", (1, 1), (0, 0, 0, 255)), "TIFF")) == [[[0, 0, 0]]]
-    assert max(pixels(encode(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG"))[0][0]) < 5
+    jpeg = encode(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG")
+    assert max(pixels(jpeg)[0][0]) < 5
+    assert alterations(jpeg) == ("converted_from_cmyk",)
 
 
 # ---------------------------------------------------------------------------------------------------------- deep pixels
@@ -122,6 +132,7 @@ def test_sixteen_bits_are_scaled_not_clipped():
     values = np.array([[0, 257, 32_896, 65_535]], np.uint16)
     assert [gray[0] for gray in pixels(encode(Image.fromarray(values), "TIFF"))[0]] == [0, 1, 128, 255]
     assert [gray[0] for gray in pixels(encode(Image.fromarray(values), "PNG"))[0]] == [0, 1, 128, 255]
+    assert alterations(encode(Image.fromarray(values), "PNG")) == ("scaled_from_16_bit",)
 
 
 def test_big_endian_sixteen_bits_are_the_same():
@@ -132,36 +143,40 @@ def test_big_endian_sixteen_bits_are_the_same():
 def test_twelve_bits_in_sixteen_are_not_all_but_black():
     values = np.array([[0, 2048, 4095]], np.uint16)
     assert [gray[0] for gray in pixels(encode(Image.fromarray(values), "TIFF"))[0]] == [0, 128, 255]
+    assert alterations(encode(Image.fromarray(values), "TIFF")) == ("scaled_from_12_bit",)
 
 
 def test_eight_bits_in_sixteen_stay_as_they_are():
     values = np.array([[0, 7, 255]], np.uint16)
     assert [gray[0] for gray in pixels(encode(Image.fromarray(values), "TIFF"))[0]] == [0, 7, 255]
+    assert alterations(encode(Image.fromarray(values), "TIFF")) == ()
 
 
 def test_colors_of_sixteen_bits_lose_only_their_low_bits():
-    rows = b"\0" + struct.pack(">HHH", 65_535, 32_896, 0)
-    assert pixels(build_png(1, 1, 16, 2, rows)) == [[[255, 128, 0]]]
+    data = build_png(1, 1, 16, 2, b"\0" + struct.pack(">HHH", 65_535, 32_896, 0))
+    assert pixels(data) == [[[255, 128, 0]]]
+    assert alterations(data) == ("scaled_from_16_bit",)
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("values", "expected", "told"),
     [
-        ([0.0, 0.5, 1.0], [0, 128, 255]),
-        ([0.0, 0.5, 0.5], [0, 128, 128]),  # fractions keep their meaning, whatever the largest is
-        ([0.0, 100.0, 255.0], [0, 100, 255]),
-        ([0.0, 65_535.0, 257.0], [0, 255, 1]),
-        ([-1.0, 0.0, 1.0], [0, 128, 255]),
-        ([0.0, 1e9, 5e8], [0, 255, 128]),
-        ([float("nan"), 0.0, 1.0], [0, 0, 255]),
-        ([float("inf"), 0.0, 1.0], [0, 0, 255]),
-        ([-3.0, -3.0, -3.0], [0, 0, 0]),
-        ([70_000.0, 70_000.0, 70_000.0], [0, 0, 0]),
+        ([0.0, 0.5, 1.0], [0, 128, 255], ["scaled_from_fractions"]),
+        ([0.0, 0.5, 0.5], [0, 128, 128], ["scaled_from_fractions"]),  # they keep their meaning, whatever the largest is
+        ([0.0, 100.0, 255.0], [0, 100, 255], []),
+        ([0.0, 65_535.0, 257.0], [0, 255, 1], ["scaled_from_16_bit"]),
+        ([-1.0, 0.0, 1.0], [0, 128, 255], ["stretched_from_own_range"]),
+        ([0.0, 1e9, 5e8], [0, 255, 128], ["stretched_from_own_range"]),
+        ([float("nan"), 0.0, 1.0], [0, 0, 255], ["not_finite_as_zero", "scaled_from_fractions"]),
+        ([float("inf"), 0.0, 1.0], [0, 0, 255], ["not_finite_as_zero", "scaled_from_fractions"]),
+        ([-3.0, -3.0, -3.0], [0, 0, 0], ["stretched_from_own_range"]),
+        ([70_000.0, 70_000.0, 70_000.0], [0, 0, 0], ["stretched_from_own_range"]),
     ],
 )
-def test_floats_of_any_range_are_scaled(values, expected):
+def test_floats_of_any_range_are_scaled(values, expected, told):
     data = encode(Image.fromarray(np.array([values], np.float32)), "TIFF")
     assert [gray[0] for gray in pixels(data)[0]] == expected
+    assert alterations(data) == tuple(told)
 
 
 def test_thirty_two_bit_integers_are_scaled():
@@ -186,6 +201,23 @@ def test_transparent_pixels_are_white_and_half_transparent_ones_half_way():
     image.putpixel((1, 0), (*RED, 255))
     image.putpixel((2, 0), (0, 0, 0, 128))
     assert pixels(encode(image)) == [[[255, 255, 255], [255, 0, 0], [127, 127, 127]]]
+    assert alterations(encode(image)) == ("transparency_on_white",)
+
+
+def test_an_alpha_channel_that_hides_nothing_alters_nothing():
+    image = Image.new("RGBA", (2, 1), (*RED, 255))
+    assert pixels(encode(image)) == [[list(RED), list(RED)]]
+    assert alterations(encode(image)) == ()
+
+
+def test_a_gray_level_declared_transparent_is_white_in_deep_images_too():
+    rows = b"\0" + struct.pack(">HHH", 0, 257, 65_535)
+    data = build_png(3, 1, 16, 0, rows, chunk(b"tRNS", struct.pack(">H", 257)))
+    assert pixels(data) == [[[0] * 3, [255] * 3, [255] * 3]]
+    assert alterations(data) == ("scaled_from_16_bit", "transparency_on_white")
+    unused = build_png(3, 1, 16, 0, rows, chunk(b"tRNS", struct.pack(">H", 300)))
+    assert pixels(unused) == [[[0] * 3, [1] * 3, [255] * 3]]
+    assert alterations(unused) == ("scaled_from_16_bit",)
 
 
 def test_gray_with_alpha_is_composited():
@@ -234,6 +266,7 @@ def test_orientation_is_applied_exactly_once(container, orientation):
     shown = np.asarray(decoded.rgb)[8::16, 8::16].astype(int)
     assert shown.shape == UPRIGHT.shape
     assert np.abs(shown - UPRIGHT).max() <= 6
+    assert decoded.alterations == (() if orientation == 1 else ("orientation_applied",))
 
 
 def test_orientation_turns_deep_and_transparent_images_too():
@@ -279,6 +312,29 @@ def test_an_animation_shows_its_first_frame(container):
     options = {"lossless": True} if container == "WEBP" else {}
     data = encode(frames[0], container, save_all=True, append_images=frames[1:], **options)
     assert pixels(data)[0][0] == list(RED)
+    assert alterations(data) == ("first_frame",)
+    assert alterations(encode(frames[0], container, **options)) == ()
+
+
+def test_of_several_pictures_in_a_camera_s_file_the_first_is_shown():
+    frames = [Image.new("RGB", (32, 24), color) for color in (RED, BLUE)]
+    data = encode(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    assert decode_image(data).rgb.getpixel((3, 3))[0] > 250
+    assert alterations(data) == ("first_frame",)
+
+
+def test_of_several_icons_the_largest_is_shown():
+    data = encode(Image.new("RGB", (32, 32), RED), "ICO", sizes=[(16, 16), (32, 32)])
+    assert decode_image(data).rgb.size == (32, 32)
+    assert alterations(data) == ("largest_icon",)
+
+
+def test_alterations_are_told_in_the_order_in_which_they_were_made():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    frames = [Image.new("RGBA", (8, 4), (*color, 90)) for color in (RED, BLUE)]
+    data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], exif=exif)
+    assert alterations(data) == ("first_frame", "orientation_applied", "transparency_on_white")
 
 
 # ---------------------------------------------------------------------------------------------------------- what is bad
@@ -299,7 +355,8 @@ def test_no_bytes_are_told_apart():
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "image_unreadable", "AppleDouble"),
         (b"\x89PNG\r\n\x1a\n", "image_unreadable", "PNG whose header is damaged"),
         (b"\xff\xd8\xff\xe0", "image_unreadable", "damaged"),
-        (b"\0\0\0\x18ftypheic\0\0", "image_unsupported", "HEIC"),
+        (b"\0\0\0\x18ftypheic\0\0", "image_unsupported", "HEIC or HEIF, which needs the package pillow-heif"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "image_unsupported", "HEIC"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image_unsupported", "SVG"),
         (b"%PDF-1.7\n", "image_unsupported", "PDF"),
         (bytes(128) + b"DICM" + bytes(100), "image_unsupported", "DICOM"),
@@ -310,6 +367,40 @@ def test_what_is_no_image_is_named(data, rule, reason):
     error = refuse(data)
     assert error.rule == rule
     assert reason in error.reason
+
+
+class FakeHeif:
+    """Stands for the package pillow-heif: teaches Pillow a container, here of one red pixel."""
+
+    def register_heif_opener(self) -> None:
+        Image.register_open("HEIF", lambda file, _: self.open(file), lambda start: start[4:12] == b"ftypheic")
+
+    def open(self, file: io.BytesIO) -> Image.Image:
+        image = Image.open(io.BytesIO(encode(Image.new("RGB", (1, 1), RED))))
+        image.format = "HEIF"
+        return image
+
+
+def test_heic_is_opened_where_its_package_is_installed(monkeypatch):
+    Image.init()
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setitem(sys.modules, "pillow_heif", FakeHeif())
+    decoded = decode_image(b"\0\0\0\x18ftypheic" + bytes(100))
+    assert (decoded.format, decoded.rgb.getpixel((0, 0))) == ("HEIF", RED)
+
+
+def test_the_fix_for_heic_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    error = refuse(b"\0\0\0\x18ftypheic" + bytes(100))
+    assert error.fix == "Install it (`pip install pillow-heif`), or convert the image to JPEG or PNG."
+
+
+def test_heic_itself_is_decoded_where_its_package_is_installed():
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    file = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (64, 64), RED)).save(file, quality=90)
+    assert decode_image(file.getvalue()).rgb.size == (64, 64)
 
 
 def test_postscript_is_never_given_to_an_interpreter():
@@ -361,7 +452,29 @@ def test_an_icon_whose_picture_is_larger_than_it_says_is_refused():
     inner = build_png(10_000, 10_000, 1, 0, bytes(1251 * 10_000))
     header = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
     error = refuse(header + inner)
-    assert (error.rule, error.reason) == ("image_too_large", "it has 10000 x 10000 pixels, more than 89,478,485")
+    assert error.rule == "image_too_large"
+    assert "(100000000 pixels) exceeds limit of 89478485 pixels" in error.reason
+
+
+def test_a_jpeg_that_goes_over_its_picture_again_and_again_is_refused():
+    whole = encode(Image.new("L", (2000, 2000), 128), "JPEG", progressive=True)
+    scan = whole.index(b"\xff\xda")
+    once_more = whole[scan : scan + 10]
+    bomb = whole[:scan] + once_more * 400 + whole[scan:]
+    error = refuse(bomb)
+    assert (error.rule, error.fix) == ("image_too_large", "Save it again, or scale it down.")
+    assert re.fullmatch(r"it has 4\d\d scans of 2000 x 2000 pixels, .*", error.reason)
+    assert decode_image(whole).rgb.size == (2000, 2000)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_scans_are_those_of_the_first_picture(progressive):
+    data = encode(picture((64, 48)), "JPEG", progressive=progressive, exif=b"Exif\0\0" + b"\xff\xda" * 50)
+    expected = 10 if progressive else 1
+    assert count_scans(data) == expected
+    assert count_scans(data + data) == expected
+    assert count_scans(data[:-10]) == expected
+    assert count_scans(b"") == 0
 
 
 def test_a_text_chunk_that_unpacks_to_gigabytes_is_refused():

@@ -6,18 +6,17 @@ Images used by accepted questions are packed: the files' own bytes in Parquet, s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vqa_pipeline.curation.image_roots import ImageRoot
+from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.errors import SourceChanged, SourceError
-from vqa_pipeline.schemas import IMAGES
-from vqa_pipeline.sources.archives import ArchiveError
+from vqa_pipeline.schemas import ALTERATIONS, IMAGES
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.images import ImageError, inspect_image
 
@@ -32,6 +31,7 @@ VERDICTS = pa.schema(
         ("format", pa.string()),
         ("dhash", pa.int64()),
         ("num_bytes", pa.int64()),
+        ("alterations", ALTERATIONS),
         ("image_rule", pa.string()),  # null: the image is good
         ("image_reason", pa.string()),
         ("image_fix", pa.string()),
@@ -42,12 +42,12 @@ VERDICTS = pa.schema(
 NOT_FOUND = pa.array(["image_missing", "image_outside_root"])
 """Rules of images that are judged by the file system alone: what is not there now may be back in a moment."""
 
-FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes"]
+FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes", "alterations"]
 _ROWS_PER_GROUP = 100
 _PACK_BYTES = 512 << 20
 
 
-def check_images(source: str, root: ImageRoot | None, references: Sequence[str]) -> pa.Table:
+def check_images(source: str, root: Path | None, references: Sequence[str]) -> pa.Table:
     """A verdict for each reference of a source; without a root every image is missing.
 
     Raises:
@@ -57,14 +57,14 @@ def check_images(source: str, root: ImageRoot | None, references: Sequence[str])
     return pa.Table.from_pylist([_check_image(source, root, reference) for reference in references], VERDICTS)
 
 
-def _check_image(source: str, root: ImageRoot | None, reference: str) -> dict[str, Any]:
+def _check_image(source: str, root: Path | None, reference: str) -> dict[str, Any]:
     verdict: dict[str, Any] = {"source": source, "image": reference}
     if root is None:
         reason = f"the source has no image root to look for {reference} in"
         return verdict | _fail("image_missing", reason, "Set `image_root`, or `dataset: {images_required: false}`.")
     try:
-        with reading(source, root.path / reference):
-            data = root.read(reference)
+        with reading(source, root / reference):
+            data = resolve_reference(root, reference).read_bytes()
             facts = inspect_image(data)
     except (MalformedRecord, ImageError) as error:
         return verdict | _fail(error.rule, error.reason, error.fix)
@@ -82,8 +82,6 @@ def reading(source: str, path: Path) -> Iterator[None]:
         reason = f"cannot be read ({error.strerror})"
         fix = "Check the file, its rights and the disk, then run again."
         raise SourceError(source, "image_root", path, reason, fix) from error
-    except ArchiveError as error:
-        raise SourceError(source, "image_root", path, str(error), "Write or download it again.") from error
 
 
 def _fail(rule: str, reason: str, fix: str) -> dict[str, str]:
@@ -95,33 +93,32 @@ def read_packed(packs: Sequence[Path]) -> set[str]:
     return {sha for pack in packs for sha in pq.read_table(pack, columns=["image_sha256"])["image_sha256"].to_pylist()}
 
 
-class Found(NamedTuple):
-    """An image that was checked, and where it is read again to be packed."""
-
-    facts: dict[str, Any]
-    source: str
-    root: ImageRoot
-    name: str
+def has_present_form(pack: Path) -> bool:
+    """Whether a pack has the columns that packs have today; one of an earlier form is not taken into a new version."""
+    return bool(pq.read_schema(pack).equals(IMAGES))
 
 
-def write_packs(images: Sequence[Found], folder: Path, *, pack_bytes: int = _PACK_BYTES) -> list[Path]:
-    """Pack images in the order of their sha256, the files' own bytes uncompressed.
+def write_packs(
+    images: Iterable[tuple[dict[str, Any], str, Path]], folder: Path, *, pack_bytes: int = _PACK_BYTES
+) -> list[Path]:
+    """Pack images: (facts, source, file) in the order of their sha256, the files' own bytes uncompressed.
 
     A pack is closed when its images have `pack_bytes` or more.
 
     Raises:
-        SourceChanged: an image is gone, or not the one any more that was checked.
-        SourceError: an image cannot be read.
+        SourceChanged: a file is gone, or not the one any more that was checked.
+        SourceError: a file cannot be read.
     """
     packs: list[Path] = []
     block: list[dict[str, Any]] = []
     size = 0
-    for facts, source, root, name in images:
-        data = _read_again(source, root, name)
+    for facts, source, file in images:
+        with reading(source, file):
+            data = file.read_bytes()
         if hashlib.sha256(data).hexdigest() != facts["image_sha256"]:
-            raise SourceChanged(source, root.path / name)
-        path = f"{facts['image_sha256']}.{facts['format'].lower()}"
-        block.append({**facts, "image": {"bytes": data, "path": path}})
+            raise SourceChanged(source, file)
+        name = f"{facts['image_sha256']}.{facts['format'].lower()}"
+        block.append({**facts, "image": {"bytes": data, "path": name}})
         size += len(data)
         if size >= pack_bytes:
             packs.append(_write_pack(block, folder, len(packs)))
@@ -129,14 +126,6 @@ def write_packs(images: Sequence[Found], folder: Path, *, pack_bytes: int = _PAC
     if block:
         packs.append(_write_pack(block, folder, len(packs)))
     return packs
-
-
-def _read_again(source: str, root: ImageRoot, name: str) -> bytes:
-    try:
-        with reading(source, root.path / name):
-            return root.read(name)
-    except MalformedRecord as error:
-        raise SourceChanged(source, root.path / name) from error
 
 
 def _write_pack(rows: list[dict[str, Any]], folder: Path, number: int) -> Path:

@@ -24,16 +24,19 @@ from vqa_pipeline.curation import image_checks
 from vqa_pipeline.curation.buckets import choose_num_buckets, read_bucket, write_buckets
 from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_census
-from vqa_pipeline.curation.image_roots import ImageRoot, find_image_root
 from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates, tell_rules
 from vqa_pipeline.curation.merge import MERGED, merge_bucket
+from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.errors import SourceChanged
+from vqa_pipeline.progress import Progress, count_items, count_one, follow, silent
 from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, QUESTIONS, REJECTS, SPLITS, Fate, Split
+from vqa_pipeline.sources.formats.format import MalformedRecord
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-MapTasks = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
-"""Applies a function to each item and returns the results in the items' order."""
+MapTasks = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Applies a function to each item; the results come in the items' order, each as soon as it is there."""
 
 IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_checks.FACTS])
 """`dataset`, file `images.parquet`: one row per accepted image, ordered by sha256; the bytes are in the packs."""
@@ -55,14 +58,8 @@ class SourceRecords:
     folder: Path
     """Records and rejects, as `validation.validate_source` wrote them."""
     image_root: Path | None
-    """Folder or archive that the settings name."""
     num_question_records: int
     num_annotation_records: int
-
-    @property
-    def images(self) -> ImageRoot | None:
-        """Where its images come from."""
-        return find_image_root(self.image_root, self.folder)
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,8 @@ class DatasetSummary:
     reasons: dict[str, str]
     """By rule, why one of its rejected rows was rejected."""
     repairs_by_kind: dict[str, int]
+    alterations_by_kind: dict[str, int]
+    """Accepted images, by what was done to them on the way to RGB."""
     data_version: str
     new_packs: tuple[Path, ...] = field(default=())
     """Packs of images that no earlier pack holds."""
@@ -117,12 +116,13 @@ class DatasetSummary:
             "carved": list(self.carved),
             "leaks": [leak.model_dump(mode="json") for leak in self.leaks],
             "repairs_by_kind": self.repairs_by_kind,
+            "alterations_by_kind": self.alterations_by_kind,
         }
 
 
-def run_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def run_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
     """`map_tasks` as a plain loop."""
-    return [function(item) for item in items]
+    return map(function, items)
 
 
 def build_dataset(
@@ -132,6 +132,7 @@ def build_dataset(
     scratch: Path,
     output: Path,
     map_tasks: MapTasks = run_in_order,
+    progress: Progress = silent,
 ) -> DatasetSummary:
     """Join, check, deduplicate and split the records of all sources.
 
@@ -142,6 +143,7 @@ def build_dataset(
         scratch: A folder of this plan's own; emptied at the start and removed at the end.
         output: An empty folder: `questions/`, `rejects/`, `images.parquet`, `ledger.json`, and `packs/` come into it.
         map_tasks: Runs tasks.
+        progress: Is told how many images are checked and packed, and how many buckets are joined and written.
 
     Raises:
         SourceChanged: an image changed or went away while it was read, or between its check and its packing.
@@ -150,12 +152,18 @@ def build_dataset(
     shutil.rmtree(scratch, ignore_errors=True)
     plan = _Plan(tuple(sources), settings, scratch, output)
     references = [part for source in sources for part in _list_references(source)]
-    _write(image_checks.VERDICTS.append(_IDENTITY), map_tasks(plan.check, references), plan.verdicts)
-    joined = map_tasks(plan.merge, range(plan.num_buckets))
+    num_references = sum(len(names) for _, names in references)
+    verdicts = map_tasks(plan.check, references)
+    verdicts = follow(verdicts, progress, "checking images", num_references, "images", count_items)
+    _write(image_checks.VERDICTS.append(_IDENTITY), verdicts, plan.verdicts)
+    buckets = range(plan.num_buckets)
+    merged = map_tasks(plan.merge, buckets)
+    joined = list(follow(merged, progress, "joining questions", len(buckets), "buckets", count_one))
     census = take_census(plan.read_merged(["source", "split", "annotated"]), settings)
-    finals = map_tasks(partial(plan.finalize, census=census), range(plan.num_buckets))
+    written = map_tasks(partial(plan.finalize, census=census), buckets)
+    finals = list(follow(written, progress, "writing questions", len(buckets), "buckets", count_one))
     plan.write_rejects()
-    facts, packs = plan.pack_images(known_packs)
+    facts, packs = plan.pack_images(known_packs, progress)
     summary = _summarize(plan, census, joined, [leak for leaks in finals for leak in leaks], facts, packs)
     (output / "ledger.json").write_text(json.dumps(summary.ledger.model_dump(mode="json"), indent=1, sort_keys=True))
     shutil.rmtree(scratch)
@@ -182,7 +190,7 @@ class _Plan:
     def check(self, item: tuple[SourceRecords, list[str]]) -> pa.Table:
         """Task: verdicts on some image references of a source."""
         source, references = item
-        verdicts = image_checks.check_images(source.name, source.images, references)
+        verdicts = image_checks.check_images(source.name, source.image_root, references)
         place = f"{source.image_root.name}/" if source.image_root else ""
         identities = [
             sha or place + image for image, sha in zip(references, verdicts["image_sha256"].to_pylist(), strict=True)
@@ -240,23 +248,27 @@ class _Plan:
                 _write(REJECTS, [table], self.output / "rejects" / f"rejects-{number:05d}.parquet")
                 number += 1
 
-    def pack_images(self, known_packs: Sequence[Path]) -> tuple[pa.Table, list[Path]]:
+    def pack_images(self, known_packs: Sequence[Path], progress: Progress) -> tuple[pa.Table, list[Path]]:
         """Facts of all accepted images, and new packs for those that no known pack holds."""
         used = {sha for table in self.read_questions(["image_sha256"]) for sha in table["image_sha256"].to_pylist()}
         used.discard(None)
         packed = image_checks.read_packed(known_packs)
-        roots = {source.name: source.images for source in self.sources}
-        found: dict[str, image_checks.Found] = {}
+        roots = {source.name: source.image_root for source in self.sources}
+        found: dict[str, tuple[dict[str, Any], str, Path | None, str]] = {}
         for row in pq.read_table(self.verdicts).to_pylist():
-            root = roots[row["source"]]
-            if row["image_sha256"] in used and root is not None:
+            if row["image_sha256"] in used:
                 facts = {name: row[name] for name in image_checks.FACTS}
-                found.setdefault(row["image_sha256"], image_checks.Found(facts, row["source"], root, row["image"]))
+                found.setdefault(row["image_sha256"], (facts, row["source"], roots[row["source"]], row["image"]))
         ordered = [found[sha] for sha in sorted(found)]
-        new = [image for image in ordered if image.facts["image_sha256"] not in packed]
-        table = pa.Table.from_pylist([image.facts for image in ordered], IMAGE_FACTS)
+        new = [
+            (facts, source, _find_again(source, root, image))
+            for facts, source, root, image in ordered
+            if root is not None and facts["image_sha256"] not in packed
+        ]
+        table = pa.Table.from_pylist([facts for facts, *_ in ordered], IMAGE_FACTS)
         _write(IMAGE_FACTS, [table], self.output / "images.parquet")
-        return table, image_checks.write_packs(new, self.output / "packs")
+        told = follow(new, progress, "packing images", len(new), "images", count_one)
+        return table, image_checks.write_packs(told, self.output / "packs")
 
     def _read_records(self, kind: str, schema: pa.Schema, bucket: int) -> pa.Table:
         tables = []
@@ -265,6 +277,15 @@ class _Plan:
             table = read_bucket(files, "question_id", bucket, self.num_buckets, schema)
             tables.append(table.append_column("source", pa.repeat(pa.scalar(source.name), table.num_rows)))
         return pa.concat_tables(tables)
+
+
+def _find_again(source: str, root: Path, image: str) -> Path:
+    """The file of an image that was there when it was checked."""
+    try:
+        with image_checks.reading(source, root / image):
+            return resolve_reference(root, image)
+    except MalformedRecord as error:
+        raise SourceChanged(source, image) from error
 
 
 def _list_references(source: SourceRecords) -> Iterator[tuple[SourceRecords, list[str]]]:
@@ -324,6 +345,7 @@ def _summarize(
         images_not_found=plan.list_not_found(),
         reasons=reasons,
         repairs_by_kind=dict(sorted(repairs.items())),
+        alterations_by_kind=dict(sorted(Counter(pa.compute.list_flatten(facts["alterations"]).to_pylist()).items())),
         data_version=format_digest(total, sum_rows(facts, IMAGE_FACTS.names)),
         new_packs=tuple(packs),
     )

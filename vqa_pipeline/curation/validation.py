@@ -1,7 +1,7 @@
 """Raw records become records or rejects, by what the row alone can tell. Streams: memory is one block's.
 
 Writes `questions-*.parquet`, `annotations-*.parquet` and `rejects-*.parquet` into a folder it is given, bucketed by
-question id for the plan, and the images that the source's files hold. Reads only the source's own files.
+question id for the plan. Reads only the source's own files.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from pydantic import Field, ValidationError
 
 from vqa_pipeline.curation.buckets import write_buckets
 from vqa_pipeline.curation.digest import format_digest, sum_rows
-from vqa_pipeline.curation.image_roots import EmbeddedImagesWriter
 from vqa_pipeline.curation.paths import check_reference
+from vqa_pipeline.curation.reading_progress import ReadingProgress
 from vqa_pipeline.curation.splits import parse_split
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.schemas import (
     ANNOTATION_RECORDS,
     LOCATOR,
@@ -39,7 +40,9 @@ from vqa_pipeline.schemas import (
     Split,
 )
 from vqa_pipeline.sources.formats import Source, get_format
+from vqa_pipeline.sources.formats.declared_splits import SplitLists
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
+from vqa_pipeline.sources.settings import SplitList
 
 BLOCK_ROWS = 50_000
 """Records in memory at once; files have as many rows."""
@@ -48,6 +51,7 @@ _QUESTION_CONTENT = [name for name in QUESTION_RECORDS.names if name not in {"lo
 _ANNOTATION_CONTENT = [name for name in ANNOTATION_RECORDS.names if name not in {"locator", "raw"}]
 _REJECT_CONTENT = ["kind", "rule", "raw"]
 _SHOWN_ERRORS = 3
+_TOLD_EVERY = 1000
 
 
 class RecordsSummary(Frozen):
@@ -58,14 +62,15 @@ class RecordsSummary(Frozen):
     num_questions: int = Field(description="Valid question records.")
     num_annotations: int = Field(description="Valid annotation records.")
     num_rejects: int = Field(description="Records rejected by what they alone tell.")
-    num_embedded_images: int = Field(description="Distinct images that the source's own files hold.")
     has_annotations: bool = Field(description="Whether answers are in records of their own.")
     rejects_by_rule: dict[str, int]
     repairs_by_kind: dict[str, int]
     data_version: str = Field(description="Order-independent digest of the rows, without locators.")
 
 
-def validate_source(source: Source, root: Path, output: Path, *, block_rows: int = BLOCK_ROWS) -> RecordsSummary:
+def validate_source(
+    source: Source, root: Path, output: Path, *, block_rows: int = BLOCK_ROWS, progress: Progress = silent
+) -> RecordsSummary:
     """Read a source and write its records and rejects into `output`.
 
     Args:
@@ -73,19 +78,32 @@ def validate_source(source: Source, root: Path, output: Path, *, block_rows: int
         root: Folder that relative paths in the settings start from.
         output: An empty folder.
         block_rows: Records to collect before they are written.
+        progress: Is told how much of the files is read.
 
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
     """
-    validate = _Validator(source, get_format(source).build_parser(source, root))
+    reading = ReadingProgress(source, root, progress)
     with _no_cyclic_collection(), _Writer(source.name, output, block_rows) as writer:
-        with EmbeddedImagesWriter(output) as images:
-            for raw in get_format(source).read(source, root):
-                if raw.image is not None:
-                    images.add(raw.image)
-                writer.add(raw, validate(raw))
+        for number, (raw, outcome) in enumerate(validate_records(source, root)):
+            writer.add(raw, outcome)
+            if number % _TOLD_EVERY == 0:
+                reading.reach(raw.locator)
         writer.flush()
-        return writer.summarize(len(images))
+        reading.end()
+        return writer.summarize()
+
+
+def validate_records(source: Source, root: Path) -> Iterator[tuple[RawRecord, dict[str, Any] | Reject]]:
+    """Each raw record of a source with what becomes of it: a row of its kind's records, or a reject.
+
+    Raises:
+        SourceError: a file is missing, unreadable or not of its format.
+    """
+    lists = SplitLists(source.name, source.splits, root) if isinstance(source.splits, SplitList) else None
+    validate = _Validator(source, get_format(source).build_parser(source, root), lists)
+    for raw in get_format(source).read(source, root):
+        yield raw, validate(raw)
 
 
 @contextmanager
@@ -103,8 +121,8 @@ def _no_cyclic_collection() -> Iterator[None]:
 class _Validator:
     """The checks that all formats share, on one raw record at a time."""
 
-    def __init__(self, source: Source, parse: Parser) -> None:
-        self.source, self.parse = source, parse
+    def __init__(self, source: Source, parse: Parser, lists: SplitLists | None) -> None:
+        self.source, self.parse, self.lists = source, parse, lists
         self.forced: Split | None = parse_split(source.splits) if isinstance(source.splits, str) else None
 
     def __call__(self, raw: RawRecord) -> dict[str, Any] | Reject:
@@ -128,7 +146,7 @@ class _Validator:
             "native_id": _write_id(fields["native_id"]),
             "image": image,
             "question": question,
-            "split": self.forced or _read_split(fields["split"]),
+            "split": self.forced or _read_split(self._find_split(fields, image)),
             "question_type": fields["question_type"],
             "answer_type": fields["answer_type"],
             "answers": _check_answers(fields["answers"]),
@@ -146,6 +164,9 @@ class _Validator:
             "locator": raw.locator,
             "raw": raw.payload,
         }
+
+    def _find_split(self, fields: QuestionFields, image: str) -> str | None:
+        return self.lists.find(image, fields["native_id"]) if self.lists else fields["split"]
 
     def _name_question(self, native_id: int | str | None, image: str, question: str) -> str:
         if native_id is None:
@@ -250,14 +271,13 @@ class _Writer:
         self._start_block()
         self._end_block()
 
-    def summarize(self, num_embedded_images: int) -> RecordsSummary:
+    def summarize(self) -> RecordsSummary:
         return RecordsSummary(
             num_question_records=self.read["question"],
             num_annotation_records=self.read["annotation"],
             num_questions=self.kept["questions"],
             num_annotations=self.kept["annotations"],
             num_rejects=self.kept["rejects"],
-            num_embedded_images=num_embedded_images,
             has_annotations=self.read["annotation"] > 0,
             rejects_by_rule=dict(sorted(self.rules.items())),
             repairs_by_kind=dict(sorted(self.repairs.items())),

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from vqa_pipeline.progress import Throttle
+
 Event = dict[str, Any]
 Report = Callable[[Event], None]
 
@@ -20,22 +22,6 @@ _LINE_SECONDS = 10.0
 def log(report: Report, message: str) -> None:
     """Tell a sentence."""
     report({"event": "log", "message": message})
-
-
-class Throttle:
-    """True at most once per so many seconds, and the first time."""
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds, self._clock = seconds, clock
-        self._next = clock()
-
-    def __call__(self) -> bool:
-        """Whether it is time."""
-        now = self._clock()
-        if now < self._next:
-            return False
-        self._next = now + self._seconds
-        return True
 
 
 class Listener(Protocol):

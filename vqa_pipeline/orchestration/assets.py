@@ -20,6 +20,7 @@ from vqa_pipeline.orchestration.automation import follow_changes, observe_regula
 from vqa_pipeline.orchestration.dead_runs import build_sensor, find_marks, hold_run
 from vqa_pipeline.orchestration.training_client import Narrator, TrainingClient
 from vqa_pipeline.pipeline import CronSettings, Pipeline
+from vqa_pipeline.progress import Progress, ProgressLines
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
@@ -59,22 +60,25 @@ _ROW_COUNTS = {
 }
 
 
-def build_definitions(pipeline: Pipeline, steps: Any = stages, client: TrainingClient | None = None) -> dg.Definitions:
+def build_definitions(
+    pipeline: Pipeline, steps: Any = stages, client: TrainingClient | None = None, progress: Progress | None = None
+) -> dg.Definitions:
     """Every definition of a pipeline; also the way to use one from Python, with no YAML.
 
     Args:
         pipeline: Settings and folders.
         steps: The stages; a module or object with the functions of `stages`.
         client: Starts workers; None: one that starts our own.
+        progress: Shows how far reading and writing are; None: the log of the run, in a line now and then.
     """
-    return _Builder(pipeline, steps, client or TrainingClient(pipeline.scratch_folder)).build()
+    return _Builder(pipeline, steps, client or TrainingClient(pipeline.scratch_folder), progress).build()
 
 
 class _Builder:
     """Collects the assets of one pipeline."""
 
-    def __init__(self, pipeline: Pipeline, steps: Any, client: TrainingClient) -> None:
-        self.pipeline, self.steps, self.client = pipeline, steps, client
+    def __init__(self, pipeline: Pipeline, steps: Any, client: TrainingClient, progress: Progress | None) -> None:
+        self.pipeline, self.steps, self.client, self.progress = pipeline, steps, client, progress
         self.marks = find_marks(pipeline)
         retrain = pipeline.settings.retrain
         self.scheduled = isinstance(retrain, CronSettings)
@@ -86,7 +90,7 @@ class _Builder:
         raw, records = [f"raw/{name}" for name in names], [f"records/{name}" for name in names]
         assets = [asset for source in self.pipeline.settings.sources for asset in self._build_source(source)]
         assets += [
-            self._build_stage("dataset", [*records, *raw], self._call("build_dataset")),
+            self._build_stage("dataset", [*records, *raw], self._build_dataset),
             self._build_stage("vocabulary", ["dataset"], self._call("build_vocabulary")),
             self._build_checkpoint(),
             self._build_stage("predictions", ["dataset", "checkpoint"], self._predict, works_on_gpu=True),
@@ -113,7 +117,9 @@ class _Builder:
             raw = self._build_observable(source, observe, described)
         build = partial(self.steps.build_records, self.pipeline, source.name)
         records = self._build_stage(
-            f"records/{source.name}", [f"raw/{source.name}"], lambda context: build(context.log.info)
+            f"records/{source.name}",
+            [f"raw/{source.name}"],
+            lambda context: build(context.log.info, self._show_progress(context)),
         )
         return [raw, records]
 
@@ -162,6 +168,13 @@ class _Builder:
                 yield from _report("checkpoint", self.key("checkpoint"), train)
 
         return _make_asset(checkpoint, declared, self.train_when)
+
+    def _build_dataset(self, context: dg.AssetExecutionContext) -> Outcome:
+        outcome: Outcome = self.steps.build_dataset(self.pipeline, context.log.info, self._show_progress(context))
+        return outcome
+
+    def _show_progress(self, context: dg.AssetExecutionContext) -> Progress:
+        return self.progress or ProgressLines(context.log.info)
 
     def _predict(self, context: dg.AssetExecutionContext) -> Outcome:
         outcome: Outcome = self.steps.predict(self.pipeline, self._start_worker(context), context.log.info)

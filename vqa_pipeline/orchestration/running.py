@@ -1,6 +1,7 @@
 """Materializing assets from the command line, in this process, recorded in the project's own Dagster instance."""
 
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from vqa_pipeline.orchestration.assets import build_definitions
 from vqa_pipeline.orchestration.console import build_console
 from vqa_pipeline.orchestration.dead_runs import find_marks, hold_run, settle_dead_runs
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.progress import ProgressBar
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def run_assets(
     os.environ.setdefault("DAGSTER_HOME", str(_find_instance(pipeline.project_root)))
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.filterwarnings("ignore", category=category)
-    built = build_definitions(pipeline, steps)
+    progress = _open_progress_bar()
+    built = build_definitions(pipeline, steps, progress=progress)
     graph = built.resolve_asset_graph()
     curve = dg.AssetKey([pipeline.name, "training_curve"])
     keys = (
@@ -79,6 +82,16 @@ def run_assets(
             raise_on_error=False,
         )
     return _summarize(result, {key.to_python_identifier(): "/".join(key.path[1:]) for key in keys})
+
+
+def _open_progress_bar() -> ProgressBar | None:
+    """A bar on the terminal, if there is one.
+
+    It has a handle of its own: Dagster turns those of this process to files while a run goes on.
+    """
+    if not sys.stderr.isatty():
+        return None
+    return ProgressBar(open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding))  # noqa: PTH123 - a handle, closed with the process
 
 
 def _build_config(pipeline: Pipeline, training: Mapping[str, Any], *, trains: bool) -> dict[str, Any]:

@@ -74,8 +74,6 @@ def records_markdown(facts: Mapping[str, Any]) -> str:
         ("rejected", facts["num_rejects"]),
     ]
     parts = [_draw_table([f"records of {facts['source']}", "rows"], counts)]
-    if facts["num_embedded_images"]:
-        parts.append(f"The files hold {facts['num_embedded_images']:,} distinct images, kept in `images.zip`.")
     if facts["rejects_by_rule"]:
         parts.append(_draw_table(["rejected by rule", "rows"], facts["rejects_by_rule"].items()))
     if facts["repairs_by_kind"]:
@@ -100,6 +98,8 @@ def dataset_markdown(facts: Mapping[str, Any], picture: str | None = None) -> st
     parts.append(_draw_table(["source", "rows read", *FATES], accounts))
     if rules:
         parts.append(_draw_table(["source", "fate", "rule", "rows"], rules))
+    if facts["alterations_by_kind"]:
+        parts.append(_draw_table(["done to show images as RGB", "images"], facts["alterations_by_kind"].items()))
     if facts["leaks"]:
         parts.append(_draw_table(["image in two splits", "splits", "questions"], _list_leaks(facts)))
     return "\n\n".join(parts)

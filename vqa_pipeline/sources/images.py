@@ -1,9 +1,8 @@
 """The one function from an image file's bytes to RGB, shared by validation, training, prediction and report.
 
 Every surprise of Pillow is handled here: only formats that it decodes by itself are opened, sizes are limited before
-decoding, the whole image is decoded (`verify()` accepts truncated files), 16-bit and float pixels are scaled, not
-clipped, transparency is composited on white, orientation is applied exactly once, and the first frame of an animation
-is taken. Reads no file and keeps no state.
+decoding, the whole image is decoded (`verify()` accepts truncated files), orientation is applied exactly once, the
+first frame of an animation is taken, and `rgb` does the rest. What was done is told. Reads no file and keeps no state.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
+
+from vqa_pipeline.sources.foreign_files import HEIF_BRANDS, recognise_foreign
+from vqa_pipeline.sources.jpeg_scans import count_scans
+from vqa_pipeline.sources.rgb import convert_to_rgb, has_deep_colors
 
 MAX_PIXELS = 89_478_485
 """Images with more pixels are rejected before they are decoded; Pillow's own warning limit (Image.MAX_IMAGE_PIXELS)."""
-
-BACKGROUND = (255, 255, 255)
-"""Transparent pixels are composited on white."""
 
 CONTAINERS = (
     *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000"),
@@ -31,27 +30,10 @@ CONTAINERS = (
 )
 """What is opened; JPEG covers MPO. Others are left out: EPS is a program, which Pillow gives to Ghostscript."""
 
-_SIGNATURES: dict[tuple[str, str], tuple[tuple[int, bytes], ...]] = {
-    ("image_unreadable", "an HTML page, not an image"): ((0, b"<!doctype html"), (0, b"<html")),
-    ("image_unreadable", "a git-LFS pointer, not an image"): ((0, b"version https://git-lfs"),),
-    ("image_unreadable", "a macOS side file (AppleDouble), not an image"): ((0, b"\x00\x05\x16\x07"),),
-    ("image_unreadable", "a PNG whose header is damaged"): ((0, b"\x89png"),),
-    ("image_unreadable", "a JPEG whose header is damaged"): ((0, b"\xff\xd8"),),
-    ("image_unsupported", "HEIC or HEIF"): ((4, b"ftyphei"), (4, b"ftypmif1")),
-    ("image_unsupported", "an SVG drawing"): ((0, b"<svg"),),
-    ("image_unsupported", "a PDF document"): ((0, b"%pdf"),),
-    ("image_unsupported", "a PostScript program"): ((0, b"%!ps"),),
-    ("image_unsupported", "a Photoshop file"): ((0, b"8bps"),),
-    ("image_unsupported", "a DICOM file"): ((128, b"dicm"),),
-}
-"""What people have under the names of images, by the place and (lower-case) bytes that tell it."""
+_MAX_SCANNED_PIXELS = 16 * MAX_PIXELS
+"""Scans times pixels of a JPEG; progressive ones have about ten scans."""
 
-_FIXES = {
-    "image_unreadable": "Replace it with the image, as JPEG or PNG.",
-    "image_unsupported": "Convert it to JPEG or PNG.",
-}
-_BITS_OF_DEPTH = (8, 10, 12, 14, 16)
-_STRIP_PIXELS = 1 << 20
+_BYTES_OF_EMPTY_SCAN = 10
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -81,6 +63,8 @@ class DecodedImage(NamedTuple):
     """Pillow's mode of the file."""
     format: str
     """Pillow's name of the container, from the content."""
+    alterations: tuple[str, ...]
+    """What was done on the way to RGB, in that order; short, stable words such as `orientation_applied`."""
 
 
 class ImageFacts(NamedTuple):
@@ -94,6 +78,8 @@ class ImageFacts(NamedTuple):
     format: str
     dhash: int
     """64-bit difference hash of the RGB pixels, as a signed integer."""
+    alterations: tuple[str, ...]
+    """As `DecodedImage.alterations`."""
 
 
 def decode_image(data: bytes) -> DecodedImage:
@@ -108,12 +94,16 @@ def decode_image(data: bytes) -> DecodedImage:
         raise ImageError("image_empty", "the file has no bytes", "Copy or download the file again.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of what is judged here
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # an icon is loaded when it is opened
         image = _open(data)
         mode, container = image.mode, image.format or "unknown"
         with _blaming("image_truncated", f"the {container} file breaks off or is damaged"):
+            told = _tell_choices(image)
             image.load()
-            rgb = _convert_to_rgb(_turn_upright(image))
-    return DecodedImage(rgb, mode, container)
+            turn = _find_turn(image)
+            rgb, altered = convert_to_rgb(image if turn is None else image.transpose(turn))
+    told += ["orientation_applied"] if turn is not None else []
+    return DecodedImage(rgb, mode, container, (*told, *altered))
 
 
 @contextmanager
@@ -123,7 +113,7 @@ def _blaming(rule: str, reason: str) -> Iterator[None]:
         yield
     except (ImageError, MemoryError):  # a full machine says nothing about the image
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(str(error)) from error
     except Exception as error:  # damaged bytes lead decoders to errors of any kind
         if isinstance(error, OSError) and error.errno is not None:  # the machine's, which decoders' own do not have
@@ -135,15 +125,29 @@ def _too_large(reason: str) -> ImageError:
     return ImageError("image_too_large", reason, f"Scale it below {MAX_PIXELS:,} pixels.")
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes) -> ImageFile.ImageFile:
     """Read the header and refuse what is no image, or too large to decode."""
     with _blaming("image_unreadable", "the header is damaged"):
         try:
-            image = Image.open(io.BytesIO(data), formats=CONTAINERS)
+            image = Image.open(io.BytesIO(data), formats=(*CONTAINERS, *_find_plugins(data)))
         except UnidentifiedImageError as error:
-            raise _describe_foreign(data) from error
-    _check_size(image)  # an icon is loaded by now, and its picture may be larger than its header says
+            decodable = [*_find_plugins(data), *(["AVIF"] if features.check("avif") else [])]
+            raise ImageError(*recognise_foreign(data, decodable)) from error
+    _check_size(image)
+    _check_scans(image, data)
     return image
+
+
+def _find_plugins(data: bytes) -> tuple[str, ...]:
+    """Containers that Pillow reads with an optional package, which is loaded when a file needs it."""
+    if data[4:8] != b"ftyp" or data[8:12] not in HEIF_BRANDS:
+        return ()
+    try:
+        import pillow_heif
+    except ImportError:
+        return ()
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
 
 
 def _check_size(image: Image.Image) -> None:
@@ -154,66 +158,46 @@ def _check_size(image: Image.Image) -> None:
         raise _too_large(f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}")
 
 
-def _describe_foreign(data: bytes) -> ImageError:
-    start = data[:200].lower()
-    if start[:1].isspace():
-        start = start.lstrip()
-    for (rule, what), signatures in _SIGNATURES.items():
-        if any(start.startswith(signature, place) for place, signature in signatures):
-            return ImageError(rule, f"the file is {what}", _FIXES[rule])
-    return ImageError("image_unreadable", "the file is not an image of a known format", _FIXES["image_unreadable"])
+def _check_scans(image: Image.Image, data: bytes) -> None:
+    """Each scan of a JPEG goes over the whole picture, and a scan that changes nothing takes ten bytes."""
+    width, height = image.size
+    most = _MAX_SCANNED_PIXELS // (width * height)
+    if image.format not in {"JPEG", "MPO"} or len(data) < most * _BYTES_OF_EMPTY_SCAN:
+        return
+    num_scans = count_scans(data)
+    if num_scans > most:
+        reason = f"it has {num_scans:,} scans of {width} x {height} pixels, which would take minutes to decode"
+        raise ImageError("image_too_large", reason, "Save it again, or scale it down.")
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    """Apply the orientation once: Pillow has applied a TIFF's at load and removed its tag, and no other container's."""
+def _tell_choices(image: ImageFile.ImageFile) -> list[str]:
+    """What an image loses when it is loaded: frames but the first, smaller icons, low bits, a TIFF's orientation."""
+    told = []
+    if _has_more_frames(image):
+        told.append("first_frame")
+    if image.format == "ICO" and len(image.info["sizes"]) > 1:
+        told.append("largest_icon")
+    if has_deep_colors(image):
+        told.append("scaled_from_16_bit")
+    if image.format == "TIFF" and _find_turn(image) is not None:  # Pillow applies it at load and removes the tag
+        told.append("orientation_applied")
+    return told
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    """Looks for a second frame only: counting them would take a file of many as long as its maker likes."""
     try:
-        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 - there is more after the first frame, and it is damaged
+        return True
+
+
+def _find_turn(image: Image.Image) -> Image.Transpose | None:
+    """What brings an image upright."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001 - EXIF is optional: damaged, it says nothing about orientation, and the pixels are whole
-        turn = None
-    return image if turn is None else image.transpose(turn)
-
-
-def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _scale_to_rgb(image)
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        transparent = image.convert("RGBA")
-        rgb = Image.new("RGB", image.size, BACKGROUND)
-        rgb.paste(transparent, mask=transparent)
-        return rgb
-    return image.convert("RGB")
-
-
-def _scale_to_rgb(image: Image.Image) -> Image.Image:
-    """Bring integers and floats of any range to 0…255; Pillow would clip them, and a 16-bit picture would be white."""
-    pixels = np.asarray(image)
-    extremes = [(float(strip.min()), float(strip.max())) for _, strip in _iterate_strips(pixels)]
-    black, white = _choose_range(image.mode, min(low for low, _ in extremes), max(high for _, high in extremes))
-    span = white - black if white > black else np.inf
-    gray = np.empty(pixels.shape, dtype=np.uint8)
-    for rows, strip in _iterate_strips(pixels):
-        gray[rows] = np.rint((strip - black) * 255.0 / span)
-    return Image.fromarray(gray).convert("RGB")
-
-
-def _iterate_strips(pixels: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Some rows at a time as finite numbers; all at once would need many times the image's memory."""
-    num_rows = max(1, _STRIP_PIXELS // pixels.shape[1])
-    for begin in range(0, pixels.shape[0], num_rows):
-        rows = slice(begin, begin + num_rows)
-        yield rows, np.nan_to_num(pixels[rows].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _choose_range(mode: str, low: float, high: float) -> tuple[float, float]:
-    """The values that become black and white.
-
-    Fractions have 0…1. Other values have the narrowest usual depth that holds them: a 12-bit X-ray in a 16-bit file
-    would be all but black if it were divided by 65,535. What has no usual depth goes from its minimum to its maximum.
-    """
-    if mode == "F" and low >= 0 and high <= 1:
-        return 0, 1
-    depths = [(1 << bits) - 1 for bits in _BITS_OF_DEPTH if high < 1 << bits]
-    return (0, depths[0]) if low >= 0 and depths else (low, high)
+        return None
 
 
 def inspect_image(data: bytes) -> ImageFacts:
@@ -224,7 +208,8 @@ def inspect_image(data: bytes) -> ImageFacts:
     """
     decoded = decode_image(data)
     digest = hashlib.sha256(data).hexdigest()
-    return ImageFacts(digest, *decoded.rgb.size, decoded.mode, decoded.format, compute_dhash(decoded.rgb))
+    rgb = decoded.rgb
+    return ImageFacts(digest, *rgb.size, decoded.mode, decoded.format, compute_dhash(rgb), decoded.alterations)
 
 
 def compute_dhash(rgb: Image.Image) -> int:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.files import digest_file, list_tree
 from vqa_pipeline.sources.formats import Source, get_format
+from vqa_pipeline.sources.formats.declared_splits import find_split_lists
 from vqa_pipeline.sources.formats.files import find_base
 
 
@@ -27,24 +28,25 @@ def source_base(source: Source, root: Path) -> Path:
     Raises:
         SourceError: a file or folder that the settings name does not exist.
     """
-    chosen = get_format(source)
-    return find_base(chosen.find_files(source, root), chosen.find_image_root(source, root))
+    return find_base(_find_named_files(source, root), get_format(source).find_image_root(source, root))
 
 
 def find_source_files(source: Source, root: Path) -> list[Path]:
-    """The files with rows and the image root: every file below it whose name a record could give, or the archive.
+    """The files with rows or splits and every file below the image root whose name a record could give.
 
     Raises:
         SourceError: a file or folder that the settings name does not exist.
     """
-    chosen = get_format(source)
-    files = set(chosen.find_files(source, root))
-    images = chosen.find_image_root(source, root)
-    if images and images.is_file():
-        files.add(images)
-    elif images:
+    files = set(_find_named_files(source, root))
+    images = get_format(source).find_image_root(source, root)
+    if images:
         files |= {images / name for name in list_tree(images) if _is_unicode(name)}
     return sorted(files)
+
+
+def _find_named_files(source: Source, root: Path) -> list[Path]:
+    """The files that the settings name: those with rows, and split lists."""
+    return [*get_format(source).find_files(source, root), *find_split_lists(source.name, source.splits, root)]
 
 
 def _is_unicode(name: str) -> bool:

@@ -27,8 +27,20 @@ class SplitColumn(Frozen):
     column: str = Field(description="Name of the field that holds train, val (valid, validation, dev) or test.")
 
 
-ImageSplits = Literal["by_image", "train", "val", "test"]
+class SplitList(Frozen):
+    """The split stands in lists beside the records, such as Karpathy's of COCO or ScienceQA's."""
+
+    list: SourcePath | Annotated[tuple[SourcePath, ...], Field(min_length=1)] = Field(
+        description="Files or globs: texts with an image per line, the split in the file's name; or JSON, "
+        "{images: [{filepath, filename, split}]} or {train: [image or id, …], …}."
+    )
+
+
+ImageSplits = Literal["by_image", "train", "val", "test"] | SplitList
 """How questions get their split in a format whose records say nothing of it."""
+
+DeclaredSplits = Literal["declared"] | ImageSplits
+"""How questions get their split in a format that says it in a place of its own."""
 
 ColumnSplits = ImageSplits | SplitColumn
 """How questions get their split in a format whose records have fields of any name."""
@@ -44,7 +56,7 @@ class SourceSettings(Frozen):
     splits: Splits = Field(
         "by_image",
         description="declared (the format says), by_image (a pure function of the image), train, val, test, "
-        "or {column: NAME} (a field of each record).",
+        "{list: FILES} (lists of images or ids) or {column: NAME} (a field of each record).",
     )
 
 

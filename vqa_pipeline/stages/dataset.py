@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vqa_pipeline.errors import DamagedVersion, SourceChanged
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.schemas import Split
 from vqa_pipeline.stages.raw import find_source_root, list_raw_files, observe_again, unchanged
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _NAMED_LEAKS = 3
 
 
-def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
+def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> Outcome:
     """`dataset`: records of all sources joined with their images, deduplicated, split, leak-free, with the ledger.
 
     Raises:
@@ -48,14 +49,15 @@ def build_dataset(pipeline: Pipeline, log: Log) -> Outcome:
 
     def build(work: Work) -> None:
         current = store.current("dataset")
-        kept = [name for name in _pack_names(current) if (store.root / "dataset" / name).is_file()]
+        kept = _find_packs_to_keep(store, current)
         sources = [_describe_records(pipeline, source, inputs) for source in pipeline.settings.sources]
         scratch = pipeline.scratch_folder / "plan"
         with ExitStack() as guards:
             for source in pipeline.settings.sources:
                 guards.enter_context(unchanged(pipeline, source, inputs[f"raw/{source.name}"]))
             known = [store.root / "dataset" / name for name in kept]
-            summary = build_plan(sources, pipeline.settings.dataset, known, scratch, work.folder)
+            settings = pipeline.settings.dataset
+            summary = build_plan(sources, settings, known, scratch, work.folder, progress=progress)
             _check_not_lost(pipeline, summary, inputs)
         packs = [store.share("dataset", pack) for pack in summary.new_packs]
         for pack in summary.new_packs:
@@ -147,6 +149,14 @@ def _write_dataset_pages(pipeline: Pipeline, work: Work) -> None:
     work.write("page.html", render_dataset_page(facts, work.folder / "rejects", failures, pictures))
     work.write("README.md", dataset_card(facts))
     work.write(PAGE, dataset_markdown(facts, draw_samples(work.folder / "images.parquet", packs)))
+
+
+def _find_packs_to_keep(store: Store, current: Version | None) -> list[str]:
+    """The packs of the current version that the next one may share; what the others hold is packed again."""
+    from vqa_pipeline.curation.image_checks import has_present_form
+
+    packs = {name: store.root / "dataset" / name for name in _pack_names(current)}
+    return [name for name, pack in packs.items() if pack.is_file() and has_present_form(pack)]
 
 
 def _pack_names(dataset: Version | None) -> list[str]:

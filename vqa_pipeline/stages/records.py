@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.stages.raw import find_source_root, observe_again, unchanged
 from vqa_pipeline.stages.stage import make_stage, open_store
 
 
-def build_records(pipeline: Pipeline, source: str, log: Log) -> Outcome:
+def build_records(pipeline: Pipeline, source: str, log: Log, progress: Progress = silent) -> Outcome:
     """`records/<source>`: the source's rows, read and validated, each with its locator; rejects beside them.
 
     Raises:
@@ -23,7 +24,8 @@ def build_records(pipeline: Pipeline, source: str, log: Log) -> Outcome:
 
     def build(work: Work) -> None:
         with unchanged(pipeline, settings, raw):
-            summary = validate_source(settings, find_source_root(pipeline, settings, raw), work.folder)
+            root = find_source_root(pipeline, settings, raw)
+            summary = validate_source(settings, root, work.folder, progress=progress)
         work.data_version = summary.data_version
         work.details = summary.model_dump(mode="json", exclude={"data_version"})
         work.numbers = {name: value for name, value in work.details.items() if name.startswith("num_")}

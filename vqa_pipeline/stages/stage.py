@@ -21,7 +21,7 @@ RunWorker = Callable[[TrainJob | PredictJob], None]
 STAGE_NUMBERS: dict[str, int] = {
     "raw": 1,
     "records": 1,
-    "dataset": 1,
+    "dataset": 2,
     "vocabulary": 1,
     "checkpoint": 1,
     "predictions": 1,

@@ -1,0 +1,70 @@
+"""`gqa`: objects keyed by question id, in one file or in shards."""
+
+from __future__ import annotations
+
+import pytest
+from source_reading import number_answers, read_fields, read_rows, sample_list, sample_object, write_json
+
+from vqa_pipeline.sources.formats.gqa import GQA
+
+HANGING = {
+    "semantic": [{"operation": "select", "dependencies": [], "argument": "wall (0)"}],
+    "question": "What is hanging on the wall?",
+    "imageId": "n57",
+    "answer": "clock",
+    "fullAnswer": "The clock is hanging on the wall.",
+    "annotations": {"answer": {"0": "12"}, "question": {}, "fullAnswer": {"1": "12"}},
+    "types": {"detailed": "relS", "semantic": "rel", "structural": "query"},
+}
+ROUND = {"question": "Is it round?", "imageId": "2400861", "answer": "yes", "types": {"structural": "verify"}}
+
+
+def test_a_question_is_a_member_with_its_id_as_key(tmp_path):
+    write_json(tmp_path / "val.json", {"0207": HANGING})
+    assert read_fields(tmp_path, "gqa", "val.json") == [
+        {
+            "native_id": "0207",
+            "image": "n57.jpg",
+            "question": "What is hanging on the wall?",
+            "split": None,
+            "question_type": "query",
+            "answer_type": None,
+            "answers": number_answers("clock"),
+        }
+    ]
+
+
+def test_shards_are_read_one_after_another(tmp_path):
+    write_json(tmp_path / "train" / "q_0.json", {"1": HANGING, "2": ROUND})
+    write_json(tmp_path / "train" / "q_1.json", {"3": ROUND})
+    rows = read_rows(tmp_path, "gqa", "train/*.json")
+    assert [(row.raw.locator.file, row.raw.locator.record, row.fields["native_id"]) for row in rows] == [
+        ("q_0.json", 0, "1"),
+        ("q_0.json", 1, "2"),
+        ("q_1.json", 0, "3"),
+    ]
+
+
+def test_questions_of_the_test_set_have_no_answers(tmp_path):
+    write_json(tmp_path / "test.json", {"1": {"question": "Is it round?", "imageId": "5", "isBalanced": True}})
+    [fields] = read_fields(tmp_path, "gqa", "test.json")
+    assert fields["answers"] is None
+    assert fields["question_type"] is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"imageId": 5}, {"question": None}, {"answer": ["yes"]}, {"types": "query"}, {"imageId": None}]
+)
+def test_a_question_that_is_not_one_costs_only_itself(tmp_path, change):
+    write_json(tmp_path / "q.json", {"1": HANGING | change, "2": ROUND})
+    bad, good = read_rows(tmp_path, "gqa", "q.json")
+    assert next(iter(change)) in str(bad.error)
+    assert good.fields["native_id"] == "2"
+
+
+def test_a_file_of_questions_by_id_is_recognised():
+    found = GQA.recognize(sample_object("q/val.json", {"1": HANGING, "2": ROUND}, [HANGING, ROUND]))
+    assert found is not None
+    assert dict(found.settings) == {"files": "q/val.json"}
+    assert GQA.recognize(sample_list("q.json", [HANGING])) is None
+    assert GQA.recognize(sample_object("q.json", {"1": {"question": "a?"}}, [{"question": "a?"}])) is None

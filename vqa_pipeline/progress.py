@@ -1,0 +1,181 @@
+"""How far a long piece of work is: told by whoever does it, shown by whoever started it.
+
+Rooms that may not print are given a `Progress` and call it as often as they like; it decides what is worth showing. A
+terminal gets a bar, everything else a line now and then. Nothing here knows what the work is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Protocol, TextIO, TypeVar
+
+Result = TypeVar("Result")
+Clock = Callable[[], float]
+
+_LINE_SECONDS = 10.0
+_REDRAW_SECONDS = 0.1
+_PATIENCE_SECONDS = 0.5
+"""A task that is done sooner is not shown on a terminal: it would only flicker."""
+
+_BAR_CELLS = 24
+_KILO = 1000
+
+
+class Progress(Protocol):
+    """Somebody who is told how far a task is."""
+
+    def __call__(self, task: str, done: int, total: int, unit: str) -> None:
+        """Be told.
+
+        Args:
+            task: What is done, such as `reading clinic`; another name is another task.
+            done: Units done, 0 to `total`; `total` ends the task.
+            total: Units in all; an estimate may turn out wrong, as long as the end is told.
+            unit: What is counted, in the plural, such as `images`; `bytes` are shown in kB, MB and GB.
+        """
+
+
+def silent(task: str, done: int, total: int, unit: str) -> None:
+    """Nobody listens."""
+
+
+def follow(
+    results: Iterable[Result], progress: Progress, task: str, total: int, unit: str, size: Callable[[Result], int]
+) -> Iterator[Result]:
+    """Pass results on as they come, and tell how many units each of them was."""
+    done = 0
+    for result in results:
+        done += size(result)
+        progress(task, min(done, total), total, unit)
+        yield result
+
+
+def count_one(_: object) -> int:
+    """The size of a result that is one unit."""
+    return 1
+
+
+def count_items(result: Sized) -> int:
+    """The size of a result that is as many units as it has items."""
+    return len(result)
+
+
+class Throttle:
+    """True at most once per so many seconds, and the first time."""
+
+    def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._next = clock()
+
+    def __call__(self) -> bool:
+        """Whether it is time."""
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
+class ProgressLines:
+    """A line every ten seconds, and one at the end of a task that had any; none for a task that takes less."""
+
+    def __init__(self, write: Callable[[str], None], clock: Clock = time.monotonic) -> None:
+        self._write, self._clock = write, clock
+        self._pace = _Pace("", 0, 0.0)
+        self._due = Throttle(_LINE_SECONDS, clock)
+        self._wrote = False
+
+    def __call__(self, task: str, done: int, total: int, unit: str) -> None:
+        """Be told, as `Progress`."""
+        if task != self._pace.task:
+            self._pace = _Pace(task, done, self._clock())
+            self._due = Throttle(_LINE_SECONDS, self._clock)
+            self._due()  # the first ten seconds are quiet
+            self._wrote = False
+        if done >= total:
+            if self._wrote:
+                self._write(f"{task}: {self._pace.sum_up(done, unit, self._clock())}")
+            self._pace = _Pace("", 0, 0.0)
+        elif self._due():
+            self._write(f"{task}: {self._pace.describe(done, total, unit, self._clock())}")
+            self._wrote = True
+
+
+class ProgressBar:
+    """A line of a terminal that is drawn again and again, and erased when the task is done."""
+
+    def __init__(self, terminal: TextIO, clock: Clock = time.monotonic) -> None:
+        self._terminal, self._clock = terminal, clock
+        self._pace = _Pace("", 0, 0.0)
+        self._due = Throttle(_REDRAW_SECONDS, clock)
+        self._length = 0
+
+    def __call__(self, task: str, done: int, total: int, unit: str) -> None:
+        """Be told, as `Progress`."""
+        now = self._clock()
+        if task != self._pace.task:
+            self.erase()
+            self._pace = _Pace(task, done, now)
+        if done >= total:
+            self.erase()
+            self._pace = _Pace("", 0, 0.0)
+        elif now - self._pace.begin >= _PATIENCE_SECONDS and self._due():
+            filled = _BAR_CELLS * done // total
+            bar = "█" * filled + "░" * (_BAR_CELLS - filled)
+            self._draw(f"{task}  {bar} {done / total:4.0%}  {self._pace.describe(done, total, unit, now)}")
+
+    def _draw(self, text: str) -> None:
+        text = text[: shutil.get_terminal_size().columns - 1]
+        self._terminal.write("\r" + text.ljust(self._length))
+        self._terminal.flush()
+        self._length = len(text)
+
+    def erase(self) -> None:
+        """Leave the terminal as it was, so that something else may be written."""
+        if self._length:
+            self._terminal.write("\r" + " " * self._length + "\r")
+            self._terminal.flush()
+            self._length = 0
+
+
+class _Pace:
+    """How fast a task goes, from its beginning on."""
+
+    def __init__(self, task: str, first: int, begin: float) -> None:
+        self.task, self.first, self.begin = task, first, begin
+
+    def describe(self, done: int, total: int, unit: str, now: float) -> str:
+        """Such as `1,024 of 4,000 images, 85/s, 35 s to go`."""
+        rate = self._measure(done, now)
+        so_far = f"{_format(done, unit)} of {_format(total, unit)}" + ("" if unit == "bytes" else f" {unit}")
+        if not rate:
+            return so_far
+        return f"{so_far}, {_format(rate, unit)}/s, {_format_seconds((total - done) / rate)} to go"
+
+    def sum_up(self, done: int, unit: str, now: float) -> str:
+        """Such as `4,000 images in 47 s, 85/s`."""
+        amount = _format(done, unit) + ("" if unit == "bytes" else f" {unit}")
+        return f"{amount} in {_format_seconds(now - self.begin)}, {_format(self._measure(done, now), unit)}/s"
+
+    def _measure(self, done: int, now: float) -> float:
+        return (done - self.first) / (now - self.begin) if now > self.begin else 0.0
+
+
+def _format(amount: float, unit: str) -> str:
+    if unit != "bytes":
+        return f"{amount:,.0f}" if isinstance(amount, int) or amount >= _KILO / 100 else f"{amount:.1f}"
+    for prefix in ("", "k", "M"):
+        if amount < _KILO:
+            return f"{amount:.0f} {prefix}B"
+        amount /= _KILO
+    return f"{amount:.1f} GB"
+
+
+def _format_seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
