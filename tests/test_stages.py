@@ -342,7 +342,7 @@ class Meddling:
     def build_parser(self, settings, root):
         return self.chosen.build_parser(settings, root)
 
-    def read(self, settings, root):
+    def read(self, settings, root, most=None):
         for number, record in enumerate(self.chosen.read(settings, root)):
             if number == 5:
                 self.meddle()

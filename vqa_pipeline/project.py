@@ -19,11 +19,21 @@ def find_project(start: Path) -> Path:
     Raises:
         SettingsError: there is none, or a pyproject.toml on the way cannot be read.
     """
-    for folder in (start.resolve(), *start.resolve().parents):
-        if _read_project_settings(folder):
-            return folder
+    project = find_project_at(start)
+    if project is not None:
+        return project
     fix = "Change into a project (its pyproject.toml has a section [tool.dg.project])."
     raise SettingsError("project", f"no project at or above {start.resolve()}", fix)
+
+
+def find_project_at(start: Path) -> Path | None:
+    """The same, or None where there is no project.
+
+    Raises:
+        SettingsError: a pyproject.toml on the way cannot be read.
+    """
+    folders = (start.resolve(), *start.resolve().parents)
+    return next((folder for folder in folders if _read_project_settings(folder)), None)
 
 
 def _read_project_settings(folder: Path) -> Mapping[str, Any]:
@@ -43,11 +53,21 @@ def find_declarations(project: Path) -> list[Path]:
     Raises:
         SettingsError: a file cannot be read.
     """
-    module = str(_read_project_settings(project).get("root_module", ""))
-    bases = [project / module.replace(".", "/"), project / "src" / module.replace(".", "/")]
-    found = [file for base in bases for file in sorted((base / "defs").rglob("defs.y*ml"))]
+    found = [file for folder in _list_defs_folders(project) for file in sorted(folder.rglob("defs.y*ml"))]
     files = [file for file in found if file.name in {"defs.yaml", "defs.yml"} and file.is_file()]
     return [file for file in files if COMPONENT in read_text(file)]
+
+
+def _list_defs_folders(project: Path) -> list[Path]:
+    """Where a project's `defs` may lie: in its package, beside pyproject.toml or in `src`."""
+    module = str(_read_project_settings(project).get("root_module", ""))
+    return [project / base / module.replace(".", "/") / "defs" for base in ("", "src")]
+
+
+def find_defs_folder(project: Path) -> Path:
+    """Where the project's declarations belong: in `src` if its package is there, else beside pyproject.toml."""
+    beside, in_src = _list_defs_folders(project)
+    return in_src if in_src.parent.is_dir() and not beside.parent.is_dir() else beside
 
 
 def load_pipelines(project: Path) -> list[Pipeline]:

@@ -15,7 +15,7 @@ from vqa_pipeline.pipeline import Pipeline
 COMMANDS = {
     "Train": ["run", "train", "predict"],
     "Understand": ["status"],
-    "Data": ["rejects"],
+    "Data": ["new", "inspect", "validate", "rejects"],
 }
 
 COMMON = ["--pipeline", "--file"]
@@ -29,7 +29,19 @@ HELP = {
     "status": ("What is published: version, time, numbers and folder of every asset.", [*COMMON, "--json"]),
     "rejects": (
         "Rows that were not accepted: where, which rule, why, how to mend them, and the row itself.",
-        [*COMMON, "--rule", "--source", "--limit", "--json"],
+        [*COMMON, "--rule", "--source", "--limit", "--as-corrections", "--json"],
+    ),
+    "validate": (
+        "Read, validate and join the sources, publish nothing: what becomes of every row. Fails where a gate would.",
+        [*COMMON, "--json"],
+    ),
+    "inspect": (
+        "PATH What a file or folder is: format, counts, first rows, images, problems to expect, the lines to declare it.",
+        ["--json"],
+    ),
+    "new": (
+        "NAME PATH A pipeline that reads a file or folder: its declaration, and a project around it where there is none.",
+        ["--json"],
     ),
 }
 

@@ -318,7 +318,7 @@ def test_reading_is_at_most_one_block_ahead_of_writing(tmp_path, monkeypatch):
     seen = []
 
     class WatchingFormat(TableFormat):
-        def read(self, settings, root):
+        def read(self, settings, root, most=None):
             for raw in super().read(settings, root):
                 seen.append(len(list((root / "records").iterdir())))
                 yield raw

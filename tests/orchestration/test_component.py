@@ -15,9 +15,10 @@ from dagster.components.testing import create_defs_folder_sandbox
 
 from vqa_pipeline.definitions import defs
 from vqa_pipeline.errors import SettingsError
-from vqa_pipeline.orchestration.component import VqaPipeline, render_template
+from vqa_pipeline.orchestration.component import VqaPipeline
 from vqa_pipeline.pipeline import PipelineSettings
 from vqa_pipeline.project import load_pipelines, read_pipelines
+from vqa_pipeline.scaffold import render_declaration
 
 TYPE = "vqa_pipeline.VqaPipeline"
 TWO_SOURCES = """\
@@ -164,7 +165,7 @@ def find_line(text: str, keys: tuple[str | int, ...]) -> str:
 
 def test_the_values_shown_are_the_defaults_unless_their_comment_says_otherwise(tmp_path, monkeypatch):
     monkeypatch.delenv("VQA_STORE", raising=False)
-    text = render_template("clinic")
+    text = render_declaration("clinic")
     [shown] = read_pipelines(scaffold(tmp_path / "clinic"), tmp_path)
     source = {"name": "shapes", "format": "shapes"}
     defaults = PipelineSettings.model_validate({"name": "clinic", "sources": [source]}).model_dump(mode="json")
@@ -185,7 +186,7 @@ def test_the_values_shown_are_the_defaults_unless_their_comment_says_otherwise(t
 
 
 def test_every_section_is_shown(tmp_path):
-    assert set(yaml.safe_load(render_template("clinic"))["attributes"]) == set(PipelineSettings.model_fields)
+    assert set(yaml.safe_load(render_declaration("clinic"))["attributes"]) == set(PipelineSettings.model_fields)
 
 
 @pytest.mark.parametrize(

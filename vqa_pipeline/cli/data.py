@@ -1,4 +1,4 @@
-"""Commands about data: rejects."""
+"""Commands about data: new, inspect, validate, rejects."""
 
 from __future__ import annotations
 
@@ -7,23 +7,105 @@ import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.project import find_defs_folder, find_project_at
 from vqa_pipeline.reporting.escaping import escape_control, shorten
+from vqa_pipeline.scaffold import check_name, render_declaration, write_new, write_project
 from vqa_pipeline.store import Store
+
+if TYPE_CHECKING:
+    from vqa_pipeline.curation.inspection import Inspection
 
 _GROUP = "Data"
 _RAW_CHARACTERS = 300
 
+CorrectionsFile = Annotated[
+    Path | None, typer.Option("--as-corrections", metavar="FILE", help="Write all of them into a CSV to fill in.")
+]
+InspectedPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="A file or folder of raw data.", show_default=False)
+]
+
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    app.command(rich_help_panel=_GROUP)(rejects)
+    for command in (new, inspect, validate, rejects):
+        app.command(rich_help_panel=_GROUP)(command)
+
+
+def inspect(path: InspectedPath, as_json: AsJson = False) -> None:
+    """What a file or folder is: format, counts, first rows, images, problems to expect, the lines to declare it."""
+    from vqa_pipeline.cli.inspection import format_inspection, render_block
+
+    inspection = _inspect(path, find_project_at(Path.cwd()) or Path.cwd())
+    if as_json:
+        block = render_block(inspection) if inspection.sources else None
+        print(json.dumps(inspection.model_dump(mode="json") | {"block": block}, indent=1))
+    else:
+        print(format_inspection(inspection))
+
+
+def _inspect(path: Path, project: Path) -> Inspection:
+    from vqa_pipeline.curation.inspection import inspect as inspect_path
+
+    return inspect_path(path, project)
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the pipeline.", show_default=False)],
+    path: InspectedPath,
+    as_json: AsJson = False,
+) -> None:
+    """A pipeline that reads a file or folder: its declaration, and a project around it where there is none."""
+    from vqa_pipeline.cli.inspection import render_sources
+
+    found = find_project_at(Path.cwd())
+    project = found or Path.cwd() / name
+    check_name(name)
+    inspection = _inspect(path, project)
+    if not inspection.sources:
+        fix = f"`vqa-pipeline inspect {path}` tells what was seen and how to map it."
+        raise SettingsError("PATH", f"no source was recognised in {path}", fix)
+    if found is None:
+        write_project(project, name)
+    file = find_defs_folder(project) / name / "defs.yaml"
+    write_new(file, render_declaration(name, render_sources(inspection)))
+    if as_json:
+        print(json.dumps({"pipeline": name, "file": str(file), "made_project": found is None}, indent=1))
+        return
+    print(escape_control(f"{os.path.relpath(file)} declares the pipeline {name}; read it, then:"))
+    print(f"  {'' if found else f'cd {name} && '}vqa-pipeline validate --pipeline {name}")
+
+
+def validate(pipeline: PipelineName = None, file: DeclarationFile = None, as_json: AsJson = False) -> None:
+    """Read, validate and join the sources, publish nothing: what becomes of every row. Fails where a gate would."""
+    from vqa_pipeline.cli.ledger import format_dry_run
+    from vqa_pipeline.reporting.rejects import group_rejects
+    from vqa_pipeline.stages.dry_run import dry_run
+
+    chosen = find_pipeline(pipeline, file)
+    run = dry_run(chosen, lambda _: None)
+    groups = group_rejects(run.folder / "rejects")
+    if as_json:
+        told = {
+            "pipeline": chosen.name,
+            "path": os.path.relpath(run.folder),
+            "would_publish": not run.failures,
+            "checks": [check.model_dump(mode="json") for check in run.checks],
+            "ledger": run.ledger.model_dump(mode="json"),
+            "rejects": groups,
+        }
+        print(json.dumps(told, indent=1))
+    else:
+        print(format_dry_run(chosen.name, run, groups))
+    if run.failures:
+        raise typer.Exit(1)
 
 
 class Selection(NamedTuple):
@@ -45,11 +127,15 @@ def rejects(
     rule: Annotated[str | None, typer.Option("--rule", help="Only rows that break this rule.")] = None,
     source: Annotated[str | None, typer.Option("--source", help="Only rows of this source.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many rows.")] = 20,
+    as_corrections: CorrectionsFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Rows that were not accepted: where, which rule, why, how to mend them, and the row itself."""
     chosen = find_pipeline(pipeline, file)
-    selection = select_rejects(chosen, rule, source, limit)
+    selection = select_rejects(chosen, rule, source, None if as_corrections else limit)
+    if as_corrections:
+        _write_corrections(selection, as_corrections, as_json=as_json)
+        return
     if as_json:
         told = {
             "pipeline": chosen.name,
@@ -67,8 +153,23 @@ def rejects(
         print(f"rules of rows that were not accepted: {', '.join(selection.rules)}")
 
 
-def select_rejects(pipeline: Pipeline, rule: str | None, source: str | None, limit: int) -> Selection:
+def _write_corrections(selection: Selection, file: Path, *, as_json: bool) -> None:
+    """Write the rows as a file to fill in; one that is there may hold somebody's work and stays."""
+    from vqa_pipeline.curation.corrections import write_corrections
+
+    if file.exists():
+        raise SettingsError("--as-corrections", f"{file} is there already", "Choose another name, or move it away.")
+    write_corrections(file, selection.shown)
+    if as_json:
+        print(json.dumps({"file": str(file), "num_rows": len(selection.shown)}, indent=1))
+        return
+    print(escape_control(f"{file}: {len(selection.shown):,} rows; write edit, drop or accept into `action`."))
+
+
+def select_rejects(pipeline: Pipeline, rule: str | None, source: str | None, limit: int | None) -> Selection:
     """Rows of the current dataset that were not accepted, or of the candidate that failed a gate since.
+
+    At most `limit` of them are shown; None: all.
 
     Raises:
         SettingsError: the pipeline has no such source.

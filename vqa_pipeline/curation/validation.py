@@ -94,15 +94,19 @@ def validate_source(
         return writer.summarize()
 
 
-def validate_records(source: Source, root: Path) -> Iterator[tuple[RawRecord, dict[str, Any] | Reject]]:
+def validate_records(
+    source: Source, root: Path, most: int | None = None
+) -> Iterator[tuple[RawRecord, dict[str, Any] | Reject]]:
     """Each raw record of a source with what becomes of it: a row of its kind's records, or a reject.
+
+    With `most`, only the first so many records of each file.
 
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
     """
     lists = SplitLists(source.name, source.splits, root) if isinstance(source.splits, SplitList) else None
     validate = _Validator(source, get_format(source).build_parser(source, root), lists)
-    for raw in get_format(source).read(source, root):
+    for raw in get_format(source).read(source, root, most):
         yield raw, validate(raw)
 
 

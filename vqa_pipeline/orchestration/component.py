@@ -4,8 +4,6 @@ The attributes' schema is `PipelineSettings` itself, so each setting is declared
 file means to Dagster what it means to the commands, and mistakes are told with file, line and what is allowed.
 """
 
-import re
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,51 +16,7 @@ from vqa_pipeline.declarations import COMPONENT, build_pipeline, find_declaratio
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.orchestration.assets import build_definitions
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
-
-TEMPLATE = textwrap.dedent("""\
-    # A VQA pipeline: where its questions come from, how it trains, how it is scored.
-    # `dg check defs` checks this file, `dg list defs` shows its assets, `vqa-pipeline run --pipeline {name}` runs it.
-    # Every section but `sources` may be left out; the values shown are the defaults unless a comment says otherwise.
-    type: {type}
-    attributes:
-      name: {name}                         # prefixes asset keys, group and store path
-      store: "{{{{ env('VQA_STORE', 'data/store') }}}}"   # published versions
-      scratch: data/scratch                # caches and unfinished work: deleting it costs time, never results
-      sources:
-        - name: shapes
-          format: shapes                   # a generated world, to try the pipeline without a download
-          images: 300                      # default: 1500
-          broken_rows: false               # default: true, one row or image of every kind that is rejected
-        # - name: mine
-        #   format: table                  # JSON, JSON Lines, CSV, TSV or Parquet
-        #   files: raw/mine/*.csv          # relative to the project
-        #   image_root: raw/mine/images
-        #   columns: {{question: question, image: image, answers: answers, id: null}}
-        #   splits: by_image               # or train, val, test, or {{column: split}}
-        # - name: vqa
-        #   format: vqa_v2                 # the official two-file form
-        #   questions: raw/vqa/*_questions.json
-        #   annotations: raw/vqa/*_annotations.json
-        #   image_root: raw/vqa/images
-      dataset:
-        split_fractions: {{train: 0.8, val: 0.1, test: 0.1}}
-        max_reject_fraction: 0.01          # more rejected rows than this share and nothing is published
-        leakage: fail                      # an image in two splits: fail, drop_from_train or report
-        images_required: true
-      vocabulary:
-        min_count: 1                       # answers given to fewer training questions are left out
-        max_answers: 3129
-      training:
-        backbone: tiny                     # default: dandelin/vilt-b32-mlm; tiny trains from scratch on a CPU
-        strategy: full                     # full or head
-        epochs: 10
-        batch_size: 64
-        learning_rate: 0.001               # default: 0.0001, right for a pretrained backbone
-      evaluation:
-        metric: auto                       # auto, official or normalized
-        splits: [test]
-      retrain: manual                      # or {{cron: "0 2 * * *", timezone: Europe/Berlin}}
-    """)
+from vqa_pipeline.scaffold import render_declaration
 
 
 class PipelineScaffolder(dg.Scaffolder):
@@ -80,15 +34,9 @@ class PipelineScaffolder(dg.Scaffolder):
         if request.append:
             number = path.read_text(encoding="utf-8").count(f"type: {COMPONENT}") + 1
             with path.open("a", encoding="utf-8") as file:
-                file.write("---\n" + render_template(f"{path.parent.name}_{number}"))
+                file.write("---\n" + render_declaration(f"{path.parent.name}_{number}"))
         else:
-            (path / "defs.yaml").write_text(render_template(path.name), encoding="utf-8")
-
-
-def render_template(folder: str) -> str:
-    """The text of a defs.yaml in a folder of that name, which becomes the pipeline's as far as its characters allow."""
-    name = re.sub(r"[^a-z0-9_]+", "_", folder.lower())
-    return TEMPLATE.format(type=COMPONENT, name=name if name[:1].isalpha() else f"vqa_{name.strip('_')}".rstrip("_"))
+            (path / "defs.yaml").write_text(render_declaration(path.name), encoding="utf-8")
 
 
 class Attributes(RootModel[dict[str, Any]]):

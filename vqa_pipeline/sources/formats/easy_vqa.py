@@ -6,16 +6,16 @@ Source: https://github.com/vzhou842/easy-VQA
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from vqa_pipeline.schemas import Answer, Locator, QuestionFields, RawRecord
 from vqa_pipeline.sources.formats.files import find_base, find_folder, find_paths, read_each
-from vqa_pipeline.sources.formats.format import Parser
+from vqa_pipeline.sources.formats.format import Parser, Recognition, Sample
 from vqa_pipeline.sources.json_records import split_array
-from vqa_pipeline.sources.settings import ImageSplits, SourcePath, SourceSettings
+from vqa_pipeline.sources.settings import ImageSplits, SourcePath, SourceSettings, find_split_word
 
 _Triple = tuple[
     Annotated[str, Field(strict=True)], Annotated[str, Field(strict=True)], Annotated[int, Field(strict=True, ge=0)]
@@ -43,11 +43,11 @@ class EasyVqaFormat:
         """`images/` in the folder."""
         return find_folder(settings.name, "folder", f"{settings.folder}/images", root)
 
-    def read(self, settings: EasyVqaSource, root: Path) -> Iterator[RawRecord]:
+    def read(self, settings: EasyVqaSource, root: Path, most: int | None = None) -> Iterator[RawRecord]:
         """One record per triple."""
         paths = self.find_files(settings, root)
         base = find_base(paths, self.find_image_root(settings, root))
-        for name, number, part in read_each(settings.name, "folder", paths, base, split_array):
+        for name, number, part in read_each(settings.name, "folder", paths, base, split_array, most):
             yield RawRecord("question", part.payload, Locator(name, number, None, part.byte_offset))
 
     def build_parser(self, settings: EasyVqaSource, root: Path) -> Parser:  # noqa: ARG002 - every format is given both
@@ -66,3 +66,16 @@ class EasyVqaFormat:
             )
 
         return parse
+
+    def recognize(self, sample: Sample) -> Recognition | None:
+        """A list of triples in a `questions.json`; the folder is its own."""
+        path = PurePosixPath(sample.name)
+        if path.name != "questions.json" or sample.layout != "list" or not sample.records:
+            return None
+        try:
+            for record in sample.records:
+                _TRIPLE.validate_python(record)
+        except ValidationError:
+            return None
+        split = find_split_word(path.parent.name)
+        return Recognition(1.0, {"folder": str(path.parent), **({"splits": split} if split else {})})

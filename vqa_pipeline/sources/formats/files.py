@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, BinaryIO, TypeVar
 
@@ -96,9 +97,14 @@ def name_file(path: Path, base: Path) -> str:
 
 
 def read_each(
-    source: str, setting: str, paths: list[Path], base: Path, split: Callable[[BinaryIO], Iterator[Item]]
+    source: str,
+    setting: str,
+    paths: list[Path],
+    base: Path,
+    split: Callable[[BinaryIO], Iterator[Item]],
+    most: int | None = None,
 ) -> Iterator[tuple[str, int, Item]]:
-    """What `split` finds in the files that a setting names, one file after another.
+    """What `split` finds in the files that a setting names, one file after another; of each at most the first `most`.
 
     Yields:
         The file's name in locators, the number of the item in its file, and the item.
@@ -109,7 +115,7 @@ def read_each(
     for path in paths:
         name = name_file(path, base)
         with reading(source, setting, path), open_file(path) as file:
-            for number, item in enumerate(split(file)):
+            for number, item in enumerate(islice(split(file), most)):
                 yield name, number, item
 
 

@@ -37,7 +37,7 @@ class Sample:
     """An object's members as far as they were seen whole or in part; of a table, its header's names with types."""
     records: tuple[Any, ...]
     """The first records, parsed: of an array or the array inside an object, of lines, rows of a table; the values of
-    an object keyed by id."""
+    an object keyed by id; of other text, its lines."""
     members: tuple[str, ...] = ()
     """Names of the first members of an archive."""
 
@@ -48,7 +48,8 @@ class Recognition(NamedTuple):
     certainty: float
     """In (0, 1]: 1 is a shape that no other format has; several formats may claim a file, and the surest wins."""
     settings: Mapping[str, Any]
-    """Settings of the source beside `name` and `format`; the value `sample.name` stands for the file."""
+    """Settings of the source beside `name` and `format`. The first one names the file: `sample.name`, or a folder above
+    it. Files with one first setting and equal others are one source; with another first setting, halves of one."""
 
 
 class Format(Protocol):
@@ -73,8 +74,10 @@ class Format(Protocol):
         """
         ...
 
-    def read(self, settings: Any, root: Path) -> Iterator[RawRecord]:
+    def read(self, settings: Any, root: Path, most: int | None = None) -> Iterator[RawRecord]:
         """Every record of every file, streamed: memory does not grow with the files.
+
+        With `most`, only the first so many records of each file, to look at a source without reading it all.
 
         Raises:
             SourceError: a file cannot be read or is not of this format.
@@ -86,4 +89,8 @@ class Format(Protocol):
 
         The parser raises `MalformedRecord` or `pydantic.ValidationError` for a record that is not of this format.
         """
+        ...
+
+    def recognize(self, sample: Sample) -> Recognition | None:
+        """How surely a file is of this format, and the settings that read it; None: it is not. Reads nothing."""
         ...

@@ -113,12 +113,12 @@ class RecordsFormat(Generic[Settings, Record]):
         """The folder that `image_root` names."""
         return find_folder(settings.name, "image_root", settings.image_root, root)
 
-    def read(self, settings: Settings, root: Path) -> Iterator[RawRecord]:
+    def read(self, settings: Settings, root: Path, most: int | None = None) -> Iterator[RawRecord]:
         """Every question of every record; a record that is not of its type, or asks nothing, is one row."""
         paths = self.find_files(settings, root)
         base = find_base(paths, self.find_image_root(settings, root))
         asked = _Memory(partial(self._ask, settings))
-        for name, number, part in read_each(settings.name, "files", paths, base, self.layout):
+        for name, number, part in read_each(settings.name, "files", paths, base, self.layout, most):
             whole = RawRecord("question", part.payload, Locator(name, number, None, part.byte_offset, part.line))
             num_items = asked.count(whole)
             if num_items == 1:

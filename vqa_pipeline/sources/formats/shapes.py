@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from vqa_pipeline.schemas import RawRecord, Split
-from vqa_pipeline.sources.formats.format import Parser
+from vqa_pipeline.sources.formats.format import Parser, Sample
 from vqa_pipeline.sources.formats.table import Columns, TableFormat, TableSource
 from vqa_pipeline.sources.settings import SourceSettings, SplitColumn, Splits
 
@@ -66,13 +66,16 @@ class ShapesFormat:
         """The folder of pictures."""
         return TableFormat().find_image_root(_as_table(settings), root)
 
-    def read(self, settings: ShapesSource, root: Path) -> Iterator[RawRecord]:
+    def read(self, settings: ShapesSource, root: Path, most: int | None = None) -> Iterator[RawRecord]:
         """One record per line."""
-        return TableFormat().read(_as_table(settings), root)
+        return TableFormat().read(_as_table(settings), root, most)
 
     def build_parser(self, settings: ShapesSource, root: Path) -> Parser:
         """As the table that it is."""
         return TableFormat().build_parser(_as_table(settings), root)
+
+    def recognize(self, sample: Sample) -> None:
+        """Never: its files are generated, nobody brings them."""
 
 
 def _as_table(settings: ShapesSource) -> TableSource:

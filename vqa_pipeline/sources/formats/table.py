@@ -5,10 +5,11 @@ Reading is streamed. Values stay what the file says: a CSV cell "None" or "NA" i
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import AfterValidator, Field
@@ -17,13 +18,15 @@ from pydantic_core import from_json
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.files import open_file
 from vqa_pipeline.schemas import Answer, Frozen, Locator, QuestionFields, RawRecord
+from vqa_pipeline.sources.columns import guess_columns, guess_split_column
 from vqa_pipeline.sources.delimited_records import DelimitedFile
 from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, reading
-from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
+from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.json_records import split_array, split_lines
-from vqa_pipeline.sources.settings import ColumnSplits, SourcePath, SourceSettings, SplitColumn
+from vqa_pipeline.sources.settings import ColumnSplits, SourcePath, SourceSettings, SplitColumn, find_split_word
 
 _BATCH_ROWS = 4096
+_LAYOUTS = {"list", "lines", "delimited", "parquet"}
 _PEEK = 1 << 16
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _INT64 = range(-(2**63), 2**63)
@@ -77,12 +80,12 @@ class TableFormat:
         """The folder that `image_root` names."""
         return find_folder(settings.name, "image_root", settings.image_root, root)
 
-    def read(self, settings: TableSource, root: Path) -> Iterator[RawRecord]:
+    def read(self, settings: TableSource, root: Path, most: int | None = None) -> Iterator[RawRecord]:
         """Every row of every file; payloads are JSON objects, or the line as it is where it is not one."""
         base = find_base(self.find_files(settings, root), self.find_image_root(settings, root))
         for path in self.find_files(settings, root):
             with reading(settings.name, "files", path):
-                yield from _read_file(settings, path, name_file(path, base))
+                yield from itertools.islice(_read_file(settings, path, name_file(path, base)), most)
 
     def build_parser(self, settings: TableSource, root: Path) -> Parser:  # noqa: ARG002 - every format is given its root
         """The function from a row to its fields."""
@@ -102,6 +105,25 @@ class TableFormat:
             )
 
         return parse
+
+    def recognize(self, sample: Sample) -> Recognition | None:
+        """Rows with a question and an image, by the names of their columns; every other format is surer of its own."""
+        rows = [record for record in sample.records if isinstance(record, Mapping)]
+        columns = guess_columns(rows) if sample.layout in _LAYOUTS else {}
+        if not {"question", "image"} <= columns.keys():
+            return None
+        column, word = guess_split_column(rows), find_split_word(PurePosixPath(sample.name).name)
+        splits = {"splits": {"column": column} if column else word} if column or word else {}
+        named = columns if "answers" in columns else {**columns, "answers": None}
+        return Recognition(0.3, {"files": sample.name, "columns": named, **_guess_delimiter(sample, columns), **splits})
+
+
+def _guess_delimiter(sample: Sample, columns: Mapping[str, str]) -> dict[str, str]:
+    if sample.layout != "delimited":
+        return {}
+    rows = DelimitedFile(io.BytesIO(sample.start), sample.name)
+    other = None if set(columns.values()) <= set(rows.header) else rows.suggest_delimiter(columns.values())
+    return {"delimiter": other} if other else {}
 
 
 # ------------------------------------------------------------------------------------------------------------ reading

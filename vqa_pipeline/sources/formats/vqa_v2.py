@@ -10,10 +10,10 @@ Source: https://visualqa.org/download.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Annotated, Literal, NotRequired, cast
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, NotRequired, cast
 
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
@@ -21,11 +21,13 @@ from typing_extensions import TypedDict
 from vqa_pipeline.files import open_file
 from vqa_pipeline.schemas import AnnotationFields, Answer, Locator, QuestionFields, RawRecord, RecordKind
 from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, read_each, reading
-from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
+from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.json_records import Scalar, read_scalars, split_array
-from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn, Splits
+from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn, Splits, find_split_word
 
 DEFAULT_PATTERN = "COCO_{data_subtype}_{image_id:012d}.jpg"
+ABSTRACT_PATTERN = "abstract_v002_{data_subtype}_{image_id:012d}.png"
+_SUBTYPE = re.compile(r"[\w-]+")
 _FIELD = re.compile(r"\{(image_id(?::0\d{1,2}d)?|data_subtype)\}")
 _NAMES_KEPT = 1024  # the questions of an image stand together
 _SPLIT_IN_SUBTYPE = re.compile(r"(?:^|[-_])(train|val|test)")  # train2014, test-dev2015, VizWiz-validation
@@ -84,7 +86,9 @@ class VqaV2Source(SourceSettings):
         "for numbers: ids that are texts are then file names already.",
     )
     data_subtype: str | None = Field(
-        None, pattern=r"^[\w-]+$", description="Such as train2014, where the questions file does not say it."
+        None,
+        pattern=f"^{_SUBTYPE.pattern}$",
+        description="Such as train2014, where the questions file does not say it.",
     )
     splits: Splits = Field(
         "declared",
@@ -104,13 +108,13 @@ class VqaV2Format:
         """The folder that `image_root` names."""
         return find_folder(settings.name, "image_root", settings.image_root, root)
 
-    def read(self, settings: VqaV2Source, root: Path) -> Iterator[RawRecord]:
+    def read(self, settings: VqaV2Source, root: Path, most: int | None = None) -> Iterator[RawRecord]:
         """Every question, then every annotation."""
         base = find_base(self.find_files(settings, root), self.find_image_root(settings, root))
         for setting, paths in self._find(settings, root):
             kind: RecordKind = "question" if setting == "questions" else "annotation"
             split = partial(split_array, key=setting)
-            for name, number, part in read_each(settings.name, setting, paths, base, split):
+            for name, number, part in read_each(settings.name, setting, paths, base, split, most):
                 yield RawRecord(kind, part.payload, Locator(name, number, None, part.byte_offset))
 
     def build_parser(self, settings: VqaV2Source, root: Path) -> Parser:
@@ -136,6 +140,19 @@ class VqaV2Format:
 
         return parse
 
+    def recognize(self, sample: Sample) -> Recognition | None:
+        """An object with `questions` or `annotations`; both halves of a source tell the same `data_subtype`."""
+        keys = ("questions", "annotations")
+        kind = next((key for key in keys if isinstance(sample.fields.get(key), list)), None)
+        wanted = {"question_id", *(("image_id", "question") if kind == "questions" else ("answers",))}
+        records = [record for record in sample.records if isinstance(record, dict) and wanted <= record.keys()]
+        if kind is None or 2 * len(records) <= len(sample.records):
+            return None
+        subtype = sample.fields.get("data_subtype")
+        told = {"data_subtype": subtype} if isinstance(subtype, str) and _SUBTYPE.fullmatch(subtype) else {}
+        guessed = _guess_settings(sample, records, told.get("data_subtype")) if kind == "questions" else {}
+        return Recognition(0.9, {kind: sample.name, **told, **guessed})
+
     def _find(self, settings: VqaV2Source, root: Path) -> list[tuple[Literal["questions", "annotations"], list[Path]]]:
         questions = find_paths(settings.name, "questions", settings.questions, root)
         if settings.annotations is None:
@@ -155,6 +172,22 @@ class VqaV2Format:
                     subtype = read_scalars(file).get("data_subtype")
             subtypes[name_file(path, base)] = subtype if isinstance(subtype, str) else None
         return subtypes
+
+
+def _guess_settings(sample: Sample, questions: Sequence[Mapping[str, Any]], subtype: str | None) -> dict[str, str]:
+    """How images are named and where the split stands, where it is not as in the official files."""
+    guessed: dict[str, str] = {}
+    first = questions[0]["image_id"]
+    if isinstance(first, str):
+        guessed |= {} if PurePosixPath(first).suffix else {"image_pattern": "{image_id}.jpg"}
+    elif subtype is None:
+        guessed |= {"image_pattern": "{image_id:012d}.jpg"}
+    elif str(sample.fields.get("data_type")).startswith("abstract"):
+        guessed |= {"image_pattern": ABSTRACT_PATTERN}
+    has_split = any(isinstance(question.get("split"), str) for question in questions)
+    if not has_split and not _SPLIT_IN_SUBTYPE.search(subtype or ""):
+        guessed |= {"splits": find_split_word(PurePosixPath(sample.name).name) or "by_image"}
+    return guessed
 
 
 def _needs_subtype(settings: VqaV2Source) -> bool:

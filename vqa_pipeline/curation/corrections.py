@@ -1,0 +1,126 @@
+"""The corrections file: a person's edits of a source's rows, one CSV row each, beside the source and part of it.
+
+`vqa-pipeline rejects --as-corrections FILE` writes it with a row for each raw row that was not accepted; a person fills
+in `action` and whatever is to change. A row whose `action` is empty says nothing yet.
+
+| column | holds |
+|---|---|
+| `question_id` | the key: `<source>/<native id>`, as every page and command shows it |
+| `locator` | the key where a row could not be read so far and has no id: `file:line` or `file[record].item` |
+| `action` | `edit` (take the cells below), `drop` (leave the row out), `accept` (take it although it broke a rule) |
+| `question`, `image`, `split` | the new value; empty: as it is |
+| `answers` | one answer as plain text, or several as a JSON list: `["yes", "yes", "no"]`; empty: as they are |
+| `rule`, `reason`, `raw` | what was wrong, and the record: to read, never changed by it |
+
+A locator only holds as long as its file stays as it is, so a row that is keyed by one counts only while the record
+there still reads as in `raw`. One answer that begins with `[` is written as a list.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from vqa_pipeline.files import write_atomically
+from vqa_pipeline.schemas import Frozen, Split
+
+Action = Literal["edit", "drop", "accept"]
+
+COLUMNS = ("question_id", "locator", "action", "question", "image", "answers", "split", "rule", "reason", "raw")
+"""The file's header."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What spreadsheets take for a formula, were it the first character of a cell (owasp.org, CSV injection)."""
+
+_ANSWERS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
+
+
+class Correction(Frozen):
+    """What a person decided about one raw row."""
+
+    question_id: str | None = Field(None, description="Key: `<source>/<native id>`.")
+    locator: str | None = Field(None, description="Key where there is no question id.")
+    action: Action = Field(description="edit, drop or accept.")
+    question: str | None = Field(None, description="The new question; null: as it is.")
+    image: str | None = Field(None, description="The new image reference; null: as it is.")
+    answers: tuple[str, ...] | None = Field(None, description="The new answers, one per annotator; null: as they are.")
+    split: Split | None = Field(None, description="The new split; null: as it is.")
+    raw: str | None = Field(None, description="The record as `show_raw` wrote it; a locator counts only while it fits.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.question_id and not (self.locator and self.raw):
+            raise ValueError("a correction needs a question_id, or a locator and the raw record that lies there")
+        changes = [self.question, self.image, self.answers, self.split]
+        if self.action == "edit" and all(change is None for change in changes):
+            raise ValueError("an edit changes question, image, answers or split; all four cells are empty")
+        if self.action != "edit" and any(change is not None for change in changes):
+            raise ValueError(f"{self.action} changes nothing, but a cell is filled in; write edit, or empty the cell")
+        return self
+
+
+def parse_cells(cells: Mapping[str, str]) -> Correction | None:
+    """A row of the file as a correction; None where no action is filled in.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    given = {name: cells.get(name, "").strip() or None for name in COLUMNS if name not in {"rule", "reason"}}
+    if given["action"] is None:
+        return None
+    answers = given.pop("answers")
+    return Correction.model_validate(given | {"answers": None if answers is None else parse_answers(answers)})
+
+
+def parse_answers(cell: str) -> tuple[str, ...]:
+    """The answers that a cell holds: a JSON list of texts, or one answer as it stands.
+
+    Raises:
+        ValueError: the cell begins as a list, but is no JSON list of texts.
+    """
+    if not cell.startswith("["):
+        return (cell,)
+    try:
+        return _ANSWERS.validate_json(cell, strict=True)
+    except ValidationError as error:
+        raise ValueError(f"{cell!r:.80} is no JSON list of texts") from error
+
+
+def show_answers(answers: Iterable[str]) -> str:
+    """Answers as a cell that `parse_answers` reads."""
+    given = list(answers)
+    return given[0] if len(given) == 1 and not given[0].startswith("[") else json.dumps(given, ensure_ascii=False)
+
+
+def show_raw(payload: str) -> str:
+    """A record as one line of text that no spreadsheet computes."""
+    line = " ".join(payload.split())
+    return f"'{line}" if line.startswith(_FORMULA) else line
+
+
+def write_corrections(path: Path, rejects: Iterable[Mapping[str, Any]]) -> int:
+    """Write a file to fill in, a row for each raw row that was not accepted; returns how many there are.
+
+    Args:
+        path: Where; nothing half-written is ever there.
+        rejects: Rows of `schemas.REJECTS`, locator and raw as text.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, restval="")
+    writer.writeheader()
+    count = 0
+    for reject in rejects:
+        told = {name: show_raw(reject[name]) for name in ("rule", "reason", "raw")}
+        writer.writerow({"question_id": reject["question_id"] or "", "locator": reject["locator"], **told})
+        count += 1
+    write_atomically(path, text.getvalue().encode())
+    return count

@@ -1,0 +1,49 @@
+"""Where a source's images lie, found by the names that its records give them. Looks at names only, opens nothing."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+
+def find_image_root(references: Sequence[str], names: Iterable[str]) -> str | None:
+    r"""The folder below which most references name a file; None when not one does.
+
+    A reference and a file fit by their last parts, whatever their case and suffix: `C:\scans\ct\1.PNG` fits
+    `images/ct/1.png`, and speaks for the root `images`. Equal votes go to the folder nearest to the top.
+
+    Args:
+        references: Image references as the source gives them.
+        names: Files, relative to one folder, `/` between parts; the root is relative to it, `.` for itself.
+    """
+    wanted: dict[str, list[list[str]]] = {}
+    for reference in references:
+        parts = _split(reference)
+        if parts:
+            wanted.setdefault(parts[-1], []).append(parts)
+    votes: Counter[str] = Counter()
+    for name in names:
+        parts = _split(name)
+        for asked in wanted.get(parts[-1], ()) if parts else ():
+            shared = _count_shared(asked, parts)
+            votes["/".join(name.split("/")[: len(parts) - shared]) or "."] += 1
+    return min(votes, key=lambda root: (-votes[root], root.count("/"), root), default=None)
+
+
+def _split(path: str) -> list[str]:
+    """The parts of a path, comparable: case and form of letters do not count, nor the last one's suffix."""
+    plain = unicodedata.normalize("NFC", path.replace("\\", "/")).casefold()
+    parts = [part for part in plain.split("/") if part not in {"", "."}]
+    return [*parts[:-1], PurePosixPath(parts[-1]).stem] if parts else []
+
+
+def _count_shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many of the last parts are equal."""
+    count = 0
+    for left, right in zip(reversed(one), reversed(other), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
