@@ -201,16 +201,17 @@ def read_tree(folder: Path) -> dict[str, bytes]:
 
 NUM_PICTURES = 40
 _CLINIC_DEFECTS: tuple[Row, ...] = (
-    {"image": "/1.png"},
+    {"image": "/x/lost.png"},
     {"image": "a/../../1.png"},
     {"image": "..\\1.png"},
-    {"image": "C:\\1.png"},
-    {"image": "./d:1.png"},
+    {"image": "C:\\lost.png"},
+    {"image": "./d:lost.png"},
+    {"image": "twin"},
     {"image": "s3://bucket/1.png"},
     {"image": "1.png\0.jpg"},
     {"image": "1\n.png"},
     {"image": "a/AUX.png"},
-    {"image": "~/1.png"},
+    {"image": "~/lost.png"},
     {"image": "1" * 1100},
     {"image": " "},
     {"image": "./"},
@@ -277,6 +278,7 @@ def _draw_pictures() -> dict[str, bytes]:
     """Good ones, some twice under another name, and some that are no pictures."""
     pictures = {f"{number}.png": draw_png(number) for number in range(NUM_PICTURES)}
     pictures |= {f"copy-{number}.png": draw_png(number) for number in range(5)}
+    pictures |= {"twin.png": draw_png(50), "twin.bmp": draw_png(51)}
     pictures |= {"cut.png": draw_png(1)[:45], "empty.png": b"", "page.png": b"<html></html>", "drawing.png": b"<svg/>"}
     return pictures
 
@@ -292,7 +294,16 @@ def _ask_clinic(rng: random.Random, number: int) -> Row:
     question = rng.choice(["is it {}?", "Is it  {}", "is it {} ?!", "what is {}?", "is it {}?", "isn't it {}?"]).format(
         thing
     )
-    image = rng.choice([image] * 8 + [f"./{image}", f".\\{image}", "link-in.png"])
+    spelled = [f"/data/{image}", f"C:\\x\\{image}", f"file:///x/{image}", f"~/{image}", f"images/{image}"]
+    spelled += [
+        f"./{image}",
+        f".\\{image}",
+        image.upper(),
+        image.removesuffix(".png"),
+        f"{image[:-4]}.jpeg",
+        "link-in.png",
+    ]
+    image = rng.choice(spelled) if rng.random() < 0.3 else image
     return {
         "id": number if rng.random() < 0.2 else f"q{number}",
         "image": image,

@@ -139,7 +139,7 @@ QUESTION_RECORDS = pa.schema(
     [
         _QUESTION_ID,
         _NATIVE_ID,
-        column("image", pa.string(), "Image reference, repaired, relative to the image root", nullable=False),
+        column("image", pa.string(), "Image reference, tidied, before its file was looked for", nullable=False),
         _QUESTION,
         column("split", pa.string(), "train, val or test; null: not declared"),
         _QUESTION_TYPE,
@@ -178,7 +178,7 @@ QUESTIONS = pa.schema(
         _NATIVE_ID,
         column("source", pa.string(), "Name of the source", nullable=False),
         column("split", pa.string(), "train, val or test", nullable=False),
-        column("image", pa.string(), "Image reference, relative to the source's image root", nullable=False),
+        column("image", pa.string(), "Image file, relative to the source's image root", nullable=False),
         column("image_sha256", pa.string(), "Of the image file's bytes; null: no image (images_required: false)"),
         _QUESTION,
         _QUESTION_TYPE,

@@ -17,13 +17,13 @@ from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import IMAGES
 
 
-def check(root: Path | None, *references: str) -> list[Row]:
+def check(root: Path, *references: str) -> list[Row]:
     table = check_images("clinic", root, references)
     assert table.schema.equals(VERDICTS)
     return table.to_pylist()
 
 
-def explain(root: Path | None, reference: str) -> tuple[str, str, str]:
+def explain(root: Path, reference: str) -> tuple[str, str, str]:
     (verdict,) = check(root, reference)
     told = {name for name, value in verdict.items() if value is not None}
     assert told == {"source", "image", "image_rule", "image_reason", "image_fix"}
@@ -56,7 +56,7 @@ def test_a_good_image_is_told_by_its_facts(tmp_path):
     ]
 
 
-def test_verdicts_are_in_the_order_of_the_references_and_equal_bytes_are_one_image(tmp_path):
+def test_verdicts_are_in_the_order_of_the_files_and_equal_bytes_are_one_image(tmp_path):
     write_files(tmp_path, {"1.png": draw_png(1), "2.png": draw_png(2), "copy.png": draw_png(1)})
     verdicts = check(tmp_path, "2.png", "copy.png", "1.png")
     assert [verdict["image"] for verdict in verdicts] == ["2.png", "copy.png", "1.png"]
@@ -80,14 +80,6 @@ def test_an_image_that_is_not_there_is_missing(tmp_path):
         "image_missing",
         "there is no 1.png in the image root",
         "Bring the file, or correct the reference.",
-    )
-
-
-def test_without_an_image_root_every_image_is_missing_and_the_fix_names_the_settings():
-    assert explain(None, "1.png") == (
-        "image_missing",
-        "the source has no image root to look for 1.png in",
-        "Set `image_root`, or `dataset: {images_required: false}`.",
     )
 
 

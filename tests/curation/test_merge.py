@@ -19,20 +19,34 @@ from hypothesis import strategies as st
 
 from vqa_pipeline.curation.image_checks import VERDICTS
 from vqa_pipeline.curation.merge import MERGED, Merged, merge_bucket
+from vqa_pipeline.curation.resolution import MENDS
 from vqa_pipeline.schemas import REJECTS
 
 SHA = {"1.png": "a" * 64, "2.png": "b" * 64}
 LOST = {"image_rule": "image_missing", "image_reason": "there is no lost.png", "image_fix": "Bring the file."}
+FAR = {"image_rule": "image_path_absolute", "image_reason": "/x/9.png is absolute", "image_fix": "Bring the file."}
+UNSURE = {"image_rule": "image_ambiguous", "image_reason": "it may mean 1.png, 2.png", "image_fix": "Write the name."}
+BACKSLASH = {"kind": "backslash", "before": "A\\1.PNG", "after": "A/1.PNG"}
+END = {"kind": "absolute_path", "before": "/x/1.png", "after": "1.png"}
+CASE = {"kind": "letter_case", "before": "A/1.PNG", "after": "1.png"}
 CUT = {"image_rule": "image_truncated", "image_reason": "the PNG breaks off", "image_fix": "Download it again."}
 
 
 def tabulate_verdicts(source: str = "clinic", **more: Row) -> pa.Table:
-    """1.png and 2.png are good; `lost` is missing, `cut` is truncated."""
+    """1.png and 2.png are good; `lost` is missing, `cut` is truncated, `/x/9.png` is nowhere, `unsure` is anything."""
     rows: list[Row] = [{"image": name, "image_sha256": sha, "identity": sha} for name, sha in SHA.items()]
     rows += [{"image": "lost.png", "identity": "images/lost.png", **LOST}]
     rows += [{"image": "cut.png", "identity": "images/cut.png", **CUT}]
+    rows += [{"image": "/x/9.png", "identity": "images//x/9.png", **FAR}]
+    rows += [{"image": "unsure", "identity": "images/unsure", **UNSURE}]
     schema = VERDICTS.append(pa.field("identity", pa.string()))
     return pa.Table.from_pylist([{"source": source, **row} for row in rows], schema)
+
+
+def tabulate_mends() -> pa.Table:
+    """Two other spellings of 1.png."""
+    rows = [{"image": "/x/1.png", "file_repairs": [END]}, {"image": "A/1.PNG", "file_repairs": [CASE]}]
+    return pa.Table.from_pylist([{"source": "clinic", "file": "1.png", **row} for row in rows], MENDS)
 
 
 def merge(questions: list[Row], annotations: list[Row] = (), *, images_required: bool = True) -> Merged:
@@ -40,6 +54,7 @@ def merge(questions: list[Row], annotations: list[Row] = (), *, images_required:
         tabulate_questions(questions),
         tabulate_annotations(annotations),
         tabulate_verdicts(),
+        tabulate_mends(),
         images_required=images_required,
     )
     assert merged.questions.schema.equals(MERGED)
@@ -249,11 +264,37 @@ def test_a_question_whose_image_cannot_be_used_is_rejected_by_the_images_rule():
 
 
 def test_without_required_images_only_a_missing_one_is_let_through():
-    asked = [make_question("clinic/1", image="cut.png"), make_question("clinic/2", image="lost.png")]
+    images = ("cut.png", "lost.png", "/x/9.png", "unsure")
+    asked = [make_question(f"clinic/{number}", image=image) for number, image in enumerate(images)]
     merged = merge(asked, images_required=False)
-    (row,) = merged.questions.to_pylist()
-    assert (row["question_id"], row["image_sha256"], row["identity"]) == ("clinic/2", None, "images/lost.png")
-    assert [rule for *_, rule in list_rejects(merged)] == ["image_truncated"]
+    assert [(row["question_id"], row["image_sha256"], row["identity"]) for row in merged.questions.to_pylist()] == [
+        ("clinic/1", None, "images/lost.png"),
+        ("clinic/2", None, "images//x/9.png"),
+    ]
+    assert [rule for *_, rule in list_rejects(merged)] == ["image_truncated", "image_ambiguous"]
+
+
+def test_a_mended_reference_becomes_the_file_and_its_repairs_follow_those_of_the_text():
+    asked = [make_question("clinic/1", image="A/1.PNG", repairs=[BACKSLASH]), make_question("clinic/2")]
+    asked += [make_question("clinic/3", image="/x/1.png")]
+    merged = merge(asked)
+    assert [(row["image"], row["repairs"], row["image_sha256"]) for row in merged.questions.to_pylist()] == [
+        ("1.png", [BACKSLASH, CASE], SHA["1.png"]),
+        ("1.png", [], SHA["1.png"]),
+        ("1.png", [END], SHA["1.png"]),
+    ]
+
+
+def test_a_mend_is_of_its_own_source_only():
+    merged = merge([make_question("lab/1", image="/x/1.png", source="lab")], images_required=False)
+    assert [(row["image"], row["repairs"]) for row in merged.questions.to_pylist()] == [("/x/1.png", [])]
+
+
+def test_rows_that_spell_one_file_differently_say_the_same():
+    spellings = ("A/1.PNG", "1.png", "/x/1.png")
+    merged = merge([make_question("clinic/1", n, image=image, native_id="1") for n, image in enumerate(spellings)])
+    assert list_kept(merged) == [("clinic/1", 0)]
+    assert [rule for *_, rule in list_rejects(merged)] == ["duplicate_row", "duplicate_row"]
 
 
 def test_a_duplicate_is_told_before_its_image():
@@ -270,7 +311,7 @@ ASKED = st.builds(
     make_question,
     st.sampled_from(["clinic/1", "clinic/2", "clinic/3"]),
     question=st.sampled_from(["a?", "b?"]),
-    image=st.sampled_from(["1.png", "lost.png", "cut.png"]),
+    image=st.sampled_from(["1.png", "A/1.PNG", "lost.png", "cut.png"]),
 )
 TOLD = st.builds(make_annotation, st.sampled_from(["clinic/1", "clinic/2", "clinic/4"]), st.sampled_from(["x", "y"]))
 

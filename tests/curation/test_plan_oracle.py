@@ -16,7 +16,15 @@ SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 RULES = {
     *("image_path_absolute", "image_path_parent", "image_path_drive", "image_path_scheme", "image_path_nul"),
     *("image_path_control", "image_path_reserved", "image_path_too_long", "image_path_empty"),
-    *("image_missing", "image_truncated", "image_empty", "image_unreadable", "image_unsupported", "image_outside_root"),
+    *(
+        "image_missing",
+        "image_ambiguous",
+        "image_truncated",
+        "image_empty",
+        "image_unreadable",
+        "image_unsupported",
+        "image_outside_root",
+    ),
     *("record_not_json", "record_malformed", "question_empty", "answers_empty", "split_unknown"),
     *("duplicate_row", "duplicate_id", "duplicate_annotation", "annotation_conflict", "annotation_orphan"),
     *("annotation_missing", "duplicate_question"),
@@ -27,20 +35,23 @@ MACROS = r"""
 CREATE MACRO text_at(payload, path) AS
     CASE WHEN json_type(payload, path) = 'VARCHAR' THEN json_extract_string(payload, path) END;
 CREATE MACRO tidy(path) AS
+    CASE WHEN regexp_matches(path, '^[/\\]') THEN '/' ELSE '' END ||
     array_to_string(list_filter(string_split(replace(path, '\', '/'), '/'), lambda part: part NOT IN ('', '.')), '/');
 CREATE MACRO break_path(path) AS CASE
     WHEN regexp_full_match(path, '\s*') THEN 'image_path_empty'
     WHEN length(path) > 1024 THEN 'image_path_too_long'
     WHEN contains(path, chr(0)) THEN 'image_path_nul'
     WHEN regexp_matches(path, '[\x01-\x1f\x7f]') THEN 'image_path_control'
-    WHEN regexp_matches(path, '^[A-Za-z][A-Za-z0-9+.-]*:[/\\][/\\]') THEN 'image_path_scheme'
-    WHEN regexp_matches(path, '^[/\\]') OR starts_with(tidy(path), '~') THEN 'image_path_absolute'
-    WHEN regexp_matches(tidy(path), '^[A-Za-z]:') THEN 'image_path_drive'
+    WHEN regexp_matches(path, '^[A-Za-z][A-Za-z0-9+.-]+:[/\\][/\\]') AND NOT starts_with(path, 'file:')
+        THEN 'image_path_scheme'
     WHEN regexp_matches(path, '(^|[/\\])\s*\.\.\s*($|[/\\])') THEN 'image_path_parent'
     WHEN trim(tidy(path)) = '' THEN 'image_path_empty'
     WHEN regexp_matches(tidy(path), '(?i)(^|/)(con|prn|aux|nul|com[1-9]|lpt[1-9])(\.[^/]*)?($|/)')
         THEN 'image_path_reserved'
 END;
+CREATE MACRO plain_name(path) AS regexp_replace(lower(CASE
+    WHEN regexp_matches(path, '^(/|~|[A-Za-z]:|file:|images/)') THEN regexp_extract(path, '[^/:]+$') ELSE path
+END), '\.(png|jpeg|bmp)$', '');
 CREATE MACRO mean_split(word) AS CASE
     WHEN lower(trim(word)) IN ('train', 'training') THEN 'train'
     WHEN lower(trim(word)) IN ('val', 'valid', 'validation', 'dev') THEN 'val'
@@ -135,6 +146,25 @@ SELECT record, 'vqa/' || json_extract_string(payload, '$.question_id') AS questi
 FROM said;
 """
 
+NAME_FILES = r"""
+CREATE TABLE meant AS
+WITH said AS (
+    SELECT DISTINCT image FROM (SELECT image, broken FROM clinic UNION ALL SELECT image, broken FROM vqa)
+    WHERE broken IS NULL
+), fitting AS (
+    SELECT image, list(name) FILTER (name IS NOT NULL) AS names, coalesce(bool_or(name = image), false) AS named
+    FROM said LEFT JOIN images ON plain_name(name) = plain_name(image) GROUP BY image
+)
+SELECT image, CASE WHEN named THEN image WHEN len(names) = 1 THEN names[1] END AS file, CASE
+    WHEN named OR len(names) = 1 THEN NULL
+    WHEN len(names) > 1 THEN 'image_ambiguous'
+    WHEN regexp_matches(image, '^(/|~|file:)') THEN 'image_path_absolute'
+    WHEN regexp_matches(image, '^[A-Za-z]:') THEN 'image_path_drive'
+    ELSE 'image_missing'
+END AS fault
+FROM fitting;
+"""
+
 SETTLE = r"""
 CREATE TABLE annotation_fates AS
 WITH valid AS (
@@ -155,11 +185,13 @@ UNION ALL SELECT record, question_id, answer_type, answers, broken FROM told WHE
 CREATE TABLE asked AS
 WITH valid AS (
     SELECT * FROM clinic WHERE broken IS NULL UNION ALL SELECT * FROM vqa WHERE broken IS NULL
+), named AS (
+    SELECT valid.* REPLACE (coalesce(file, valid.image) AS image), fault FROM valid JOIN meant USING (image)
 ), counted AS (
     SELECT *, row_number() OVER (PARTITION BY question_id ORDER BY record) AS position,
         count(DISTINCT concat_ws('~', image, question, coalesce(split, '-'), coalesce(question_type, '-'),
             coalesce(answers, '-'))) OVER (PARTITION BY question_id) AS contents
-    FROM valid
+    FROM named
 )
 SELECT counted.* EXCLUDE (answers), coalesce(joined.answers, counted.answers) AS answers,
     images.sha, coalesce(images.sha, 'images/' || counted.image) AS identity,
@@ -168,7 +200,8 @@ SELECT counted.* EXCLUDE (answers), coalesce(joined.answers, counted.answers) AS
         WHEN position > 1 THEN 'duplicate_row'
         WHEN counted.question_id IN (SELECT question_id FROM annotation_fates WHERE rule = 'annotation_conflict')
             THEN 'annotation_conflict'
-        WHEN images.name IS NULL THEN CASE WHEN getvariable('images_required') THEN 'image_missing' END
+        WHEN fault = 'image_ambiguous' THEN fault
+        WHEN images.name IS NULL THEN CASE WHEN getvariable('images_required') THEN fault END
         ELSE images.rule
     END AS settled
 FROM counted
@@ -244,7 +277,7 @@ def ask_oracle(
         oracle.execute(
             "CREATE TABLE images AS SELECT name, CASE WHEN rule IS NULL THEN sha256(content) END AS sha, rule FROM files"
         )
-        for script in (MACROS, READ_CLINIC, READ_VQA, SETTLE):
+        for script in (MACROS, READ_CLINIC, READ_VQA, NAME_FILES, SETTLE):
             oracle.execute(script)
         questions = oracle.execute("SELECT source, record, rule, final_split FROM question_fates").fetchall()
         annotations = oracle.execute("SELECT record, rule FROM annotation_fates").fetchall()
@@ -274,7 +307,7 @@ def test_each_row_has_the_fate_that_the_oracle_gives_it(tmp_path, seed, told: di
     expected = ask_oracle(tmp_path, **told)
     assert len(expected) > 2000
     rules = RULES | ({"leakage"} if told["leakage"] == "drop_from_train" else set())
-    rules -= set() if told["images_required"] else {"image_missing"}
+    rules -= set() if told["images_required"] else {"image_missing", "image_path_absolute", "image_path_drive"}
     assert {rule for rule, _ in expected.values()} == rules | {"", "joined"}
     sources = [make_table_source(), make_vqa_source()]
     curated = curate(sources, tmp_path, tmp_path / "work", split_fractions=SHARES, **told)

@@ -37,9 +37,11 @@ VERDICTS = pa.schema(
         ("image_fix", pa.string()),
     ]
 )
-"""One row per distinct (source, image reference)."""
+"""One row per distinct file of a source, and per image reference that means none; `image` is its name."""
 
-NOT_FOUND = pa.array(["image_missing", "image_outside_root"])
+NOT_FOUND = pa.array(
+    ["image_missing", "image_ambiguous", "image_outside_root", "image_path_absolute", "image_path_drive"]
+)
 """Rules of images that are judged by the file system alone: what is not there now may be back in a moment."""
 
 FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes", "alterations"]
@@ -47,24 +49,21 @@ _ROWS_PER_GROUP = 100
 _PACK_BYTES = 512 << 20
 
 
-def check_images(source: str, root: Path | None, references: Sequence[str]) -> pa.Table:
-    """A verdict for each reference of a source; without a root every image is missing.
+def check_images(source: str, root: Path, files: Sequence[str]) -> pa.Table:
+    """A verdict for each file of a source, named relative to its image root.
 
     Raises:
         SourceChanged: a file went away while it was read.
         SourceError: a file cannot be read, which says nothing about the image.
     """
-    return pa.Table.from_pylist([_check_image(source, root, reference) for reference in references], VERDICTS)
+    return pa.Table.from_pylist([_check_image(source, root, file) for file in files], VERDICTS)
 
 
-def _check_image(source: str, root: Path | None, reference: str) -> dict[str, Any]:
-    verdict: dict[str, Any] = {"source": source, "image": reference}
-    if root is None:
-        reason = f"the source has no image root to look for {reference} in"
-        return verdict | _fail("image_missing", reason, "Set `image_root`, or `dataset: {images_required: false}`.")
+def _check_image(source: str, root: Path, file: str) -> dict[str, Any]:
+    verdict: dict[str, Any] = {"source": source, "image": file}
     try:
-        with reading(source, root / reference):
-            data = resolve_reference(root, reference).read_bytes()
+        with reading(source, root / file):
+            data = resolve_reference(root, file).read_bytes()
             facts = inspect_image(data)
     except (MalformedRecord, ImageError) as error:
         return verdict | _fail(error.rule, error.reason, error.fix)

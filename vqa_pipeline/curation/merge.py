@@ -27,6 +27,9 @@ MERGED = pa.schema(
 
 _QUESTION_CONTENT = ["image", "question", "split", "question_type", "answer_type", "answers"]
 _ANNOTATION_CONTENT = ["question_type", "answer_type", "answers"]
+_ABSENT = ["image_missing", "image_path_absolute", "image_path_drive"]
+"""Rules that say no more than that an image is not there."""
+
 _VERDICT = ["source", "image", "image_sha256", "identity", "image_rule", "image_reason", "image_fix"]
 
 
@@ -41,16 +44,19 @@ class Merged(NamedTuple):
     """Annotations that became part of a question, by source."""
 
 
-def merge_bucket(questions: pa.Table, annotations: pa.Table, verdicts: pa.Table, *, images_required: bool) -> Merged:
+def merge_bucket(
+    questions: pa.Table, annotations: pa.Table, verdicts: pa.Table, mends: pa.Table, *, images_required: bool
+) -> Merged:
     """Settle what all rows of the same question id can tell.
 
     Args:
         questions: `QUESTION_RECORDS` with `source`.
         annotations: `ANNOTATION_RECORDS` with `source`.
         verdicts: `image_checks.VERDICTS` with `identity`.
+        mends: `resolution.MENDS`.
         images_required: Whether a question without image is rejected.
     """
-    asked = _sort(questions, _QUESTION_CONTENT)
+    asked = _sort(_mend_images(questions, mends), _QUESTION_CONTENT)
     asked = asked.with_columns(settle("answers_in_rows", pl.col("native_id").is_null() & pl.col("differs")))
     asked = _settle_duplicates(asked, "duplicate_row", "duplicate_id")
     told = _settle_duplicates(_sort(annotations, _ANNOTATION_CONTENT), "duplicate_annotation", "annotation_conflict")
@@ -65,6 +71,16 @@ def merge_bucket(questions: pa.Table, annotations: pa.Table, verdicts: pa.Table,
         pa.concat_tables([take_settled(asked, "question"), take_settled(told, "annotation")]),
         dict(used.group_by("source").len().sort("source").iter_rows()),
     )
+
+
+def _mend_images(questions: pa.Table, mends: pa.Table) -> pa.Table:
+    """Name the file instead of the reference that means it: two spellings of one file are one image."""
+    if not mends.num_rows:
+        return questions
+    frame = from_arrow(questions).join(from_arrow(mends), on=["source", "image"], how="left", maintain_order="left")
+    is_mended = pl.col("file").is_not_null()
+    repairs = pl.when(is_mended).then(pl.concat_list("repairs", "file_repairs")).otherwise("repairs")
+    return to_arrow(frame.with_columns(image=pl.coalesce("file", "image"), repairs=repairs), questions.schema)
 
 
 def _sort(table: pa.Table, content: list[str]) -> pl.DataFrame:
@@ -103,6 +119,6 @@ def _join_images(asked: pl.DataFrame, verdicts: pl.DataFrame, *, images_required
     asked = asked.join(verdicts.select(_VERDICT), on=["source", "image"], how="left", maintain_order="left")
     unusable = pl.col("image_rule").is_not_null()
     if not images_required:
-        unusable &= pl.col("image_rule") != "image_missing"
+        unusable &= ~pl.col("image_rule").is_in(_ABSENT)
     told = {"rule": pl.col("image_rule"), "reason": pl.col("image_reason"), "fix": pl.col("image_fix")}
     return asked.with_columns(settle_as(unusable, {"fate": pl.lit("rejected"), **told}))

@@ -1,7 +1,7 @@
-"""Image references as people write them: checked, repaired where only one reading exists, resolved inside one folder.
+"""Image references as people write them: what their text alone refuses or tidies, and the file behind a plain name.
 
-`check_reference` looks at the text alone; `resolve_reference` looks at the file system. Neither ever leads out of the
-image root.
+`check_reference` looks at the text alone; which file of the image root it means is found in `image_index`.
+`resolve_reference` looks at the file system and never leads out of the image root.
 """
 
 from __future__ import annotations
@@ -16,41 +16,51 @@ from vqa_pipeline.sources.formats.format import MalformedRecord
 MAX_LENGTH = 1024
 """Characters of a reference; the file systems in use allow 255 bytes per part and 4,096 in all."""
 
+_NAME_IT = "Name the image's file."
 _NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 """What says that a name leads to no file; any other error says something about the machine."""
 
 _CLEAN = re.compile(r"[A-Za-z0-9_\-]+(?:[./][A-Za-z0-9_\-]+)*")
-_DRIVE = re.compile(r"[A-Za-z]:")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}")
+_SCHEME = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:[/\\]{2}", re.IGNORECASE)  # one letter is a drive
+_ANCHOR = re.compile(r"(?:file:)?/?(?:[A-Za-z]:)?", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RESERVED = re.compile(r"(?:^|/)((?:con|prn|aux|nul|com[1-9]|lpt[1-9])(?:\.[^/]*)?)(?=/|\Z)", re.IGNORECASE)
 
 
 def check_reference(reference: str) -> tuple[str, list[Repair]]:
-    """A clean reference (`/` between parts, relative, without `.` and `..`) and the repairs that made it so.
+    """A tidy reference (`/` between parts, none of them empty, `.` or `..`) and the repairs that made it so.
+
+    It may be absolute, begin with a drive or be a `file:` address: another machine's, of which only the end can be
+    found in the image root.
 
     Raises:
-        MalformedRecord: the reference is empty, absolute, leads upwards, names a drive or scheme, holds a control
-            character, is too long, or is a device's name.
+        MalformedRecord: the reference is empty, leads upwards, is an address, holds a control character, is too long,
+            or names a device.
     """
     if _CLEAN.fullmatch(reference) and len(reference) <= MAX_LENGTH and not _RESERVED.search(reference):
         return reference, []
     _refuse(reference)
     path = reference.replace("\\", "/")
-    clean = "/".join(part for part in path.split("/") if part not in {"", "."})
-    _refuse_parts(reference, path, clean)
+    tidy = "/" * path.startswith("/") + "/".join(part for part in path.split("/") if part not in {"", "."})
+    _refuse_parts(reference, tidy[_match_anchor(tidy) :])
     repairs: list[Repair] = []
     if path != reference:
         repairs.append(Repair(kind="backslash", before=reference, after=path))
-    if clean != path:
-        repairs.append(Repair(kind="redundant_part", before=path, after=clean))
-    return clean, repairs
+    if tidy != path:
+        repairs.append(Repair(kind="redundant_part", before=path, after=tidy))
+    return tidy, repairs
+
+
+def _match_anchor(tidy: str) -> int:
+    """Where the parts of a path begin, behind `file:`, a drive and the first slash."""
+    anchor = _ANCHOR.match(tidy)
+    return anchor.end() if anchor else 0
 
 
 def _refuse(reference: str) -> None:
     """What no reading makes right, whatever the separators mean."""
     if not reference.strip():
-        raise MalformedRecord("image_path_empty", "the image reference is empty", "Name the image's file.")
+        raise MalformedRecord("image_path_empty", "the image reference is empty", _NAME_IT)
     if len(reference) > MAX_LENGTH:
         reason = f"the image reference has {len(reference)} characters, more than {MAX_LENGTH}"
         raise MalformedRecord("image_path_too_long", reason, "Name the image's file, relative to the image root.")
@@ -65,20 +75,14 @@ def _refuse(reference: str) -> None:
         raise MalformedRecord("image_path_scheme", reason, "Download the image and name its file.")
 
 
-def _refuse_parts(reference: str, path: str, clean: str) -> None:
-    """What the parts say, also where only the clean form shows it: `./C:/x.png` names a drive."""
-    if path.startswith("/") or clean.startswith("~"):
-        reason = f"the image reference {reference!r:.80} is absolute"
-        raise MalformedRecord("image_path_absolute", reason, "Make it relative to the source's `image_root`.")
-    if _DRIVE.match(clean):
-        reason = f"the image reference {reference!r:.80} names a drive"
-        raise MalformedRecord("image_path_drive", reason, "Make it relative to the source's `image_root`.")
-    if ".." in (part.strip() for part in clean.split("/")):
+def _refuse_parts(reference: str, path: str) -> None:
+    """What the parts say, wherever they begin: `C:..` leads upwards too."""
+    if ".." in (part.strip() for part in path.split("/")):
         reason = f"the image reference {reference!r:.80} leads upwards with `..`"
         raise MalformedRecord("image_path_parent", reason, "Set `image_root` to the folder that holds every image.")
-    if not clean.strip():
-        raise MalformedRecord("image_path_empty", "the image reference is empty", "Name the image's file.")
-    reserved = _RESERVED.search(clean)
+    if not path.replace("/", " ").strip():
+        raise MalformedRecord("image_path_empty", f"the image reference {reference!r:.80} names no file", _NAME_IT)
+    reserved = _RESERVED.search(path)
     if reserved:
         reason = f"the image reference {reference!r:.80} names the device {reserved.group(1)!r}"
         raise MalformedRecord("image_path_reserved", reason, "Rename the file.")

@@ -1,6 +1,7 @@
 """The plan: pure tasks over buckets, with files between them, from every source's records to the dataset.
 
-    references ─► check images ─► merge, per bucket of question ids ─► census ─► finalize, per bucket of images ─► packs
+    resolve references ─► check images ─► merge, per bucket of question ids
+        ─► census ─► finalize, per bucket of images ─► packs
 
 Tasks run through one `map_tasks(function, items)`; here that is a loop. The same bytes come out however it runs them,
 and memory is bounded by a bucket, by the distinct image references and by the rejects of a bucket.
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +29,7 @@ from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_c
 from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates, tell_rules
 from vqa_pipeline.curation.merge import MERGED, merge_bucket
 from vqa_pipeline.curation.paths import resolve_reference
+from vqa_pipeline.curation.resolution import MENDS, resolve_references
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.errors import SourceChanged
 from vqa_pipeline.progress import Progress, count_items, count_one, follow, silent
@@ -44,7 +47,7 @@ IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_che
 _IDENTITY = pa.field("identity", pa.string())
 """An image's sha256 or, where there is no image, the place where it would lie."""
 
-_REFERENCES_PER_TASK = 512
+_FILES_PER_TASK = 512
 _ROWS_PER_GROUP = 10_000
 _LISTED_LEAKS = 100
 _CONTENT = [name for name in QUESTIONS.names if name not in {"locator", "repairs"}]
@@ -76,8 +79,8 @@ class DatasetSummary:
     num_leaking_images: int
     leaks: tuple[Leak, ...]
     """The first of them, by image."""
-    images_not_found: dict[str, tuple[str, ...]]
-    """References, by source, for which no file was found when the images were checked."""
+    images_looked_for: dict[str, dict[str, str | None]]
+    """By source, references that name no file as they are, and the file that each was taken to mean; None: none."""
     reasons: dict[str, str]
     """By rule, why one of its rejected rows was rejected."""
     repairs_by_kind: dict[str, int]
@@ -151,11 +154,11 @@ def build_dataset(
     """
     shutil.rmtree(scratch, ignore_errors=True)
     plan = _Plan(tuple(sources), settings, scratch, output)
-    references = [part for source in sources for part in _list_references(source)]
-    num_references = sum(len(names) for _, names in references)
-    verdicts = map_tasks(plan.check, references)
-    verdicts = follow(verdicts, progress, "checking images", num_references, "images", count_items)
-    _write(image_checks.VERDICTS.append(_IDENTITY), verdicts, plan.verdicts)
+    parts, refused = plan.resolve()
+    checked = map_tasks(plan.check, parts)
+    num_files = sum(len(files) for *_, files in parts)
+    checked = follow(checked, progress, "checking images", num_files, "images", count_items)
+    _write(image_checks.VERDICTS.append(_IDENTITY), chain(checked, refused), plan.verdicts)
     buckets = range(plan.num_buckets)
     merged = map_tasks(plan.merge, buckets)
     joined = list(follow(merged, progress, "joining questions", len(buckets), "buckets", count_one))
@@ -184,26 +187,43 @@ class _Plan:
         return self.scratch / "verdicts.parquet"
 
     @property
+    def mends(self) -> Path:
+        return self.scratch / "mends.parquet"
+
+    @property
     def num_buckets(self) -> int:
         return choose_num_buckets(sum(source.num_question_records for source in self.sources))
 
-    def check(self, item: tuple[SourceRecords, list[str]]) -> pa.Table:
-        """Task: verdicts on some image references of a source."""
-        source, references = item
-        verdicts = image_checks.check_images(source.name, source.image_root, references)
-        place = f"{source.image_root.name}/" if source.image_root else ""
-        identities = [
-            sha or place + image for image, sha in zip(references, verdicts["image_sha256"].to_pylist(), strict=True)
-        ]
-        return verdicts.append_column(_IDENTITY, pa.array(identities, pa.string()))
+    def resolve(self) -> tuple[list[tuple[SourceRecords, Path, list[str]]], list[pa.Table]]:
+        """The image files that references mean, in parts of one task each, and verdicts on references that mean none.
+
+        All at once and not in tasks: the names of an image root are many to send, and comparing with them is quick.
+        """
+        parts: list[tuple[SourceRecords, Path, list[str]]] = []
+        refused: list[pa.Table] = []
+        mends: list[pa.Table] = []
+        for source in self.sources:
+            found = resolve_references(source.name, source.image_root, _list_references(source))
+            refused.append(_identify(source, found.verdicts))
+            mends.append(found.mends)
+            if source.image_root is not None:
+                starts = range(0, len(found.files), _FILES_PER_TASK)
+                parts += [(source, source.image_root, found.files[at : at + _FILES_PER_TASK]) for at in starts]
+        _write(MENDS, mends, self.mends)
+        return parts, refused
+
+    def check(self, item: tuple[SourceRecords, Path, list[str]]) -> pa.Table:
+        """Task: verdicts on some image files of a source."""
+        source, root, files = item
+        return _identify(source, image_checks.check_images(source.name, root, files))
 
     def merge(self, bucket: int) -> dict[str, int]:
         """Task: one bucket of question ids."""
         questions = self._read_records("questions", QUESTION_RECORDS, bucket)
         annotations = self._read_records("annotations", ANNOTATION_RECORDS, bucket)
-        verdicts = pq.read_table(self.verdicts)
+        verdicts, mends = pq.read_table(self.verdicts), pq.read_table(self.mends)
         required = self.settings.images_required
-        merged = merge_bucket(questions, annotations, verdicts, images_required=required)
+        merged = merge_bucket(questions, annotations, verdicts, mends, images_required=required)
         write_buckets(merged.questions, "identity", self.scratch / "merged" / f"{bucket:05d}.parquet")
         _write(REJECTS, [merged.rejects], self.scratch / "rejects" / f"merge-{bucket:05d}.parquet")
         return merged.joined
@@ -220,13 +240,15 @@ class _Plan:
         _write(REJECTS, [final.rejects], self.scratch / "rejects" / f"finalize-{bucket:05d}.parquet")
         return final.leaks
 
-    def list_not_found(self) -> dict[str, tuple[str, ...]]:
-        """References for which there was no file in the image root, by source."""
-        found: dict[str, list[str]] = {}
+    def list_looked_for(self) -> dict[str, dict[str, str | None]]:
+        """By source, the references that did not name a file, and the file that each was taken to mean."""
+        found: dict[str, dict[str, str | None]] = {source.name: {} for source in self.sources}
         verdicts = pq.read_table(self.verdicts, columns=["source", "image", "image_rule"])
         for row in verdicts.filter(pa.compute.is_in(verdicts["image_rule"], image_checks.NOT_FOUND)).to_pylist():
-            found.setdefault(row["source"], []).append(row["image"])
-        return {source: tuple(references) for source, references in found.items()}
+            found[row["source"]][row["image"]] = None
+        for row in pq.read_table(self.mends, columns=["source", "image", "file"]).to_pylist():
+            found[row["source"]][row["image"]] = row["file"]
+        return found
 
     def read_merged(self, columns: list[str]) -> Iterator[pa.Table]:
         """Some columns of every merged question, file by file."""
@@ -288,14 +310,19 @@ def _find_again(source: str, root: Path, image: str) -> Path:
         raise SourceChanged(source, image) from error
 
 
-def _list_references(source: SourceRecords) -> Iterator[tuple[SourceRecords, list[str]]]:
-    """The distinct image references of a source, in parts of one task each."""
+def _list_references(source: SourceRecords) -> list[str]:
+    """The distinct image references of a source, sorted."""
     distinct: set[str] = set()
     for path in sorted(source.folder.glob("questions-*.parquet")):
         distinct.update(pq.read_table(path, columns=["image"])["image"].to_pylist())
-    ordered = sorted(distinct)
-    for begin in range(0, len(ordered), _REFERENCES_PER_TASK):
-        yield source, ordered[begin : begin + _REFERENCES_PER_TASK]
+    return sorted(distinct)
+
+
+def _identify(source: SourceRecords, verdicts: pa.Table) -> pa.Table:
+    """Verdicts with the identity of each image."""
+    place = f"{source.image_root.name}/" if source.image_root else ""
+    told = zip(verdicts["image"].to_pylist(), verdicts["image_sha256"].to_pylist(), strict=True)
+    return verdicts.append_column(_IDENTITY, pa.array([sha or place + image for image, sha in told], pa.string()))
 
 
 def _write(schema: pa.Schema, tables: Iterable[pa.Table], path: Path) -> None:
@@ -342,7 +369,7 @@ def _summarize(
         carved=tuple(split for split in SPLITS if split in census.missing),
         num_leaking_images=len(leaks),
         leaks=tuple(sorted(leaks, key=lambda leak: leak.image)[:_LISTED_LEAKS]),
-        images_not_found=plan.list_not_found(),
+        images_looked_for=plan.list_looked_for(),
         reasons=reasons,
         repairs_by_kind=dict(sorted(repairs.items())),
         alterations_by_kind=dict(sorted(Counter(pa.compute.list_flatten(facts["alterations"]).to_pylist()).items())),

@@ -72,22 +72,27 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
 
 
 def _check_not_lost(pipeline: Pipeline, summary: DatasetSummary, inputs: Mapping[str, Version]) -> None:
-    """Refuse verdicts on images that `raw` has and that were not there for the moment in which they were checked."""
+    """Refuse what was made of references to images that `raw` has and that were away while they were looked for."""
+    from vqa_pipeline.curation.image_index import ImageIndex
     from vqa_pipeline.sources.formats import get_format
     from vqa_pipeline.sources.formats.shapes import ShapesSource
     from vqa_pipeline.sources.observation import source_base
 
-    for name, references in summary.images_not_found.items():
+    for name, looked_for in summary.images_looked_for.items():
         source = pipeline.source(name)
-        if isinstance(source, ShapesSource):
-            continue  # its files are published: nobody moves them
+        if not looked_for or isinstance(source, ShapesSource):
+            continue  # a generated source's files are published: nobody moves them
         images = get_format(source).find_image_root(source, pipeline.project_root)
         if images is None:
             continue
-        listed, base = list_raw_files(inputs[f"raw/{name}"]), source_base(source, pipeline.project_root)
-        for reference in references:
-            if (images / reference).relative_to(base).as_posix() in listed:
-                raise SourceChanged(name, images / reference)
+        base = source_base(source, pipeline.project_root)
+        listed = [base / file for file in list_raw_files(inputs[f"raw/{name}"])]
+        inside = (file.relative_to(images).as_posix() for file in listed if file.is_relative_to(images))
+        index = ImageIndex(inside, images.name)
+        for reference, file in looked_for.items():
+            meant = index.find_name(reference)
+            if meant != file:
+                raise SourceChanged(name, images / (meant or file or reference))
 
 
 def _describe_records(pipeline: Pipeline, source: Source, inputs: Mapping[str, Version]) -> SourceRecords:

@@ -19,8 +19,8 @@ RunWorker = Callable[[TrainJob | PredictJob], None]
 """Runs a job in a process of its own and returns when it is done; raises `TrainingError` when it did not end well."""
 
 STAGE_NUMBERS: dict[str, int] = {
-    "raw": 1,
-    "records": 1,
+    "raw": 2,
+    "records": 2,
     "dataset": 2,
     "vocabulary": 1,
     "checkpoint": 1,

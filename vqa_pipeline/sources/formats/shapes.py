@@ -178,9 +178,9 @@ def _break_rows(images: Path, row: Row) -> list[bytes]:
     (images / "drawn" / "by-hand.png").write_bytes(whole + b"\0")
     changes: list[tuple[str, Row]] = [
         ("backslash", {"image": "drawn\\by-hand.png"}),  # repaired, not rejected
-        ("absolute", {"image": "/data/shapes/00000.png"}),
+        ("absolute", {"image": "/data/shapes/lost.png"}),
         ("parent", {"image": "../images/00000.png"}),
-        ("drive", {"image": "C:\\shapes\\00000.png"}),
+        ("drive", {"image": "C:\\shapes\\lost.png"}),
         ("nul", {"image": "00000.png\0.txt"}),
         ("control", {"image": "00000\n.png"}),
         ("address", {"image": "https://example.org/00000.png"}),
