@@ -404,10 +404,10 @@ def test_an_image_that_is_away_for_a_moment_is_not_missing(project, monkeypatch)
     image = project / "raw" / "images" / "0.png"
     build = plan.build_dataset
 
-    def build_meanwhile(*given):
+    def build_meanwhile(*given, **told):
         image.rename(project / "elsewhere.png")
         try:
-            return build(*given)
+            return build(*given, **told)
         finally:
             (project / "elsewhere.png").rename(image)  # with its size and time: nothing seems to have changed
 
@@ -424,8 +424,8 @@ def test_a_file_that_changes_while_a_dataset_is_built_is_named(project, monkeypa
     runner.run("records")
     build = plan.build_dataset
 
-    def build_meanwhile(*given):
-        summary = build(*given)
+    def build_meanwhile(*given, **told):
+        summary = build(*given, **told)
         (project / "raw" / "images" / "new.png").write_bytes(b"half of an image")
         return summary
 
