@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from source_reading import read_fields, read_rows
+from source_reading import SOURCE, read_fields, read_rows
+
+from vqa_pipeline.curation.validation import validate_source
 
 DATA = os.environ.get("VQA_ACCEPTANCE_DATA")
 FORMATS = Path(DATA or ".").resolve() / "formats"
@@ -156,3 +158,23 @@ def test_a_part_of_vqa_with_a_split_in_each_record(suffix):
     assert rows[3].fields["answers"] == [
         {"answer": "yes", "answer_id": number, "answer_confidence": "yes"} for number in range(1, 11)
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "num_questions"),
+    [
+        ("aokvqa", "aokvqa_quoted/*.json", 1),
+        ("clevr", "clevr_quoted/*.json", 1),
+        ("daquar", "daquar/*", 3),
+        ("docvqa", "docvqa_quoted/*.json", 1),
+        ("fvqa", "fvqa_quoted/*.json", 1),
+        ("gqa", "gqa/*.json", 3),
+        ("textvqa", "textvqa_original/*.json", 3),
+        ("visual_genome", "visual_genome_qa/*.json", 8),
+        ("vqa_med_2019", "vqa_med_2019/test_*.txt", 8),
+    ],
+)
+def test_curation_takes_every_row_of_a_sample(tmp_path, kind, files, num_questions):
+    source = SOURCE.validate_python({"name": kind, "format": kind, "files": files})
+    summary = validate_source(source, FORMATS, tmp_path)
+    assert (summary.num_questions, summary.rejects_by_rule) == (num_questions, {})

@@ -46,7 +46,9 @@ def test_shards_are_read_one_after_another(tmp_path):
 
 
 def test_questions_of_the_test_set_have_no_answers(tmp_path):
-    write_json(tmp_path / "test.json", {"1": {"question": "Is it round?", "imageId": "5", "isBalanced": True}})
+    write_json(
+        tmp_path / "test.json", {"1": {"question": "Is it round?", "imageId": "5", "types": None, "isBalanced": True}}
+    )
     [fields] = read_fields(tmp_path, "gqa", "test.json")
     assert fields["answers"] is None
     assert fields["question_type"] is None

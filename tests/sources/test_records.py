@@ -131,9 +131,13 @@ def test_a_key_with_half_a_character_costs_its_record_alone(tmp_path):
     assert good.payload.decode() == f'{{"b": {SECOND}}}'
 
 
+class Numbered(TypedDict):
+    number: int
+
+
 def test_values_are_never_taken_for_another_type(tmp_path):
-    rows, parse = read(tmp_path, '[{"picture": "1.png", "asks": [7]}]', in_list())
-    with pytest.raises(ValidationError, match="should be a valid string"):
+    rows, parse = read(tmp_path, '[{"number": "7"}]', in_list(), Numbered)
+    with pytest.raises(ValidationError, match="should be a valid integer"):
         parse(rows[0])
 
 

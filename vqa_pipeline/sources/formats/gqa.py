@@ -27,7 +27,7 @@ class _Question(TypedDict):
     imageId: str
     question: str
     answer: NotRequired[str | None]
-    types: NotRequired[_Types]
+    types: NotRequired[_Types | None]
 
 
 _Entry = Annotated[dict[str, _Question], Field(min_length=1, max_length=1)]
@@ -49,7 +49,7 @@ def _ask(_settings: GqaSource, entry: dict[str, _Question], _locator: Locator) -
             image=f"{question['imageId']}.jpg",
             question=question["question"],
             split=None,
-            question_type=question.get("types", {}).get("structural"),
+            question_type=(question.get("types") or {}).get("structural"),
             answer_type=None,
             answers=None if answer is None else take_answers(answer),
         )
