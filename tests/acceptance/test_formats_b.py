@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from source_reading import read_fields, read_rows
 
-from vqa_pipeline.sources.formats.declared_splits import SplitLists
 from vqa_pipeline.sources.formats.format import MalformedRecord
+from vqa_pipeline.sources.formats.split_lists import SplitLists
 from vqa_pipeline.sources.settings import SplitList
 
 DATA = os.environ.get("VQA_ACCEPTANCE_DATA")
@@ -58,7 +58,7 @@ SAMPLES = [
     (
         {"kind": "vsr", "files": "vsr_jsonl/*.jsonl"},
         2,
-        (None, "000000372029.jpg", "The dog is on the surfboard.", "dev", ["true"]),
+        (None, "000000372029.jpg", "The dog is on the surfboard.", "val", ["true"]),
     ),
     (
         {"kind": "snli_ve", "files": "snli_ve_jsonl/*.jsonl", "splits": "by_image"},

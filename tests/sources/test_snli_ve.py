@@ -24,7 +24,7 @@ def test_a_hypothesis_is_answered_by_the_label_that_the_task_is_scored_by(tmp_pa
             "native_id": "2248275918.jpg#2r1n",
             "image": "2248275918.jpg",
             "question": "A toddler poses at the office.",
-            "split": "dev",
+            "split": "val",
             "question_type": None,
             "answer_type": None,
             "answers": number_answers("neutral"),

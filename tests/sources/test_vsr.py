@@ -25,7 +25,7 @@ def test_a_caption_is_asked_about_and_its_relation_is_its_type(tmp_path):
             "native_id": None,
             "image": "000000372029.jpg",
             "question": "The dog is on the surfboard.",
-            "split": "dev",
+            "split": "val",
             "question_type": "on",
             "answer_type": None,
             "answers": number_answers("true"),

@@ -40,8 +40,8 @@ from vqa_pipeline.schemas import (
     Split,
 )
 from vqa_pipeline.sources.formats import Source, get_format
-from vqa_pipeline.sources.formats.declared_splits import SplitLists
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
+from vqa_pipeline.sources.formats.split_lists import SplitLists
 from vqa_pipeline.sources.settings import SplitList
 
 BLOCK_ROWS = 50_000

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from vqa_pipeline.sources.settings import find_split_word
+from vqa_pipeline.sources.split_words import find_split_word
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _LONGEST_NAME = 1024

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.files import digest_file, list_tree
 from vqa_pipeline.sources.formats import Source, get_format
-from vqa_pipeline.sources.formats.declared_splits import find_split_lists
 from vqa_pipeline.sources.formats.files import find_base
+from vqa_pipeline.sources.formats.split_lists import find_split_lists
 
 
 class FileState(NamedTuple):

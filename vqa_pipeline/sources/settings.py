@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from vqa_pipeline.schemas import Frozen, Name, Split
+from vqa_pipeline.schemas import Frozen, Name
 
 
 def _check_path(path: str) -> str:
@@ -48,15 +47,6 @@ ColumnSplits = ImageSplits | SplitColumn
 
 Splits = Literal["declared"] | ColumnSplits
 """How questions get their split in a format that has a place for it."""
-
-_SPLIT_WORDS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "dev": "val", "test": "test"}
-_SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|dev|test)(?:ing|idation)?(?![a-z])", re.IGNORECASE)
-
-
-def find_split_word(name: str) -> Split | None:
-    """The split that a file's or folder's name declares, such as `vqa_train.csv`; None for none or several."""
-    found = {_SPLIT_WORDS[word.lower()] for word in _SPLIT_WORD.findall(name)}
-    return found.pop() if len(found) == 1 else None
 
 
 class SourceSettings(Frozen):

@@ -15,7 +15,8 @@ from vqa_pipeline.schemas import Answer, Locator, QuestionFields, RawRecord
 from vqa_pipeline.sources.formats.files import find_base, find_folder, find_paths, read_each
 from vqa_pipeline.sources.formats.format import Parser, Recognition, Sample
 from vqa_pipeline.sources.json_records import split_array
-from vqa_pipeline.sources.settings import ImageSplits, SourcePath, SourceSettings, find_split_word
+from vqa_pipeline.sources.settings import ImageSplits, SourcePath, SourceSettings
+from vqa_pipeline.sources.split_words import find_split_word
 
 _Triple = tuple[
     Annotated[str, Field(strict=True)], Annotated[str, Field(strict=True)], Annotated[int, Field(strict=True, ge=0)]

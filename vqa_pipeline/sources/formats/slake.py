@@ -15,10 +15,10 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from vqa_pipeline.schemas import Locator, QuestionFields
-from vqa_pipeline.sources.formats.declared_splits import find_split_word
 from vqa_pipeline.sources.formats.format import Recognition, Sample
 from vqa_pipeline.sources.formats.records import Id, RecordsFormat, RecordsSource, claim, hold, in_list, take_answers
 from vqa_pipeline.sources.settings import DeclaredSplits
+from vqa_pipeline.sources.split_words import find_split_word
 
 
 class _Question(TypedDict):

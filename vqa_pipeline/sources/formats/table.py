@@ -23,7 +23,8 @@ from vqa_pipeline.sources.delimited_records import DelimitedFile
 from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.json_records import split_array, split_lines
-from vqa_pipeline.sources.settings import ColumnSplits, SourcePath, SourceSettings, SplitColumn, find_split_word
+from vqa_pipeline.sources.settings import ColumnSplits, SourcePath, SourceSettings, SplitColumn
+from vqa_pipeline.sources.split_words import find_split_word
 
 _BATCH_ROWS = 4096
 _LAYOUTS = {"list", "lines", "delimited", "parquet"}

@@ -16,7 +16,6 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from vqa_pipeline.schemas import Locator, QuestionFields
-from vqa_pipeline.sources.formats.declared_splits import find_split_word
 from vqa_pipeline.sources.formats.format import Recognition, Sample
 from vqa_pipeline.sources.formats.records import (
     Id,
@@ -29,6 +28,7 @@ from vqa_pipeline.sources.formats.records import (
     write_out,
 )
 from vqa_pipeline.sources.settings import DeclaredSplits
+from vqa_pipeline.sources.split_words import find_split_word
 
 
 class _Question(TypedDict):

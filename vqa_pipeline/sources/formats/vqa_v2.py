@@ -23,14 +23,14 @@ from vqa_pipeline.schemas import AnnotationFields, Answer, Locator, QuestionFiel
 from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, read_each, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.json_records import Scalar, read_scalars, split_array
-from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn, Splits, find_split_word
+from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn, Splits
+from vqa_pipeline.sources.split_words import find_split_word
 
 DEFAULT_PATTERN = "COCO_{data_subtype}_{image_id:012d}.jpg"
 ABSTRACT_PATTERN = "abstract_v002_{data_subtype}_{image_id:012d}.png"
 _SUBTYPE = re.compile(r"[\w-]+")
 _FIELD = re.compile(r"\{(image_id(?::0\d{1,2}d)?|data_subtype)\}")
 _NAMES_KEPT = 1024  # the questions of an image stand together
-_SPLIT_IN_SUBTYPE = re.compile(r"(?:^|[-_])(train|val|test)")  # train2014, test-dev2015, VizWiz-validation
 
 _Id = Annotated[int, Field(strict=True)] | Annotated[str, Field(strict=True, min_length=1)]
 _Text = Annotated[str, Field(strict=True)]
@@ -185,7 +185,7 @@ def _guess_settings(sample: Sample, questions: Sequence[Mapping[str, Any]], subt
     elif str(sample.fields.get("data_type")).startswith("abstract"):
         guessed |= {"image_pattern": ABSTRACT_PATTERN}
     has_split = any(isinstance(question.get("split"), str) for question in questions)
-    if not has_split and not _SPLIT_IN_SUBTYPE.search(subtype or ""):
+    if not has_split and not find_split_word(subtype or ""):
         guessed |= {"splits": find_split_word(PurePosixPath(sample.name).name) or "by_image"}
     return guessed
 
@@ -246,8 +246,7 @@ def _find_split(splits: Splits, subtype: str | None, question: _Question) -> str
 
 @lru_cache
 def _read_subtype_split(subtype: str | None) -> str | None:
-    declared = _SPLIT_IN_SUBTYPE.search(subtype or "")
-    return declared.group(1) if declared else None
+    return find_split_word(subtype or "")
 
 
 def _find_declared_split(subtype: str | None, question: _Question) -> str:

@@ -1,6 +1,6 @@
-"""Splits that are declared beside the records: in the name of their file, or in lists of images or ids.
+"""Split lists: published files that say which images, or questions by their ids, are in which split.
 
-Lists are published so that everyone reports on the same questions. Two different ones are both called "Karpathy split",
+They are published so that everyone reports on the same questions. Two different ones are both called "Karpathy split",
 so a list is always a file that the settings name, never one that is known here.
 """
 
@@ -21,8 +21,8 @@ from vqa_pipeline.sources.formats.files import find_paths, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.json_records import split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SplitList, Splits
+from vqa_pipeline.sources.split_words import find_split_word, parse_split_word
 
-_SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|dev|test)(?:ing|set|id|idate|idation)?(?![a-z])")
 _PEEK = 1 << 16
 _ID_AT_END = re.compile(r"\s+\d+$")
 _AMBIGUOUS = "more than one"
@@ -38,13 +38,6 @@ class _ListedImage(TypedDict):
 
 _LISTED_IMAGE = TypeAdapter(_ListedImage)
 _ENTRIES: TypeAdapter[list[str | int]] = TypeAdapter(list[str | int], config={"strict": True})
-
-
-def find_split_word(file: str) -> str | None:
-    """The split that a file's name says in a word (`vsr_dev.jsonl`), else a folder's (`train/1.json`)."""
-    *folders, name = PurePosixPath(file.lower()).parts
-    found = [_SPLIT_WORD.search(name), *(_SPLIT_WORD.fullmatch(folder) for folder in reversed(folders))]
-    return next((word.group(1) for word in found if word), None)
 
 
 class SplitLists:
@@ -151,6 +144,6 @@ def _read_images(file: BinaryIO) -> Iterator[tuple[str, str]]:
 def _read_members(file: BinaryIO) -> Iterator[tuple[str, str]]:
     """ScienceQA's pid_splits.json: a list of ids per split. Lists by other names (`minival`) are parts of these."""
     for part in split_object(file):
-        if _SPLIT_WORD.fullmatch(str(part.key)):
-            for entry in _ENTRIES.validate_json(part.payload):
-                yield str(entry), str(part.key)
+        split = parse_split_word(str(part.key))
+        if split is not None:
+            yield from ((str(entry), split) for entry in _ENTRIES.validate_json(part.payload))

@@ -1,4 +1,4 @@
-"""Splits that are declared beside the records: words in files' names, and the lists that people publish."""
+"""Split lists, as people publish them: which image or question is in which split."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqa_pipeline.errors import SourceError
-from vqa_pipeline.sources.formats.declared_splits import SplitLists, find_split_lists, find_split_word
 from vqa_pipeline.sources.formats.format import MalformedRecord
+from vqa_pipeline.sources.formats.split_lists import SplitLists, find_split_lists
 from vqa_pipeline.sources.settings import SplitList
 
 
@@ -20,33 +20,6 @@ def read_lists(folder: Path, files: Any = "*", **contents: str) -> SplitLists:
     for name, content in contents.items():
         (folder / name.replace("__", ".")).write_text(content, encoding="utf-8")
     return SplitLists("coco", SplitList(list=files), folder)
-
-
-# ---------------------------------------------------------------------------------------------------------- file names
-
-
-@pytest.mark.parametrize(
-    ("file", "word"),
-    [
-        ("train.json", "train"),
-        ("validate.json", "val"),
-        ("snli_ve_dev.jsonl", "dev"),
-        ("balanced_dev.head3.json", "dev"),
-        ("testset.json", "test"),
-        ("Training/questions.json", "train"),
-        ("train/test_1.json", "test"),
-        ("dev/slake/questions.json", "dev"),
-        ("test_data/slake/questions.json", None),
-        ("v2_OpenEnded_mscoco_val2014_questions.json", "val"),
-        ("test-dev2015.json", "test"),
-        ("questions.json", None),
-        ("pretrained.json", None),
-        ("trainval.json", None),
-        ("values/contest.json", None),
-    ],
-)
-def test_a_file_s_name_says_a_split_by_a_whole_word_and_a_folder_s_by_all_of_it(file, word):
-    assert find_split_word(file) == word
 
 
 # --------------------------------------------------------------------------------------------------------------- lists
