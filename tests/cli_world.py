@@ -48,7 +48,13 @@ class Project:
         return file
 
     def publish(
-        self, asset: str, numbers: dict[str, Any] | None = None, *, pipeline: str = "clinic", minute: int = 0
+        self,
+        asset: str,
+        numbers: dict[str, Any] | None = None,
+        *,
+        details: dict[str, Any] | None = None,
+        pipeline: str = "clinic",
+        minute: int = 0,
     ) -> Path:
         """A version with these numbers, published some minutes after noon; returns its folder."""
         folder = self.root / "data" / "store" / pipeline / asset / "versions" / "v1"
@@ -61,6 +67,7 @@ class Project:
             "settings": {},
             "inputs": {},
             "numbers": numbers or {},
+            "details": details or {},
             "files": {},
             "seconds": 1.5,
             "created_at": f"2026-01-02T12:{minute:02}:00Z",

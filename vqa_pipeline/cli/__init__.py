@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from vqa_pipeline.cli import data, train, understand
+from vqa_pipeline.cli import data, keep_house, train, understand
 from vqa_pipeline.errors import DiskError, VqaPipelineError
 from vqa_pipeline.reporting.escaping import escape_control
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 train.add_commands(app)
 understand.add_commands(app)
 data.add_commands(app)
+keep_house.add_commands(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

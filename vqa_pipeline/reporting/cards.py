@@ -25,6 +25,11 @@ _DATASET_FILES = (
     "reason, suggested fix, place and raw payload. `ledger.json` accounts for every raw row."
 )
 
+_JOINED_FILES = (
+    "One row per question in `data/<split>-*.parquet`, with the original bytes of its image in `image`: "
+    "`datasets.load_dataset` shows them as images. `locator` says where the row came from."
+)
+
 
 def _draw_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table; numbers to the right, texts escaped."""
@@ -189,22 +194,22 @@ def dataset_card(facts: Mapping[str, Any]) -> str:
 
     Its paths are relative to the version's folder; image packs lie beside the versions that share them.
     """
-    return "\n".join(
-        [
-            "---",
-            "configs:",
-            *_declare_files(_DEFAULT_CONFIG, {split: f"questions/{split}-*.parquet" for split in _list_filled(facts)}),
-            *_declare_files("images", {"train": [f"../../{pack}" for pack in facts["image_packs"]]}),
-            "---",
-            "",
-            f"# {facts['name']}",
-            "",
-            _DATASET_FILES,
-            "",
-            dataset_markdown(facts),
-            "",
-        ]
-    )
+    configs = [
+        *_declare_files(_DEFAULT_CONFIG, {split: f"questions/{split}-*.parquet" for split in _list_filled(facts)}),
+        *_declare_files("images", {"train": [f"../../{pack}" for pack in facts["image_packs"]]}),
+    ]
+    return _draw_card(facts, configs, _DATASET_FILES)
+
+
+def joined_card(facts: Mapping[str, Any], splits: Sequence[str]) -> str:
+    """README.md of an exported dataset, whose questions have their images beside them."""
+    configs = _declare_files(_DEFAULT_CONFIG, {split: f"data/{split}-*.parquet" for split in splits})
+    return _draw_card(facts, configs, _JOINED_FILES)
+
+
+def _draw_card(facts: Mapping[str, Any], configs: Sequence[str], files: str) -> str:
+    front = ["---", "configs:", *configs, "---"]
+    return "\n".join([*front, "", f"# {facts['name']}", "", files, "", dataset_markdown(facts), ""])
 
 
 def _list_filled(facts: Mapping[str, Any]) -> list[str]:
