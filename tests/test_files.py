@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 import os
 import signal
 import subprocess
@@ -17,8 +19,10 @@ from full_disk import files_of_at_most
 
 from vqa_pipeline.errors import DiskError
 from vqa_pipeline.files import (
+    DecompressionBomb,
     FileStat,
     digest_file,
+    is_bomb,
     list_names,
     list_tree,
     make_folder,
@@ -32,11 +36,43 @@ from vqa_pipeline.files import (
 
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.json.gz", "rows.gzip", "rows"])
-def test_gzip_is_recognised_by_its_first_bytes_not_by_the_name(tmp_path, name):
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compression_is_recognised_by_the_first_bytes_not_by_the_name(tmp_path, name, compress):
     path = tmp_path / name
-    path.write_bytes(gzip.compress(b"hello\nworld\n"))
+    path.write_bytes(compress(b"hello\nworld\n"))
     with open_file(path) as file:
         assert file.read() == b"hello\nworld\n"
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_is_decompressed_can_be_sought_in(tmp_path, compress):
+    path = tmp_path / "rows"
+    path.write_bytes(compress(bytes(range(200)) * 1000))
+    with open_file(path) as file:
+        assert file.seek(-3, os.SEEK_END) == 199_997
+        assert file.read() == bytes([197, 198, 199])
+        assert file.seek(5) == 5
+        assert file.seek(1, os.SEEK_CUR) == 6
+        assert file.read(2) == bytes([6, 7])
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
+def test_a_file_that_decompresses_out_of_all_proportion_is_an_error_soon(tmp_path, compress):
+    path = tmp_path / "rows.json"
+    path.write_bytes(compress(bytes(4 << 20)) * 70)
+    num_bytes = 0
+    with open_file(path) as file, pytest.raises(DecompressionBomb, match="decompress to more than 200 times as many"):
+        while chunk := file.read(1 << 20):
+            num_bytes += len(chunk)
+    assert num_bytes <= 256 << 20
+    with open_file(path) as file, pytest.raises(DecompressionBomb):
+        file.seek(0, os.SEEK_END)
+
+
+def test_what_is_small_or_in_proportion_is_no_bomb():
+    assert is_bomb((256 << 20) + 1, 1000)
+    assert not is_bomb(256 << 20, 1000)
+    assert not is_bomb(200 * (2 << 20), 2 << 20)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f", b"plain", b"\x1f\x8c no gzip"])
@@ -58,7 +94,7 @@ def test_closing_a_gzip_closes_its_file(tmp_path):
     path = tmp_path / "rows.gz"
     path.write_bytes(gzip.compress(b"hello"))
     file = open_file(path)
-    inner = file._file
+    inner = file.raw._file
     file.close()
     assert inner.closed
 

@@ -45,7 +45,7 @@ WORLD_FATES = (
     WorldFate(22, "rejected", "duplicate_id"),
     WorldFate(23, "rejected", "duplicate_id"),
     WorldFate(24, "duplicate", "duplicate_row"),
-    WorldFate(25, "rejected", "record_not_json"),
+    WorldFate(25, "rejected", "record_truncated"),
 )
 """Row 0 is accepted, with a repaired backslash."""
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import hashlib
+import io
 import json
+import lzma
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from typing_extensions import Buffer
+
 from vqa_pipeline.errors import DiskError
 
 _GZIP = b"\x1f\x8b"
+LARGEST_RATIO = 200
+"""Text of records compresses to a tenth, repeated rows to a fiftieth; DEFLATE could do a thousandth (RFC 1951)."""
+
+_HARMLESS = 256 << 20
+_BLOCK = 1 << 16
 
 
 class FileStat(NamedTuple):
@@ -25,29 +35,87 @@ class FileStat(NamedTuple):
     modified_ns: int
 
 
+class DecompressionBomb(OSError):
+    """What a file decompresses to is out of all proportion to it."""
+
+    def __init__(self, num_bytes: int) -> None:
+        super().__init__(f"its {num_bytes:,} bytes decompress to more than {LARGEST_RATIO} times as many")
+
+
+def is_bomb(num_decompressed: int, num_bytes: int) -> bool:
+    """Whether so many bytes are too many to come out of a file of `num_bytes` that is what it seems to be."""
+    return num_decompressed > max(_HARMLESS, LARGEST_RATIO * num_bytes)
+
+
 def open_file(path: Path) -> BinaryIO:
-    """Open a file for reading its bytes; gzip is recognised by its first bytes, whatever the file is called.
+    """Open a file for reading its bytes; gzip, bzip2 and xz are recognised by their first bytes, whatever it is called.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened; reading raises it too, and `DecompressionBomb`.
     """
-    file = path.open("rb")
-    start = file.read(len(_GZIP))
+    return decompress(path.open("rb"), path.stat().st_size)
+
+
+def decompress(file: BinaryIO, num_bytes: int) -> BinaryIO:
+    """A file at its start as it was before it was compressed; what is not compressed is the file itself.
+
+    Args:
+        file: It is closed with what is returned.
+        num_bytes: Its size; what it decompresses to is limited by it.
+    """
+    start = file.read(_LONGEST_MAGIC)
     file.seek(0)
-    if start != _GZIP:
-        return file
-    return cast("BinaryIO", _GzipOwningItsFile(file))
+    for magic, open_compressed in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            return io.BufferedReader(_Decompressed(open_compressed(file), file, num_bytes), _BLOCK)
+    return file
 
 
-class _GzipOwningItsFile(gzip.GzipFile):
-    """`GzipFile` leaves a file object it was given open; this one closes it."""
+_COMPRESSIONS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
+    _GZIP: lambda file: cast("BinaryIO", gzip.GzipFile(fileobj=file)),
+    b"BZh": lambda file: cast("BinaryIO", bz2.BZ2File(file)),
+    b"\xfd7zXZ\x00": lambda file: cast("BinaryIO", lzma.LZMAFile(file)),  # noqa: SIM115 - its reader closes it
+}
+_LONGEST_MAGIC = max(map(len, _COMPRESSIONS))
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        super().__init__(fileobj=file, mode="rb")
+
+class _Decompressed(io.RawIOBase):
+    """What comes out of a decompressor, limited; closes the file below, which decompressors leave open."""
+
+    def __init__(self, inner: BinaryIO, file: BinaryIO, num_bytes: int) -> None:
+        self._inner, self._file, self._num_bytes = inner, file, num_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        room = memoryview(buffer)
+        try:
+            chunk = self._inner.read(len(room))
+        except lzma.LZMAError as error:
+            raise OSError(str(error)) from error
+        self._check(self._inner.tell())
+        room[: len(chunk)] = chunk
+        return len(chunk)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if whence == os.SEEK_END:
+            while self.read(_BLOCK):
+                pass
+        place = offset if whence == os.SEEK_SET else self._inner.tell() + offset
+        self._check(place)
+        return self._inner.seek(place)
+
+    def _check(self, place: int) -> None:
+        if is_bomb(place, self._num_bytes):
+            raise DecompressionBomb(self._num_bytes)
 
     def close(self) -> None:
         super().close()
+        self._inner.close()
         self._file.close()
 
 

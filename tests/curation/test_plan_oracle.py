@@ -25,7 +25,7 @@ RULES = {
         "image_unsupported",
         "image_outside_root",
     ),
-    *("record_not_json", "record_malformed", "question_empty", "answers_empty", "split_unknown"),
+    *("record_not_json", "record_truncated", "record_malformed", "question_empty", "answers_empty", "split_unknown"),
     *("duplicate_row", "duplicate_id", "duplicate_annotation", "annotation_conflict", "annotation_orphan"),
     *("annotation_missing", "duplicate_question"),
 }
@@ -69,7 +69,7 @@ WITH typed AS (
         CASE WHEN json_valid(payload) THEN payload ELSE 'null' END AS json
     FROM raw WHERE source = 'clinic'
 ), fields AS (
-    SELECT record, valid, json,
+    SELECT record, payload, valid, json,
         json_type(json, '$.id') IN ('VARCHAR', 'BIGINT', 'UBIGINT')
             AND json_extract_string(json, '$.id') <> '' AS has_id,
         json_extract_string(json, '$.id') AS id,
@@ -99,7 +99,7 @@ SELECT 'clinic' AS source, record, 'clinic/' || id AS question_id, tidy(image) A
     mean_split(split) AS split, question_type, NULL::VARCHAR AS answer_type,
     array_to_string(said, ';') AS answers,
     CASE
-        WHEN NOT valid THEN 'record_not_json'
+        WHEN NOT valid THEN CASE WHEN ends_with(payload, '}') THEN 'record_not_json' ELSE 'record_truncated' END
         WHEN json_type(json) <> 'OBJECT' OR NOT coalesce(has_id, false) OR image IS NULL OR question IS NULL
             OR split_kind NOT IN ('VARCHAR', 'NULL') OR list_contains(list_transform(said, lambda s: s IS NULL), true)
             THEN 'record_malformed'

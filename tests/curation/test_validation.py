@@ -223,9 +223,10 @@ def test_a_broken_row_is_kept_with_its_rule_reason_fix_place_and_payload(tmp_pat
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
-        (b'{"id": "7", "image":', "record_not_json"),
+        (b'{"id": "7", "image":', "record_truncated"),
+        (b'{"id": "7", "image": NaN}', "record_not_json"),
         (b"{]", "record_not_json"),
-        (b'{"id": "7", "question": "caf\xe9"}', "record_not_utf_8"),
+        (b'{"id": "7", "question": "caf\x81"}', "record_not_utf_8"),
         (b'["7", "1.png"]', "record_malformed"),
         (b"null", "record_malformed"),
         (b'{"id": "7", "image": "1.png"}', "record_malformed"),
@@ -235,6 +236,27 @@ def test_a_line_that_is_no_row_is_kept_as_it_is(tmp_path, line, rule):
     kept, rejects, _ = validate_rows(tmp_path, GOOD, line, GOOD)
     assert len(kept) == 2
     assert [(row["rule"], row["raw"]) for row in rejects] == [(rule, line)]
+
+
+def test_a_file_that_breaks_off_costs_one_row_that_says_so(tmp_path):
+    text = json.dumps([GOOD, GOOD | {"id": "9"}])
+    write_files(tmp_path, {"clinic.jsonl": text[:-9].encode()})
+    assert validate(tmp_path).rejects_by_rule == {"record_truncated": 1}
+    (reject,) = read_rows(tmp_path, "rejects")
+    assert reject["raw"] == text[text.index("}, ") + 3 : -9].encode()
+    assert reject["fix"] == "Bring its file whole, or remove the record."
+
+
+def test_numbers_that_json_does_not_have_cost_their_row_wherever_they_stand(tmp_path):
+    questions = [
+        {"question_id": 1, "image_id": 1, "question": "a?", "score": float("nan")},
+        {"question_id": 2, "image_id": 1, "question": "What is NaN, what Infinity?"},
+        {"question_id": 3, "image_id": 1, "question": "b?", "score": -float("inf")},
+    ]
+    write_vqa(tmp_path, questions, [])
+    validate(tmp_path, make_vqa_source(image_root=None))
+    assert [row["question_id"] for row in read_rows(tmp_path, "questions")] == ["vqa/2"]
+    assert [row["rule"] for row in read_rows(tmp_path, "rejects")] == ["record_not_json"] * 2
 
 
 def test_what_pydantic_finds_is_told_in_a_sentence_of_at_most_three_findings(tmp_path):
@@ -332,7 +354,7 @@ def test_a_source_without_rows_of_a_kind_writes_no_file_of_it(tmp_path):
 
 @pytest.mark.parametrize("was_enabled", [True, False])
 def test_the_collector_is_as_it_was_before_also_when_reading_fails(tmp_path, was_enabled):
-    write_files(tmp_path, {"clinic.jsonl": b'[{"id": 1}, '})
+    write_files(tmp_path, {"clinic.jsonl": b'[{"id": 1}} '})
     (gc.enable if was_enabled else gc.disable)()
     try:
         with pytest.raises(SourceError, match="clinic.jsonl"):

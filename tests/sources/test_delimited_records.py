@@ -127,12 +127,6 @@ def test_rows_are_read_as_they_are_asked_for():
     assert file.num_lines <= 4
 
 
-@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
-def test_utf_16_is_named(mark):
-    with pytest.raises(DelimitedError, match="UTF-16"):
-        read(mark + b"a\0,\0b\0\n\0")
-
-
 def test_an_empty_file_has_an_empty_header_and_no_rows():
     assert read("").header == []
     assert list(read("")) == []

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from vqa_pipeline.sources.json_records import (
     LONGEST_RECORD,
+    LONGEST_REST,
     JsonError,
     Slice,
+    breaks_off,
     read_scalars,
     split_array,
     split_lines,
@@ -110,14 +112,69 @@ def test_text_that_is_not_json_is_an_error_or_costs_single_records(value: Any, n
             assert 0 <= error.byte_offset <= len(text)
 
 
-@given(st.lists(VALUES, min_size=1, max_size=4), st.data())
-def test_an_array_cut_anywhere_is_an_error_after_whole_records(values: list[Any], data: st.DataObject) -> None:
-    text = json.dumps(values).encode()
-    cut = data.draw(st.integers(0, len(text) - 1))
-    read: list[Any] = []
-    with pytest.raises(JsonError):
-        read.extend(json.loads(part.payload) for part in split_array(io.BytesIO(text[:cut]), None, 7))
-    assert read == values[: len(read)]
+OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=3)
+
+
+def check_cut(read: list[Slice], values: list[Any]) -> None:
+    """All whole records are among `values`, in order; exactly the last slice is no record, and says so."""
+    *whole, last = read
+    assert [json.loads(part.payload) for part in whole] == values[: len(whole)]
+    assert all(part.is_whole for part in whole)
+    assert not last.is_whole
+    assert breaks_off(last.payload)
+
+
+@given(st.lists(OBJECTS, max_size=4), LAYOUTS, BLOCKS, st.data())
+def test_an_array_cut_anywhere_costs_the_record_that_breaks_off(
+    values: list[Any], layout: dict[str, Any], block: int, data: st.DataObject
+) -> None:
+    text = json.dumps(values, **layout).encode()
+    cut = data.draw(st.integers(1, len(text) - 1))
+    read = split(text[:cut], None, block)
+    check_cut(read, values)
+    check_places(text[:cut], read)
+
+
+@given(st.lists(OBJECTS, max_size=3), st.dictionaries(TEXTS, VALUES, max_size=2), BLOCKS, st.data())
+def test_an_array_inside_an_object_cut_anywhere_costs_one_record(
+    values: list[Any], members: dict[str, Any], block: int, data: st.DataObject
+) -> None:
+    text = json.dumps({"the key": values, **members}).encode()
+    cut = data.draw(st.integers(text.index(b"[") + 1, len(text) - 1))
+    check_cut(split(text[:cut], "the key", block), values)
+
+
+@given(st.dictionaries(TEXTS, OBJECTS, max_size=4), BLOCKS, st.data())
+def test_an_object_cut_anywhere_costs_one_record(members: dict[str, Any], block: int, data: st.DataObject) -> None:
+    text = json.dumps(members).encode()
+    cut = data.draw(st.integers(1, len(text) - 1))
+    read = list(split_object(io.BytesIO(text[:cut]), block))
+    check_cut(read, list(members.values()))
+    assert [part.key for part in read[:-1]] == list(members)[: len(read) - 1]
+    check_places(text[:cut], read)
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=4), BLOCKS, st.data())
+def test_scalars_of_an_object_cut_anywhere_are_those_before(
+    members: dict[str, Any], block: int, data: st.DataObject
+) -> None:
+    text = json.dumps(members).encode()
+    cut = data.draw(st.integers(1, len(text) - 1))
+    scalars = [(name, value) for name, value in members.items() if not isinstance(value, list | dict)]
+    read = list(read_scalars(io.BytesIO(text[:cut]), block).items())
+    assert read == scalars[: len(read)]
+
+
+@given(VALUES, st.data())
+def test_every_beginning_of_a_value_that_lacks_something_breaks_off(value: Any, data: st.DataObject) -> None:
+    text = json.dumps([value], ensure_ascii=data.draw(st.booleans())).encode()
+    assert breaks_off(text[: data.draw(st.integers(0, len(text) - 1))])
+    assert not breaks_off(text)
+
+
+@pytest.mark.parametrize("text", ['{"q": "say "hi" now"}', "{'a': 1}", "[1, 2}", "{]", "1 2", "nil"])
+def test_what_is_no_json_from_some_place_on_does_not_break_off(text: str) -> None:
+    assert not breaks_off(text.encode())
 
 
 def test_a_stream_that_gives_few_bytes_at_a_time_is_read_to_its_end() -> None:
@@ -162,7 +219,12 @@ def test_a_comma_after_the_last_record_costs_nothing() -> None:
 
 
 def test_a_missing_record_between_commas_is_one_bad_record() -> None:
-    assert [part.payload for part in split("[1,, 2]")] == [b"1", b"", b"2"]
+    assert split("[1,, 2]") == [Slice(b"1", 1), Slice(b",", 3), Slice(b"2", 5)]
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, 2,], "b": 3,}', '{"b": {"a": [9]},\n"a":[1, 2] , }'])
+def test_commas_after_the_last_member_and_record_cost_nothing(text: str) -> None:
+    assert [part.payload for part in split(text, "a")] == [b"1", b"2"]
 
 
 def test_a_malformed_record_costs_only_itself() -> None:
@@ -181,26 +243,67 @@ def test_bytes_that_are_not_utf_8_stay_in_their_record() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "last", "place"),
     [
-        ('[{"a": 1}, {"a": 2', 11),
-        ('[{"a": 1}, {"a": 2}', 11),
-        ('[{"a": 1}, "text', 11),
-        ("[1, 2,", 6),
-        ("", 0),
-        ("  ", 2),
+        ('[{"a": 1}, {"a": 2', b'{"a": 2', 11),
+        ('[{"a": 1}, "text', b'"text', 11),
+        ('[{"a": 1}, ', b"", 11),
+        ('[{"a": 1}', b"", 9),
+        ("[", b"", 1),
     ],
 )
-def test_a_truncated_file_is_an_error_at_the_record_that_breaks_off(text: str, place: int) -> None:
-    with pytest.raises(JsonError, match=rf"ends inside what begins here \(at byte {place}\)"):
+def test_a_file_that_breaks_off_ends_with_what_is_left_of_a_record(text: str, last: bytes, place: int) -> None:
+    read = split(text)
+    assert read[-1] == Slice(last, place, None, is_whole=False)
+    assert [part.payload for part in read[:-1]] == [b'{"a": 1}'][: len(text) > 1]
+
+
+@pytest.mark.parametrize("rest", ["", ", ", ', "b": 2', ', "b": {"c": ['])
+def test_a_file_that_breaks_off_after_its_records_says_so_too(rest: str) -> None:
+    text = '{"a": [1]' + rest
+    assert split(text, "a") == [Slice(b"1", 7), Slice(b"", len(text), None, is_whole=False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "payload"),
+    [
+        ('{"x": {"a": 1}, "y": {"a": ', "y", b'{"a":'),
+        ('{"x": {"a": 1}, "y": ', "y", b""),
+        ('{"x": {"a": 1}, "y', None, b""),
+        ('{"x": {"a": 1}, ', None, b""),
+        ('{"x": {"a": 1}', None, b""),
+    ],
+)
+def test_an_object_that_breaks_off_keeps_the_key_where_it_is_known(text: str, key: str | None, payload: bytes) -> None:
+    first, last = split_object(io.BytesIO(text.encode()))
+    assert (first.key, first.payload) == ("x", b'{"a": 1}')
+    assert (last.key, last.payload, last.is_whole) == (key, payload, False)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "hello"])
+def test_a_file_that_never_begins_is_an_error(text: str) -> None:
+    with pytest.raises(JsonError, match="ends inside what begins here"):
         split(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"a": 1}, {"a": "open}, {"a": 3}, {"a": 4}]',
+        '[{"a": 1}, [' + '{"a": 1}, ' * (LONGEST_REST // 9),
+    ],
+)
+def test_a_quote_or_bracket_that_is_not_closed_is_an_error_as_it_hides_the_records_behind_it(text: str) -> None:
+    read = []
+    with pytest.raises(JsonError, match=r"not closed: it runs to the end of the file \(at byte \d+\)"):
+        read.extend(split_array(io.BytesIO(text.encode())))
+    assert read[0] == Slice(b'{"a": 1}', 1)
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ('{"a": 1}', "an array expected"),
-        ("hello", "ends inside"),
         ("x [1]", "an array expected"),
         ("[1] [2]", "goes on where its JSON has ended"),
         ("[1]]", "goes on where its JSON has ended"),
@@ -220,8 +323,7 @@ def test_what_is_no_array_is_an_error(text: str, reason: str) -> None:
         ("{}", 'no "a" in the object'),
         ('{"a": 7}', 'an array under "a" expected'),
         ('{"a": {"b": 1}}', 'an array under "a" expected'),
-        ('{"a": [1], "b": 2', "ends inside"),
-        ('{"a": [1]', "ends inside"),
+        ('{"b": [1], "c": 2', "ends inside"),
         ('{"a": [1], "a": [2]}', '"a" stands in the object twice'),
         ('{"a": [1] [2]}', "a comma or the object's end expected"),
         ('{"b": [1] x, "a": [1]}', "a comma or the object's end expected"),
@@ -237,7 +339,7 @@ def test_what_is_no_object_with_that_array_is_an_error(text: str, reason: str) -
         split(text, "a")
 
 
-@pytest.mark.parametrize("text", ['{"a": "b": 3}', '{"a": 1]', '{"a" 1}', '{"a": 1', "[1]", '{"a": 1} 2'])
+@pytest.mark.parametrize("text", ['{"a": "b": 3}', '{"a": 1]', '{"a" 1}', "[1]", '{"a": 1} 2', ""])
 def test_what_is_no_object_is_an_error(text: str) -> None:
     with pytest.raises(JsonError):
         list(split_object(io.BytesIO(text.encode())))
@@ -248,14 +350,6 @@ def test_what_is_no_object_is_an_error(text: str) -> None:
 def test_a_scalar_that_is_not_json_is_an_error() -> None:
     with pytest.raises(JsonError, match=r"a value expected .* \(at byte 5\)"):
         read_scalars(io.BytesIO(b'{"a": nul}'))
-
-
-@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
-def test_utf_16_is_named(mark: bytes) -> None:
-    with pytest.raises(JsonError, match="UTF-16"):
-        split(mark + b"[\0]\0")
-    with pytest.raises(JsonError, match="UTF-16"):
-        list(split_lines(io.BytesIO(mark + b"1\0\n\0")))
 
 
 class Endless(io.BytesIO):
@@ -291,6 +385,16 @@ def test_lines_keep_number_and_offset_and_blank_ones_are_passed_by() -> None:
         (1, Slice(b'{"a": 1}', 3)),
         (3, Slice(b'{"a": 2}', 17)),
         (4, Slice(b'{"a": 3}', 27)),
+    ]
+
+
+def test_a_comma_after_a_line_s_record_is_none_of_it() -> None:
+    text = b'{"a": 1},\n[2],  \n{"a": 3}\n{"a": "},\n'
+    assert [part for _, part in split_lines(io.BytesIO(text))] == [
+        Slice(b'{"a": 1}', 0),
+        Slice(b"[2]", 10),
+        Slice(b'{"a": 3}', 17),
+        Slice(b'{"a": "}', 26),
     ]
 
 

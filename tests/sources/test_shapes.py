@@ -218,7 +218,7 @@ def test_rows_that_are_not_of_the_format_are_told_by_the_parser(tmp_path):
             parse(record)
         except MalformedRecord as error:
             rules[record.locator.record] = error.rule
-    expected = {n: rule for n, (_, rule) in world.fates.items() if rule in {"record_malformed", "record_not_json"}}
+    expected = {n: rule for n, (_, rule) in world.fates.items() if rule in {"record_malformed", "record_truncated"}}
     assert rules == expected
 
 

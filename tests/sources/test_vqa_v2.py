@@ -251,10 +251,10 @@ def test_a_split_column_is_read_and_must_be_there(tmp_path):
 
 
 def test_a_file_is_only_searched_for_its_subtype_when_that_matters(tmp_path):
-    (tmp_path / "questions.json").write_text('{"questions": [], "data_subtype": ')
+    (tmp_path / "questions.json").write_text('{"questions": [], "data_subtype": train}')
     settings = {"splits": "train", "image_pattern": "{image_id}.jpg"}
     VqaV2Format().build_parser(make_source(**settings), tmp_path)
-    with pytest.raises(SourceError, match="ends inside"):
+    with pytest.raises(SourceError, match="a value expected"):
         VqaV2Format().build_parser(make_source(), tmp_path)
 
 
@@ -325,6 +325,17 @@ def test_one_malformed_record_costs_only_itself(tmp_path):
         parser(bad)
 
 
+def test_a_file_that_breaks_off_costs_its_last_question_and_not_its_subtype(tmp_path):
+    text = '{"data_subtype": "val2014", "questions": [{"question_id": 1, "image_id": 2, "question": "a?"}, {"ques'
+    (tmp_path / "questions.json").write_text(text)
+    whole, cut = read(tmp_path)
+    parse = VqaV2Format().build_parser(make_source(), tmp_path)
+    assert (parse(whole)["split"], parse(whole)["image"]) == ("val", "COCO_val2014_000000000002.jpg")
+    assert cut.payload == b'{"ques'
+    with pytest.raises(ValidationError, match="EOF"):
+        parse(cut)
+
+
 # ----------------------------------------------------------------------------------------------------------- bad worlds
 
 
@@ -334,8 +345,9 @@ def test_one_malformed_record_costs_only_itself(tmp_path):
         ("[]", "an object expected"),
         ('{"annotations": []}', 'no "questions" in the object'),
         ('{"questions": {"1": {}}}', 'an array under "questions" expected'),
-        ('{"questions": [{"question_id": 1}, {"ques', r"ends inside what begins here \(at byte 35\)"),
-        ("<html>", "ends inside"),
+        ('{"questions": [{"question_id": 1}, {"q": "open}, {"q": "b"}]}', r"not closed: .* \(at byte 35\)"),
+        ('{"info": {"year": 2', "ends inside"),
+        ("<html>", "is a web page, not the file"),
         ("", "ends inside"),
     ],
 )

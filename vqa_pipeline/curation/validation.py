@@ -40,7 +40,7 @@ from vqa_pipeline.schemas import (
     Split,
 )
 from vqa_pipeline.sources.formats import Source, get_format
-from vqa_pipeline.sources.formats.format import MalformedRecord, Parser
+from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, find_json_problem
 from vqa_pipeline.sources.formats.split_lists import SplitLists
 from vqa_pipeline.sources.settings import SplitList
 
@@ -132,6 +132,7 @@ class _Validator:
     def __call__(self, raw: RawRecord) -> dict[str, Any] | Reject:
         try:
             fields = self.parse(raw)
+            _check_numbers(raw.payload)
             if raw.kind == "annotation":
                 return self._build_annotation(cast("AnnotationFields", fields), raw)
             return self._build_question(cast("QuestionFields", fields), raw)
@@ -185,6 +186,14 @@ def _write_id(native_id: int | str | None) -> str | None:
     return str(native_id) if type(native_id) is int else json.dumps(native_id, ensure_ascii=False)
 
 
+def _check_numbers(payload: bytes) -> None:
+    """Refuse NaN and Infinity, which parsers take for numbers."""
+    if (b"NaN" in payload or b"Infinity" in payload) and payload.startswith((b"{", b"[")):
+        problem = find_json_problem(payload)
+        if problem is not None:
+            raise problem
+
+
 def _read_split(word: str | None) -> Split | None:
     if word is None:
         return None
@@ -204,8 +213,9 @@ def _check_answers(answers: list[Answer] | None) -> list[Answer] | None:
 def _explain(error: ValidationError, raw: RawRecord) -> Reject:
     """What Pydantic found, in a sentence."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
-        return Reject("record_not_json", f"the record is not JSON ({found[0]['msg']})", "Mend or remove it.", raw)
+    problem = find_json_problem(raw.payload) if found[0]["type"] == "json_invalid" else None
+    if problem is not None:
+        return Reject(problem.rule, problem.reason, problem.fix, raw)
     told = [f"{'.'.join(map(str, one['loc'])) or 'the record'}: {one['msg']}" for one in found[:_SHOWN_ERRORS]]
     more = f"; and {len(found) - _SHOWN_ERRORS} more" if len(found) > _SHOWN_ERRORS else ""
     return Reject("record_malformed", "; ".join(told) + more, "Give the record the form of the others.", raw)

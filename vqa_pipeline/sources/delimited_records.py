@@ -7,15 +7,17 @@ included. A row that is not one costs only itself, as long as its quotes close i
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import PurePath
 from typing import Any, BinaryIO, NamedTuple
 
+from vqa_pipeline.sources.encodings import BYTE_ORDER_MARK
+
 _LONGEST_FIELD = 1 << 24  # Python's own 131,072 is too small for cells that people really have
 _LONGEST_LINE = 1 << 28
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _TAB_SUFFIXES = {".tsv", ".tab"}
 _DELIMITERS = ",;\t|"
 
@@ -48,18 +50,15 @@ class DelimitedFile:
             delimiter: What stands between cells; None: what the name and the header tell, a tab or a comma.
 
         Raises:
-            DelimitedError: the file is UTF-16, or its first line has no end.
+            DelimitedError: its first line has no end.
         """
         csv.field_size_limit(_LONGEST_FIELD)
         start = file.readline(_LONGEST_LINE)
-        file.seek(0)
-        if start.startswith(_UTF_16):
-            raise DelimitedError(1, "it is UTF-16, not UTF-8")
         has_tabs = b"\t" in start and b"," not in start
         is_tsv = has_tabs or bool(_TAB_SUFFIXES & {suffix.lower() for suffix in PurePath(name).suffixes})
         self.delimiter = delimiter or ("\t" if is_tsv else ",")
-        self._start = start.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "replace")
-        self._lines = _Lines(file)
+        self._start = start.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace")
+        self._lines = _Lines(start, file)
         self._rows = csv.reader(iter(self._lines), delimiter=self.delimiter, strict=True)
         self.header: list[str] = self._read_cells() or []
 
@@ -107,17 +106,17 @@ def _split_line(line: str, delimiter: str) -> list[str]:
 class _Lines:
     """A file's lines as the csv module wants them, and the bytes that the present row was made of."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
+    def __init__(self, start: bytes, file: BinaryIO) -> None:
+        self.start, self.file = start, file
         self.number = 0
         self.begin = 1
         self.row = b""
 
     def __iter__(self) -> Iterator[str]:
-        while line := self.file.readline(_LONGEST_LINE):
+        for line in itertools.chain([self.start], iter(partial(self.file.readline, _LONGEST_LINE), b"")):
             self.number += 1
             self.row += line
-            text = line.removeprefix(_BYTE_ORDER_MARK) if self.number == 1 else line
+            text = line.removeprefix(BYTE_ORDER_MARK) if self.number == 1 else line
             yield text.decode("utf-8", "surrogateescape")  # one bad byte costs one row
 
     def begin_row(self) -> None:

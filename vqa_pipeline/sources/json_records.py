@@ -3,6 +3,11 @@
 Memory is bounded by one block and one record. Each record keeps its bytes and their offset, so that a bad one can be
 shown as it stands and costs only itself. Nothing is parsed here but the outer structure: numpy finds brackets, commas
 and colons outside strings, a block at a time, and Python looks only at those that separate records.
+
+A file is an error where it does not begin as what was asked for, or where what stands between two records separates
+none. A file that breaks off gives the records before, and a last one that is no JSON: the rest, or no bytes where a
+record had just ended. That is so only if the rest is the beginning of a record and no longer than one may be: what is
+never closed, a quote or a bracket, runs to the end of the file too, and hides all records behind it.
 """
 
 from __future__ import annotations
@@ -13,14 +18,17 @@ from typing import BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
+
+from vqa_pipeline.sources.encodings import BYTE_ORDER_MARK
 
 BLOCK = 1 << 20
 LONGEST_RECORD = 256 << 20
 """Longer records are taken for a bracket or quote that is never closed; it also bounds memory."""
+LONGEST_REST = 1 << 20
+"""What a file that breaks off ends with is one record; more of it is taken for a bracket that is never closed."""
 
 _BLANK = b" \t\r\n"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _QUOTE, _BACKSLASH, _COLON = b'"\\:'
 _STRUCTURE = bytes(byte in b'"{}[],:' for byte in range(256))
 _STEP = np.zeros(256, dtype=np.int8)
@@ -35,7 +43,9 @@ class Slice(NamedTuple):
     payload: bytes
     byte_offset: int
     key: str | None = None
-    """The record's key, when the records are the values of an object."""
+    """The record's key, when the records are the values of an object; None where the file breaks off in a key."""
+    is_whole: bool = True
+    """False: the file breaks off here."""
 
 
 class JsonError(ValueError):
@@ -46,28 +56,30 @@ class JsonError(ValueError):
         super().__init__(f"{reason} (at byte {byte_offset})")
 
 
+class _BrokenOff(JsonError):
+    """The file ends where more of it must come."""
+
+
 def split_array(stream: BinaryIO, key: str | None = None, block: int = BLOCK) -> Iterator[Slice]:
     """The elements of an array: the file's own, or the one under `key` of the file's object.
 
     Raises:
-        JsonError: the file is not JSON, ends early, or has no such array.
+        JsonError: the file is not JSON, or has no such array.
     """
-    if key is None:
-        marks = _Marks(stream, 1, 0, block)
-        marks.expect(b"[", "an array")
-        yield from _split_elements(marks)
-        marks.expect_end()
-        return
+    depth = 1 if key is None else 2
+    marks = _Marks(stream, depth, depth - 1, block)
     found = False
-    marks = _Marks(stream, 2, 1, block)
-    for name in _iterate_members(marks):
-        if name != key:
-            continue
-        if found:
-            raise JsonError(marks.offset, f'"{key}" stands in the object twice')
-        found = True
-        marks.expect(b"[", f'an array under "{key}"')
-        yield from _split_elements(marks)
+    try:
+        for _ in _find_arrays(marks, key):
+            if found:
+                raise JsonError(marks.offset, f'"{key}" stands in the object twice')
+            found = True
+            yield from _split_elements(marks)
+    except _BrokenOff:
+        if not found:
+            raise
+        yield from marks.slice_rest()
+        return
     if not found:
         raise JsonError(marks.offset, f'no "{key}" in the object')
 
@@ -76,19 +88,29 @@ def split_object(stream: BinaryIO, block: int = BLOCK) -> Iterator[Slice]:
     """The values of the file's object, each with its key.
 
     Raises:
-        JsonError: the file is not a JSON object, or ends early.
+        JsonError: the file is not a JSON object.
     """
     marks = _Marks(stream, 1, 1, block)
-    for name in _iterate_members(marks):
-        marks.advance_into_value()
-        yield marks.slice(name)
+    key = None
+    try:
+        for key in _iterate_members(marks):
+            marks.in_record = True
+            marks.advance_into_value()
+            marks.in_record = False
+            yield marks.slice(key)
+    except _BrokenOff:
+        if not marks.is_open:
+            raise
+        yield from marks.slice_rest(key)
 
 
 def split_lines(stream: BinaryIO) -> Iterator[tuple[int, Slice]]:
     """The lines of a JSON Lines file that are not blank, each with its number from 1.
 
+    A comma after a line's record is none of it: some write lists that way, without the brackets.
+
     Raises:
-        JsonError: the file is UTF-16, or a line is longer than `LONGEST_RECORD`.
+        JsonError: a line is longer than `LONGEST_RECORD`.
     """
     place = 0
     for number, line in enumerate(iter(lambda: stream.readline(LONGEST_RECORD + 1), b""), 1):
@@ -96,55 +118,91 @@ def split_lines(stream: BinaryIO) -> Iterator[tuple[int, Slice]]:
             raise JsonError(place, f"line {number} is longer than {LONGEST_RECORD >> 20} MB")
         text = line
         if number == 1:
-            _refuse_utf_16(line)
-            text = line.removeprefix(_BYTE_ORDER_MARK)
+            text = line.removeprefix(BYTE_ORDER_MARK)
         payload = text.strip(_BLANK)
+        if payload.endswith((b"},", b"],")):
+            payload = payload[:-1]
         if payload:
             yield number, Slice(payload, place + line.index(payload))
         place += len(line)
 
 
 def read_scalars(stream: BinaryIO, block: int = BLOCK) -> dict[str, Scalar]:
-    """The members of the file's object that are neither object nor array, wherever they stand.
+    """The members of the file's object that are neither object nor array; of a file that breaks off, those before.
 
     Raises:
-        JsonError: the file is not a JSON object, or ends early.
+        JsonError: the file is not a JSON object.
     """
     marks = _Marks(stream, 2, 1, block)
     scalars: dict[str, Scalar] = {}
-    for name in _iterate_members(marks):
-        marks.advance_into_value()
-        if marks.depth == 1:
-            scalars[name] = marks.decode("a value")
+    try:
+        for name in _iterate_members(marks):
+            marks.advance_into_value()
+            if marks.depth == 1:
+                scalars[name] = marks.decode("a value")
+    except _BrokenOff:
+        if not marks.is_open:
+            raise
     return scalars
+
+
+def _find_arrays(marks: _Marks, key: str | None) -> Iterator[None]:
+    """Stops after the bracket of the file's array, or of each array under `key` of its object."""
+    if key is None:
+        marks.expect(b"[", "an array")
+        yield
+        marks.expect_end()
+        return
+    for name in _iterate_members(marks):
+        if name == key:
+            marks.expect(b"[", f'an array under "{key}"')
+            yield
 
 
 def _iterate_members(marks: _Marks) -> Iterator[str]:
     """The keys of the file's object, one by one; whoever iterates may read on into the value."""
     marks.expect(b"{", "an object")
-    marks.advance()
-    if marks.byte == b"}" and not marks.text.strip(_BLANK):
-        marks.expect_end()
-        return
+    marks.is_open = True
     while True:
+        marks.advance()
+        if marks.byte == b"}" and not marks.text.strip(_BLANK):  # no member, or none after a comma
+            break
         name = marks.decode("a key")
         if marks.byte != b":" or not isinstance(name, str):
             raise JsonError(marks.offset, "a key and a colon expected")
         yield name
         marks.skip_to_end_of_member()
         if marks.byte == b"}":
-            marks.expect_end()
-            return
-        marks.advance()
+            break
+    marks.expect_end()
 
 
 def _split_elements(marks: _Marks) -> Iterator[Slice]:
     """The elements of the array whose bracket was just passed; a comma after the last one costs nothing."""
+    marks.in_record = True
     yield from marks.iterate_to_bracket()
+    marks.in_record = False
     if marks.byte != b"]":
         raise JsonError(marks.offset, "a comma or the array's end expected")
     if marks.text.strip(_BLANK):
         yield marks.slice()
+
+
+def breaks_off(text: bytes) -> bool:
+    """Whether a text is the beginning of a JSON value: no text at all, or one that only lacks its end."""
+    try:
+        from_json(text.decode("utf-8", "replace"))  # half a character at the end is one more thing that breaks off
+    except ValueError as error:
+        return str(error).startswith("EOF")
+    return False
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        from_json(text)
+    except ValueError:
+        return False
+    return True
 
 
 class _Marks:
@@ -159,27 +217,36 @@ class _Marks:
         self.depth = 0
         self.text = b""  # between the mark before and this one
         self.offset = 0  # of the text's first byte in the stream
+        self.is_open = False  # the file's object has begun
+        self.in_record = False  # the text up to the next mark belongs to a record
+
+    @property
+    def end(self) -> int:
+        """Offset of this mark, and at the end of the stream its length."""
+        return self.offset + len(self.text)
 
     def advance(self) -> None:
         """Move to the next mark."""
         self.byte, self.depth, self.text, self.offset = next(self._marks)
         if not self.byte:
-            self._refuse_end()
+            self._break_off()
 
     def iterate_to_bracket(self) -> Iterator[Slice]:
-        """What stands before each comma up to the next bracket; the innermost loop of reading, hence in one place."""
+        """What stands before each comma up to the next bracket; the innermost loop of reading, hence in one place.
+
+        Between two commas it is the second comma, so that it is one bad record and not the end of a broken-off file.
+        """
         for byte, depth, text, offset in self._marks:
             if byte != b",":
                 self.byte, self.depth, self.text, self.offset = byte, depth, text, offset
                 break
             body = text.lstrip(_BLANK)
-            yield Slice(body.rstrip(_BLANK), offset + len(text) - len(body))
+            yield Slice(body.rstrip(_BLANK) or b",", offset + len(text) - len(body))
         if not self.byte:
-            self._refuse_end()
+            self._break_off()
 
-    def _refuse_end(self) -> NoReturn:
-        begin = self.offset + len(self.text) - len(self.text.lstrip(_BLANK))
-        raise JsonError(begin, "the file ends inside what begins here")
+    def _break_off(self) -> NoReturn:
+        raise _BrokenOff(self.end - len(self.text.lstrip(_BLANK)), "the file ends inside what begins here")
 
     def expect(self, byte: bytes, what: str) -> None:
         """Move to the next mark, which must be this one with nothing before it."""
@@ -218,6 +285,23 @@ class _Marks:
         text = self.text.lstrip(_BLANK)
         return Slice(text.rstrip(_BLANK), self.offset + len(self.text) - len(text), key)
 
+    def slice_rest(self, key: str | None = None) -> Iterator[Slice]:
+        """What a file that breaks off ends with: at last a slice that is not whole.
+
+        Raises:
+            JsonError: the rest is not the beginning of a record: a quote or bracket before was not closed.
+        """
+        rest = self.slice(key)
+        if not self.in_record:
+            yield Slice(b"", self.end, None, is_whole=False)
+        elif _is_json(rest.payload):
+            yield rest
+            yield Slice(b"", self.end, None, is_whole=False)
+        elif len(rest.payload) <= LONGEST_REST and breaks_off(rest.payload):
+            yield rest._replace(is_whole=False)
+        else:
+            raise JsonError(rest.byte_offset, "what begins here is not closed: it runs to the end of the file")
+
     def decode(self, what: str) -> Scalar:
         """The text before this mark as a value."""
         try:
@@ -240,9 +324,8 @@ def _find_marks(stream: BinaryIO, depth: int, colons: int, block: int) -> Iterat
         block: How many bytes to read at once.
     """
     scanner = _Scanner(depth, colons)
-    chunk = stream.read(len(_BYTE_ORDER_MARK))
-    _refuse_utf_16(chunk)
-    offset = place = len(_BYTE_ORDER_MARK) if chunk == _BYTE_ORDER_MARK else 0
+    chunk = stream.read(len(BYTE_ORDER_MARK))
+    offset = place = len(BYTE_ORDER_MARK) if chunk == BYTE_ORDER_MARK else 0
     chunk = stream.read(block) if place else chunk + stream.read(block)
     pending: list[bytes] = []
     while chunk:
@@ -264,11 +347,6 @@ def _find_marks(stream: BinaryIO, depth: int, colons: int, block: int) -> Iterat
             )
         chunk = stream.read(block)
     yield b"", 0, b"".join(pending), place
-
-
-def _refuse_utf_16(start: bytes) -> None:
-    if start.startswith(_UTF_16):
-        raise JsonError(0, "the file is UTF-16, not UTF-8")
 
 
 class _Scanner:

@@ -8,19 +8,24 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, BinaryIO, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.files import open_file
 from vqa_pipeline.sources.delimited_records import DelimitedError
+from vqa_pipeline.sources.encodings import read_as_utf_8
 from vqa_pipeline.sources.json_records import JsonError
 from vqa_pipeline.sources.settings import SourcePath
+from vqa_pipeline.sources.signatures import UnreadableFile, refuse_by_content
 
 Item = TypeVar("Item")
+
+_START = 256
 
 _SUFFIXES_OF_ROWS = {".csv", ".gz", ".gzip", ".json", ".jsonl", ".ndjson", ".parquet", ".tab", ".tsv", ".txt"}
 
@@ -101,7 +106,7 @@ def read_each(
     setting: str,
     paths: list[Path],
     base: Path,
-    split: Callable[[BinaryIO], Iterator[Item]],
+    split: Callable[[BufferedReader], Iterator[Item]],
     most: int | None = None,
 ) -> Iterator[tuple[str, int, Item]]:
     """What `split` finds in the files that a setting names, one file after another; of each at most the first `most`.
@@ -114,9 +119,22 @@ def read_each(
     """
     for path in paths:
         name = name_file(path, base)
-        with reading(source, setting, path), open_file(path) as file:
+        with reading(source, setting, path), open_rows(path) as file:
             for number, item in enumerate(islice(split(file), most)):
                 yield name, number, item
+
+
+@contextmanager
+def open_rows(path: Path) -> Iterator[BufferedReader]:
+    """A file with rows, decompressed and, where it is text, as UTF-8.
+
+    Raises:
+        UnreadableFile: no rows are read from such files, a pickle for example.
+    """
+    with open_file(path) as file:
+        refuse_by_content(file.read(_START))
+        file.seek(0)
+        yield read_as_utf_8(file)
 
 
 @contextmanager
@@ -128,9 +146,10 @@ def reading(source: str, setting: str, path: Path) -> Iterator[None]:
         raise SourceError(
             source, setting, path, f"is not JSON of this format: {error}", "Mend or re-export it."
         ) from error
+    except UnreadableFile as error:
+        raise SourceError(source, setting, path, error.reason, error.fix) from error
     except DelimitedError as error:
-        fix = "Mend the row, or save the file as UTF-8 again."
-        raise SourceError(source, setting, path, error.reason, fix, line=error.line) from error
+        raise SourceError(source, setting, path, error.reason, "Mend the row.", line=error.line) from error
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise SourceError(
             source, setting, path, f"cannot be read ({error})", "Check the file and its rights."

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from pydantic_core import from_json
+
 from vqa_pipeline.schemas import AnnotationFields, QuestionFields, RawRecord
+from vqa_pipeline.sources.json_records import breaks_off
 
 Parser = Callable[[RawRecord], QuestionFields | AnnotationFields]
 
@@ -21,6 +24,29 @@ class MalformedRecord(ValueError):
     def __init__(self, rule: str, reason: str, fix: str) -> None:
         self.rule, self.reason, self.fix = rule, reason, fix
         super().__init__(reason)
+
+
+def find_json_problem(payload: bytes) -> MalformedRecord | None:
+    """What keeps a payload from being JSON, as RFC 8259 has it: NaN and Infinity are none; None: it is JSON."""
+    try:
+        from_json(payload, allow_inf_nan=False)
+    except ValueError as error:
+        if breaks_off(payload):
+            fix = "Bring its file whole, or remove the record."
+            return MalformedRecord("record_truncated", f"the record breaks off: {error}", fix)
+        return _find_bad_byte(payload) or MalformedRecord(
+            "record_not_json", f"the record is not JSON ({error})", "Mend or remove it."
+        )
+    return None
+
+
+def _find_bad_byte(payload: bytes) -> MalformedRecord | None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError as bad:
+        reason = f"the record is not UTF-8 (byte 0x{payload[bad.start]:02x} at position {bad.start})"
+        return MalformedRecord("record_not_utf_8", reason, "Mend the record, or save its file as UTF-8.")
+    return None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Generic, NamedTuple, TypeVar
 
@@ -22,7 +23,6 @@ from vqa_pipeline.sources.formats.format import MalformedRecord, Recognition, Sa
 from vqa_pipeline.sources.json_records import Scalar, Slice, read_scalars, split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn
 
-_PEEK = 1 << 16
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
 Settings = TypeVar("Settings", bound="RecordsSource")
@@ -53,7 +53,7 @@ class Part(NamedTuple):
     line: int | None = None
 
 
-Layout = Callable[[BinaryIO], Iterator[Part]]
+Layout = Callable[[BufferedReader], Iterator[Part]]
 """How the records of a file are found. Raises `json_records.JsonError` for a file that is not laid out so."""
 
 
@@ -65,8 +65,10 @@ def in_list(key: str | None = None) -> Layout:
 def in_object(stream: BinaryIO) -> Iterator[Part]:
     """The members of the file's object, each as an object of one member, so that a record keeps its key."""
     for part in split_object(stream):
-        key = json.dumps(part.key, ensure_ascii=False).encode(errors="surrogatepass")  # half a character costs its row
-        yield Part(b"{" + key + b": " + part.payload + b"}", part.byte_offset)
+        key = b""
+        if part.key is not None:  # half a character in it costs its row
+            key = json.dumps(part.key, ensure_ascii=False).encode(errors="surrogatepass") + b": "
+        yield Part(b"{" + key + part.payload + b"}" * part.is_whole, part.byte_offset)
 
 
 def in_lines(stream: BinaryIO) -> Iterator[Part]:
@@ -75,10 +77,9 @@ def in_lines(stream: BinaryIO) -> Iterator[Part]:
         yield Part(part.payload, part.byte_offset, line)
 
 
-def in_list_or_lines(stream: BinaryIO) -> Iterator[Part]:
+def in_list_or_lines(stream: BufferedReader) -> Iterator[Part]:
     """The elements of the file's array, or the lines of a file that does not begin with one."""
-    is_list = stream.read(_PEEK).lstrip(_BLANK).startswith(b"[")
-    stream.seek(0)
+    is_list = stream.peek().lstrip(_BLANK).startswith(b"[")
     return in_list()(stream) if is_list else in_lines(stream)
 
 

@@ -16,14 +16,12 @@ from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from vqa_pipeline.errors import SourceError
-from vqa_pipeline.files import open_file
-from vqa_pipeline.sources.formats.files import find_paths, reading
+from vqa_pipeline.sources.formats.files import find_paths, open_rows, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.json_records import split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SplitList, Splits
 from vqa_pipeline.sources.split_words import find_split_word, parse_split_word
 
-_PEEK = 1 << 16
 _ID_AT_END = re.compile(r"\s+\d+$")
 _AMBIGUOUS = "more than one"
 """Stands for the split of a name that lists put into two."""
@@ -107,9 +105,8 @@ def _list_ends(name: str) -> Iterator[str]:
 def _read_list(source: str, path: Path) -> Iterator[tuple[str, str]]:
     """Names of images or ids, each with its split."""
     refuse = partial(_build_error, source, path)
-    with open_file(path) as file:
-        start = file.read(_PEEK)
-        file.seek(0)
+    with open_rows(path) as file:
+        start = file.peek()
         if not start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
             split = find_split_word(path.name)
             if split is None:

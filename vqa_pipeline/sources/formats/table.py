@@ -16,19 +16,17 @@ from pydantic import AfterValidator, Field
 from pydantic_core import from_json
 
 from vqa_pipeline.errors import SourceError
-from vqa_pipeline.files import open_file
 from vqa_pipeline.schemas import Answer, Frozen, Locator, QuestionFields, RawRecord
 from vqa_pipeline.sources.columns import guess_columns, guess_split_column
 from vqa_pipeline.sources.delimited_records import DelimitedFile
-from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, reading
-from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
+from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, open_rows, reading
+from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample, find_json_problem
 from vqa_pipeline.sources.json_records import split_array, split_lines
 from vqa_pipeline.sources.settings import ColumnSplits, SourcePath, SourceSettings, SplitColumn
 from vqa_pipeline.sources.split_words import find_split_word
 
 _BATCH_ROWS = 4096
 _LAYOUTS = {"list", "lines", "delimited", "parquet"}
-_PEEK = 1 << 16
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _INT64 = range(-(2**63), 2**63)
 
@@ -131,10 +129,9 @@ def _guess_delimiter(sample: Sample, columns: Mapping[str, str]) -> dict[str, st
 
 
 def _read_file(settings: TableSource, path: Path, name: str) -> Iterator[RawRecord]:
-    with open_file(path) as file:
-        start = file.read(_PEEK)
+    with open_rows(path) as file:
+        start = file.peek()
         first = start.lstrip(_BLANK)[:1]
-        file.seek(0)
         if not first:
             raise SourceError(settings.name, "files", path, "is blank", "Bring the file, or correct `files`.")
         if start.startswith(b"PAR1"):
@@ -238,7 +235,7 @@ def _parse_object(payload: bytes) -> Mapping[str, Any]:
     try:
         row = from_json(payload, allow_inf_nan=False)
     except ValueError as error:
-        raise _explain_unreadable(payload, error) from error
+        raise _explain_unreadable(payload) from error
     if isinstance(row, dict):
         return row
     reason = f"the row is {_name_type(row)}, not an object"
@@ -247,14 +244,10 @@ def _parse_object(payload: bytes) -> Mapping[str, Any]:
     raise MalformedRecord("record_malformed", reason, "Give the row the fields that the others have.")
 
 
-def _explain_unreadable(payload: bytes, error: ValueError) -> MalformedRecord:
-    try:
-        payload.decode()
-    except UnicodeDecodeError as bad:
-        reason = f"the row is not UTF-8 (byte 0x{payload[bad.start]:02x} at position {bad.start})"
-        return MalformedRecord("record_not_utf_8", reason, "Save the file as UTF-8.")
-    if payload.lstrip()[:1] in (b"{", b"["):
-        return MalformedRecord("record_not_json", f"the row is not JSON ({error})", "Mend or remove the row.")
+def _explain_unreadable(payload: bytes) -> MalformedRecord:
+    problem = find_json_problem(payload)
+    if problem is not None and (problem.rule == "record_not_utf_8" or payload.lstrip()[:1] in (b"", b"{", b"[")):
+        return problem
     reason = "the row's cells cannot be told: a quote is not closed, or stands in a quoted cell without being doubled"
     return MalformedRecord("record_malformed", reason, "Close each quote; write a quote inside a cell twice.")
 

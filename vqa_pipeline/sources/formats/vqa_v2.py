@@ -18,9 +18,17 @@ from typing import Annotated, Any, Literal, NotRequired, cast
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from vqa_pipeline.files import open_file
 from vqa_pipeline.schemas import AnnotationFields, Answer, Locator, QuestionFields, RawRecord, RecordKind
-from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, name_file, read_each, reading
+from vqa_pipeline.sources.formats.files import (
+    Paths,
+    find_base,
+    find_folder,
+    find_paths,
+    name_file,
+    open_rows,
+    read_each,
+    reading,
+)
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.json_records import Scalar, read_scalars, split_array
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn, Splits
@@ -168,7 +176,7 @@ class VqaV2Format:
         for path in find_paths(settings.name, "questions", settings.questions, root):
             subtype: Scalar = settings.data_subtype
             if subtype is None and _needs_subtype(settings):
-                with reading(settings.name, "questions", path), open_file(path) as file:
+                with reading(settings.name, "questions", path), open_rows(path) as file:
                     subtype = read_scalars(file).get("data_subtype")
             subtypes[name_file(path, base)] = subtype if isinstance(subtype, str) else None
         return subtypes
