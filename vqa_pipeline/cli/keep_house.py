@@ -25,7 +25,9 @@ def export(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet.")],
     pipeline: PipelineName = None,
     file: DeclarationFile = None,
-    form: Annotated[Literal["hf"], typer.Option("--format", help="hf: as `datasets.load_dataset` reads it.")] = "hf",
+    form: Annotated[
+        Literal["hf"], typer.Option("--format", help="Form of the folder: hf, as datasets.load_dataset reads it.")
+    ] = "hf",
     as_json: AsJson = False,
 ) -> None:
     """The current dataset as one folder: questions joined with the bytes of their images, and a card."""
