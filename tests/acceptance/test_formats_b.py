@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from source_reading import read_fields, read_rows
+from source_reading import SOURCE, read_fields, read_rows
 
+from vqa_pipeline.curation.validation import validate_source
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.formats.split_lists import SplitLists
+from vqa_pipeline.sources.recognition import list_tree_near, recognize_files
 from vqa_pipeline.sources.settings import SplitList
 
 DATA = os.environ.get("VQA_ACCEPTANCE_DATA")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not DATA, reason="VQA_ACCEPTANCE_DATA does not name a folder with real data"),
-]
+pytestmark = pytest.mark.skipif(not DATA, reason="VQA_ACCEPTANCE_DATA does not name a folder with real data")
 
 SAMPLES = [
     (
@@ -98,6 +98,9 @@ SAMPLES = [
 ]
 
 
+REJECTED = [({"kind": "nlvr2", "files": "nlvr2_jsonl/*.json"}, {"several_images": 3})]
+
+
 def formats() -> Path:
     return Path(str(DATA)).resolve() / "formats"
 
@@ -166,3 +169,36 @@ def test_scienceqa_s_list_is_read(tmp_path):
     (tmp_path / "pid_splits.json").write_text(start.rstrip().rstrip(",") + "]}")
     lists = SplitLists("scienceqa", SplitList(list="pid_splits.json"), tmp_path)
     assert [lists.find("image.png", number) for number in ("1", "54")] == ["train", "train"]
+
+
+@pytest.mark.parametrize(("settings", "rejects"), [(told, {}) for told, _, _ in SAMPLES] + REJECTED)
+def test_curation_finds_nothing_else_wrong_and_every_question_has_an_id_of_its_own(tmp_path, settings, rejects):
+    named = {name: value for name, value in settings.items() if name != "kind"}
+    source = SOURCE.validate_python({"name": "here", "format": settings["kind"], **named})
+    assert validate_source(source, formats(), tmp_path).rejects_by_rule == rejects
+    ids = [pq.read_table(path)["question_id"].to_pylist() for path in tmp_path.glob("questions-*")]
+    asked = [(row.fields["image"], row.fields["question"]) for row in read_rows(formats(), **settings) if row.fields]
+    assert len({one for some in ids for one in some}) == len(set(asked))
+
+
+@pytest.mark.parametrize(
+    ("folder", "known"),
+    [
+        ("slake", "slake"),
+        ("slake_csv", "table"),
+        ("vqa_rad_quoted", "vqa_rad"),
+        ("pope_jsonl", "pope"),
+        ("vsr_jsonl", "vsr"),
+        ("snli_ve_jsonl", "snli_ve"),
+        ("nlvr2_jsonl", "nlvr2"),
+        ("owleval_jsonl", "owleval"),
+        ("llava_conversation", "conversations"),
+        ("internlm_conversation", "conversations"),
+        ("llama_factory_sharegpt", "conversations"),
+        ("med_llava_tr_quoted", "conversations"),
+        ("jsonl_csv_imagefolder_constructed", "table"),
+    ],
+)
+def test_samples_are_recognised(folder, known):
+    found = recognize_files(list_tree_near(formats() / folder))
+    assert {one.format for one in found} == {known}

@@ -18,7 +18,8 @@ from source_reading import (
     write_lines,
 )
 
-from vqa_pipeline.sources.formats.conversations import CONVERSATIONS
+from vqa_pipeline.schemas import Locator
+from vqa_pipeline.sources.formats.conversations import CONVERSATIONS, ConversationsSource, _ask, _cut_marks
 
 
 def say(*texts: str, asking: str = "human", replying: str = "gpt") -> list[dict[str, str]]:
@@ -102,6 +103,14 @@ def test_each_turn_is_a_row_with_its_place(tmp_path):
     assert places == ["dialogues.json[0].0", "dialogues.json[0].1", "dialogues.json[0].2", "dialogues.json[1]"]
 
 
+@given(st.lists(st.text(alphabet="abc ?", min_size=1), min_size=1, max_size=7))
+def test_no_turn_is_lost_and_none_asked_twice(texts):
+    record = {"image": "1.jpg", "conversations": say(*texts)}
+    rows = _ask(ConversationsSource(name="s", format="conversations", files="d.json"), record, Locator("d.json", 0))
+    told = [text for row in rows for text in [row["question"], *(one["answer"] for one in row["answers"] or ())]]
+    assert told == texts
+
+
 def test_a_last_turn_without_reply_is_unanswered(tmp_path):
     rows = read(tmp_path, {"image": "1.jpg", "conversations": say("a?", "1", "b?")})
     assert [row["answers"] is None for row in rows] == [False, True]
@@ -180,8 +189,6 @@ def test_marks_are_cut_out_with_the_blanks_around_them(tmp_path, text, question)
 
 @given(st.text(alphabet="ab <>/\n"))
 def test_a_text_without_marks_stays_as_it_is(text):
-    from vqa_pipeline.sources.formats.conversations import _cut_marks
-
     assert _cut_marks(text.replace("<image>", "")) == text.replace("<image>", "")
 
 
