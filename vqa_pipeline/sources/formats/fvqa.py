@@ -8,14 +8,22 @@ Source: https://arxiv.org/abs/1606.05433
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired
+from typing import Literal, NotRequired
 
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from vqa_pipeline.schemas import Locator, QuestionFields
 from vqa_pipeline.sources.formats.format import Recognition, Sample
-from vqa_pipeline.sources.formats.records import RecordsFormat, RecordsSource, claim, hold, in_object, take_answers
+from vqa_pipeline.sources.formats.records import (
+    Entry,
+    RecordsFormat,
+    RecordsSource,
+    claim,
+    hold,
+    in_object,
+    take_answers,
+)
 from vqa_pipeline.sources.settings import ImageSplits
 
 
@@ -27,9 +35,6 @@ class _Question(TypedDict):
     ans_source: NotRequired[str | None]
 
 
-_Entry = Annotated[dict[str, _Question], Field(min_length=1, max_length=1)]
-
-
 class FvqaSource(RecordsSource):
     """FVQA: questions that need a fact of a knowledge base."""
 
@@ -37,7 +42,7 @@ class FvqaSource(RecordsSource):
     splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
 
 
-def _ask(_settings: FvqaSource, entry: dict[str, _Question], _locator: Locator) -> list[QuestionFields]:
+def _ask(_settings: FvqaSource, entry: Entry[_Question], _locator: Locator) -> list[QuestionFields]:
     [(question_id, question)] = entry.items()
     return [
         QuestionFields(
@@ -56,4 +61,4 @@ def _recognize(sample: Sample) -> Recognition | None:
     return claim(sample, 1.0) if sample.layout == "object" and hold(sample, "img_file", "question", "answer") else None
 
 
-FVQA = RecordsFormat(in_object, TypeAdapter(_Entry), _ask, _recognize)
+FVQA = RecordsFormat(in_object, TypeAdapter(Entry[_Question]), _ask, _recognize)

@@ -8,14 +8,22 @@ Source: https://cs.stanford.edu/people/dorarad/gqa/download.html
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired
+from typing import Literal, NotRequired
 
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from vqa_pipeline.schemas import Locator, QuestionFields
 from vqa_pipeline.sources.formats.format import Recognition, Sample
-from vqa_pipeline.sources.formats.records import RecordsFormat, RecordsSource, claim, hold, in_object, take_answers
+from vqa_pipeline.sources.formats.records import (
+    Entry,
+    RecordsFormat,
+    RecordsSource,
+    claim,
+    hold,
+    in_object,
+    take_answers,
+)
 from vqa_pipeline.sources.settings import ImageSplits
 
 
@@ -30,9 +38,6 @@ class _Question(TypedDict):
     types: NotRequired[_Types | None]
 
 
-_Entry = Annotated[dict[str, _Question], Field(min_length=1, max_length=1)]
-
-
 class GqaSource(RecordsSource):
     """GQA: compositional questions about scenes; an image is `<imageId>.jpg`."""
 
@@ -40,7 +45,7 @@ class GqaSource(RecordsSource):
     splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
 
 
-def _ask(_settings: GqaSource, entry: dict[str, _Question], _locator: Locator) -> list[QuestionFields]:
+def _ask(_settings: GqaSource, entry: Entry[_Question], _locator: Locator) -> list[QuestionFields]:
     [(question_id, question)] = entry.items()
     answer = question.get("answer")
     return [
@@ -60,4 +65,4 @@ def _recognize(sample: Sample) -> Recognition | None:
     return claim(sample, 1.0) if sample.layout == "object" and hold(sample, "imageId", "question") else None
 
 
-GQA = RecordsFormat(in_object, TypeAdapter(_Entry), _ask, _recognize)
+GQA = RecordsFormat(in_object, TypeAdapter(Entry[_Question]), _ask, _recognize)

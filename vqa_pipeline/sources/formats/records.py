@@ -29,8 +29,13 @@ Settings = TypeVar("Settings", bound="RecordsSource")
 Record = TypeVar("Record")
 Item = TypeVar("Item")
 
-Id = int | Annotated[str, Field(min_length=1)]
+Key = Annotated[str, Field(min_length=1)]
+
+Id = int | Key
 """A record's own id."""
+
+Entry = Annotated[dict[Key, Item], Field(min_length=1, max_length=1)]
+"""A member of an object keyed by id, as `in_object` finds it."""
 
 QuestionParser = Callable[[RawRecord], QuestionFields]
 
