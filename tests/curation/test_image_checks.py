@@ -75,6 +75,16 @@ def test_the_whole_image_is_decoded(tmp_path):
     assert explain(tmp_path, "page.png")[:2] == ("image_unreadable", "the file is an HTML page, not an image")
 
 
+def test_a_file_too_large_to_be_an_image_is_not_read(tmp_path):
+    with (tmp_path / "disk.png").open("wb") as file:
+        file.truncate(1 << 40)  # a hole: it takes no room
+    rule, reason, _ = explain(tmp_path, "disk.png")
+    assert (rule, reason) == (
+        "image_too_large",
+        "the file has 1,099,511,627,776 bytes, more than 1,073,741,824",
+    )
+
+
 def test_an_image_that_is_not_there_is_missing(tmp_path):
     assert explain(tmp_path, "1.png") == (
         "image_missing",

@@ -18,6 +18,7 @@ from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import ALTERATIONS, IMAGES
 from vqa_pipeline.sources.formats.format import MalformedRecord
+from vqa_pipeline.sources.image_limits import MAX_BYTES, exceed
 from vqa_pipeline.sources.images import ImageError, inspect_image
 
 VERDICTS = pa.schema(
@@ -63,11 +64,18 @@ def _check_image(source: str, root: Path, file: str) -> dict[str, Any]:
     verdict: dict[str, Any] = {"source": source, "image": file}
     try:
         with reading(source, root / file):
-            data = resolve_reference(root, file).read_bytes()
+            data = _read(resolve_reference(root, file))
             facts = inspect_image(data)
     except (MalformedRecord, ImageError) as error:
         return verdict | _fail(error.rule, error.reason, error.fix)
     return verdict | facts._asdict() | {"num_bytes": len(data)}
+
+
+def _read(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ImageError(*exceed(f"the file has {size:,} bytes, more than {MAX_BYTES:,}"))
+    return path.read_bytes()
 
 
 @contextmanager

@@ -18,11 +18,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, features
 
 from vqa_pipeline.sources.foreign_files import HEIF_BRANDS, recognise_foreign
-from vqa_pipeline.sources.jpeg_scans import count_scans
+from vqa_pipeline.sources.image_limits import exceed, find_excess, find_excess_of_scans
 from vqa_pipeline.sources.rgb import convert_to_rgb, has_deep_colors
-
-MAX_PIXELS = 89_478_485
-"""Images with more pixels are rejected before they are decoded; Pillow's own warning limit (Image.MAX_IMAGE_PIXELS)."""
 
 CONTAINERS = (
     *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000"),
@@ -30,10 +27,6 @@ CONTAINERS = (
 )
 """What is opened; JPEG covers MPO. Others are left out: EPS is a program, which Pillow gives to Ghostscript."""
 
-_MAX_SCANNED_PIXELS = 16 * MAX_PIXELS
-"""Scans times pixels of a JPEG; progressive ones have about ten scans."""
-
-_BYTES_OF_EMPTY_SCAN = 10
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -114,15 +107,11 @@ def _blaming(rule: str, reason: str) -> Iterator[None]:
     except (ImageError, MemoryError):  # a full machine says nothing about the image
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(str(error)) from error
+        raise ImageError(*exceed(str(error))) from error
     except Exception as error:  # damaged bytes lead decoders to errors of any kind
         if isinstance(error, OSError) and error.errno is not None:  # the machine's, which decoders' own do not have
             raise
         raise ImageError(rule, f"{reason} ({error})", "Download the file again.") from error
-
-
-def _too_large(reason: str) -> ImageError:
-    return ImageError("image_too_large", reason, f"Scale it below {MAX_PIXELS:,} pixels.")
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -133,8 +122,9 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         except UnidentifiedImageError as error:
             decodable = [*_find_plugins(data), *(["AVIF"] if features.check("avif") else [])]
             raise ImageError(*recognise_foreign(data, decodable)) from error
-    _check_size(image)
-    _check_scans(image, data)
+        excess = find_excess(image, len(data)) or find_excess_of_scans(image, data)
+    if excess is not None:
+        raise ImageError(*excess)
     return image
 
 
@@ -148,26 +138,6 @@ def _find_plugins(data: bytes) -> tuple[str, ...]:
         return ()
     pillow_heif.register_heif_opener()
     return ("HEIF",)
-
-
-def _check_size(image: Image.Image) -> None:
-    width, height = image.size
-    if min(width, height) < 1:
-        raise ImageError("image_unreadable", f"it has {width} x {height} pixels", "Replace it with an image file.")
-    if width * height > MAX_PIXELS:
-        raise _too_large(f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}")
-
-
-def _check_scans(image: Image.Image, data: bytes) -> None:
-    """Each scan of a JPEG goes over the whole picture, and a scan that changes nothing takes ten bytes."""
-    width, height = image.size
-    most = _MAX_SCANNED_PIXELS // (width * height)
-    if image.format not in {"JPEG", "MPO"} or len(data) < most * _BYTES_OF_EMPTY_SCAN:
-        return
-    num_scans = count_scans(data)
-    if num_scans > most:
-        reason = f"it has {num_scans:,} scans of {width} x {height} pixels, which would take minutes to decode"
-        raise ImageError("image_too_large", reason, "Save it again, or scale it down.")
 
 
 def _tell_choices(image: ImageFile.ImageFile) -> list[str]:
