@@ -16,6 +16,7 @@ from PIL import Image
 from vqa_pipeline.curation.plan import DatasetSummary, SourceRecords, build_dataset, run_in_order
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.curation.validation import RecordsSummary, validate_source
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.table import TableSource
@@ -174,14 +175,15 @@ def run_plan(
     sources: Sequence[SourceRecords],
     folder: Path,
     known_packs: Sequence[Path] = (),
-    map_tasks: Callable[..., list[Any]] = run_in_order,
+    map_tasks: Callable[..., Iterable[Any]] = run_in_order,
+    progress: Progress = silent,
     **settings: Any,
 ) -> Curated:
     """Run the plan into `<folder>/output`."""
     output = folder / "output"
     output.mkdir(parents=True)
     chosen = DatasetSettings.model_validate(settings)
-    return Curated(build_dataset(sources, chosen, known_packs, folder / "scratch", output, map_tasks), output)
+    return Curated(build_dataset(sources, chosen, known_packs, folder / "scratch", output, map_tasks, progress), output)
 
 
 def curate(sources: Sequence[Source], root: Path, folder: Path, **settings: Any) -> Curated:

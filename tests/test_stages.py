@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from fake_worker import FakeWorker
 from PIL import Image
@@ -524,6 +525,20 @@ def test_new_images_go_into_a_new_pack_and_the_old_one_is_shared(project):
     assert len(first) == 1
     assert set(first) < set(second)
     assert len(second) == 2
+
+
+def test_an_image_pack_of_an_earlier_form_is_not_taken_into_a_new_version(project):
+    runner = Runner(make_pipeline(project))
+    dataset = runner.run("dataset")["dataset"].version
+    [name] = dataset.manifest.details["image_packs"]
+    pack = dataset.path.parents[1] / name
+    pq.write_table(pq.read_table(pack).drop_columns(["alterations"]), pack)
+    write_source(project, rows=22)
+    packs = runner.run("dataset")["dataset"].version.manifest.details["image_packs"]
+    assert name not in packs
+    tables = [pq.read_table(dataset.path.parents[1] / new) for new in packs]
+    assert sum(table.num_rows for table in tables) == 11
+    assert pack.exists(), "the version that it belongs to keeps it"
 
 
 def test_a_generated_source_with_broken_rows_becomes_a_dataset(project):

@@ -140,6 +140,13 @@ class ProgressBar:
             self._length = 0
 
 
+def show_on(stream: TextIO) -> Progress:
+    """A bar where a stream is a terminal, lines where it is none."""
+    if stream.isatty():
+        return ProgressBar(stream)
+    return ProgressLines(lambda line: print(line, file=stream, flush=True))  # noqa: T201 - to whom the caller names
+
+
 class _Pace:
     """How fast a task goes, from its beginning on."""
 

@@ -12,7 +12,7 @@ import pytest
 from curation_world import Row, draw_png, write_files
 from PIL import Image
 
-from vqa_pipeline.curation.image_checks import VERDICTS, check_images, read_packed, reading, write_packs
+from vqa_pipeline.curation.image_checks import VERDICTS, check_images, has_present_form, read_packed, reading, write_packs
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import IMAGES
 
@@ -175,6 +175,13 @@ def test_what_is_more_than_one_pack_goes_into_the_next(tmp_path):
     shas = [sha for path in packs for sha in pq.read_table(path)["image_sha256"].to_pylist()]
     assert shas == [facts["image_sha256"] for facts, *_ in images]
     assert read_packed(packs) == set(shas)
+
+
+def test_a_pack_of_an_earlier_form_is_told_apart(tmp_path):
+    (pack,) = write_packs(make_images(tmp_path / "images", range(2)), tmp_path / "packs")
+    assert has_present_form(pack)
+    pq.write_table(pq.read_table(pack).drop_columns(["alterations"]), tmp_path / "old.parquet")
+    assert not has_present_form(tmp_path / "old.parquet")
 
 
 def test_without_images_there_is_no_pack(tmp_path):

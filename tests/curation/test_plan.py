@@ -34,6 +34,7 @@ from curation_world import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from world import build_world
 
 from vqa_pipeline.curation.buckets import ROWS_PER_BUCKET
@@ -433,6 +434,51 @@ def test_images_of_known_packs_are_not_packed_again(tmp_path):
     }
     assert grown.summary.num_images == 5
     assert pq.read_table(grown.output / "images.parquet").num_rows == 5
+
+
+def test_what_was_done_to_images_is_told_with_each_and_counted(tmp_path):
+    write_table(tmp_path, [make_row(number, number) for number in range(4)])
+    frames = [Image.new("RGBA", (4, 3), (number, 0, 0, 90)) for number in (1, 2)]
+    frames[0].save(tmp_path / "images" / "0.png", "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    frames[1].save(tmp_path / "images" / "1.png", "PNG")
+    curated = curate([make_table_source()], tmp_path, tmp_path / "work")
+    assert curated.summary.alterations_by_kind == {"first_frame": 1, "transparency_on_white": 2}
+    assert curated.summary.describe()["alterations_by_kind"] == {"first_frame": 1, "transparency_on_white": 2}
+    (pack,) = curated.summary.new_packs
+    for table in (pq.read_table(curated.output / "images.parquet"), pq.read_table(pack)):
+        told = sorted(table["alterations"].to_pylist())
+        assert told == [[], [], ["first_frame", "transparency_on_white"], ["transparency_on_white"]]
+
+
+def test_it_is_told_how_far_the_work_is(tmp_path):
+    write_table(tmp_path, [make_row(number, number) for number in range(3)])
+    told = []
+    curate([make_table_source()], tmp_path, tmp_path / "work", progress=lambda *words: told.append(words))
+    assert told == [
+        ("checking images", 3, 3, "images"),
+        ("joining questions", 1, 1, "buckets"),
+        ("writing questions", 1, 1, "buckets"),
+        ("packing images", 1, 3, "images"),
+        ("packing images", 2, 3, "images"),
+        ("packing images", 3, 3, "images"),
+    ]
+
+
+def test_images_are_told_as_they_are_checked_not_when_all_are(tmp_path):
+    """A task that looks at what has been told by the time it runs."""
+    pictures = range(1100)
+    write_files(tmp_path, {"clinic.jsonl": encode_lines([make_row(number, number) for number in pictures])})
+    write_files(tmp_path / "images", {f"{number}.png": draw_png(number % 7) for number in pictures})
+    told, seen = [], []
+
+    def map_tasks(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
+        for item in items:
+            seen.append([done for _, done, _, _ in told])
+            yield function(item)
+
+    progress = lambda *words: told.append(words)  # noqa: E731
+    curate([make_table_source()], tmp_path, tmp_path / "work", map_tasks=map_tasks, progress=progress)
+    assert seen[:3] == [[], [512], [512, 1024]]
 
 
 @pytest.mark.parametrize("change", ["changed", "gone", "linked out"])

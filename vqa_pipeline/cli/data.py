@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.progress import show_on
 from vqa_pipeline.project import find_defs_folder, find_project_at
 from vqa_pipeline.reporting.escaping import escape_control, shorten
 from vqa_pipeline.scaffold import check_name, render_declaration, write_new, write_project
@@ -90,7 +92,7 @@ def validate(pipeline: PipelineName = None, file: DeclarationFile = None, as_jso
     from vqa_pipeline.stages.dry_run import dry_run
 
     chosen = find_pipeline(pipeline, file)
-    run = dry_run(chosen, lambda _: None)
+    run = dry_run(chosen, lambda _: None, show_on(sys.stderr))
     groups = group_rejects(run.folder / "rejects")
     if as_json:
         told = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from vqa_pipeline.curation.ledger import Ledger
 from vqa_pipeline.errors import GateFailed
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import Log
 from vqa_pipeline.schemas import Check
 from vqa_pipeline.stages.dataset import build_dataset
@@ -31,7 +32,7 @@ class DryRun:
         return [check for check in self.checks if check.blocking and not check.passed]
 
 
-def dry_run(pipeline: Pipeline, log: Log) -> DryRun:
+def dry_run(pipeline: Pipeline, log: Log, progress: Progress = silent) -> DryRun:
     """Read, validate and join the sources as a run would, and publish nothing.
 
     Everything is written to scratch and made anew each time; the published versions are neither read nor changed.
@@ -42,9 +43,9 @@ def dry_run(pipeline: Pipeline, log: Log) -> DryRun:
     apart = _set_apart(pipeline)
     for source in apart.settings.sources:
         observe_source(apart, source.name, log)
-        build_records(apart, source.name, log)
+        build_records(apart, source.name, log, progress)
     try:
-        outcome = build_dataset(apart, log)
+        outcome = build_dataset(apart, log, progress)
     except GateFailed as error:
         folder, checks = Path(error.candidate), error.checks
     else:
