@@ -537,7 +537,7 @@ def test_an_image_pack_of_an_earlier_form_is_not_taken_into_a_new_version(projec
     packs = runner.run("dataset")["dataset"].version.manifest.details["image_packs"]
     assert name not in packs
     tables = [pq.read_table(dataset.path.parents[1] / new) for new in packs]
-    assert sum(table.num_rows for table in tables) == 11
+    assert sum(table.num_rows for table in tables) == 22
     assert pack.exists(), "the version that it belongs to keeps it"
 
 

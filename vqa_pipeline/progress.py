@@ -144,7 +144,7 @@ def show_on(stream: TextIO) -> Progress:
     """A bar where a stream is a terminal, lines where it is none."""
     if stream.isatty():
         return ProgressBar(stream)
-    return ProgressLines(lambda line: print(line, file=stream, flush=True))  # noqa: T201 - to whom the caller names
+    return ProgressLines(lambda line: print(line, file=stream, flush=True))
 
 
 class _Pace:

@@ -12,7 +12,14 @@ import pytest
 from curation_world import Row, draw_png, write_files
 from PIL import Image
 
-from vqa_pipeline.curation.image_checks import VERDICTS, check_images, has_present_form, read_packed, reading, write_packs
+from vqa_pipeline.curation.image_checks import (
+    VERDICTS,
+    check_images,
+    has_present_form,
+    read_packed,
+    reading,
+    write_packs,
+)
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import IMAGES
 

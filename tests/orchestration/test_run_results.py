@@ -12,6 +12,7 @@ from fake_stages import FakeStages, make_pipeline
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.orchestration.running import RunResult, run_assets
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.progress import ProgressBar, ProgressLines
 
 ALL = ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
 QUIET = "telemetry: {enabled: false}\n"
@@ -147,3 +148,24 @@ def test_a_project_without_one_keeps_its_runs_in_a_folder_of_their_own(project, 
     (project.root / "dagster.yaml").unlink()
     results = [project.record(), project.record()]
     assert recorded(project.root / ".dagster") == [result.run_id for result in reversed(results)]
+
+
+# -------------------------------------------------------------------------------------------------------------- progress
+
+
+def test_without_a_terminal_the_log_of_the_run_tells_how_far_it_is(project):
+    project.run("raw/scans", "records/scans", "dataset")
+    assert [type(shown) for shown in project.stages.shown_by] == [ProgressLines, ProgressLines]
+
+
+def test_a_terminal_shows_a_bar_although_a_run_turns_the_streams_to_files(project, monkeypatch):
+    reader, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as screen:
+        monkeypatch.setattr("sys.stderr", screen)
+        project.run("raw/scans", "records/scans", "dataset")
+        assert [type(shown) for shown in project.stages.shown_by] == [ProgressBar, ProgressBar]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)  # as Dagster does while a run goes on
+        bar = ProgressBar(project.stages.shown_by[0]._terminal, iter((0.0, 0.0, 5.0, 5.0)).__next__)
+        for done in (0, 50):
+            bar("reading scans", done, 100, "bytes")
+    assert "50 B of 100 B" in os.read(reader, 1000).decode()
