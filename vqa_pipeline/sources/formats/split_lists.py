@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -104,24 +103,24 @@ def _list_ends(name: str) -> Iterator[str]:
 
 def _read_list(source: str, path: Path) -> Iterator[tuple[str, str]]:
     """Names of images or ids, each with its split."""
-    refuse = partial(_build_error, source, path)
     with open_rows(path) as file:
         start = file.peek()
         if not start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-            split = find_split_word(path.name)
-            if split is None:
-                raise refuse("is a list of names, but its own name says no split", "Name it train, val or test.")
-            yield from ((name, split) for name in _read_names(file))
-        else:
-            try:
-                yield from _read_images(file) if b'"images"' in start else _read_members(file)
-            except ValidationError as error:
-                reason = f"is no split list ({error.errors()[0]['msg']})"
-                raise refuse(reason, "Bring the list as it is published.") from error
+            yield from ((name, _name_split(source, path)) for name in _read_names(file))
+            return
+        try:
+            yield from _read_images(file) if b'"images"' in start else _read_members(file)
+        except ValidationError as error:
+            reason = f"is no split list ({error.errors()[0]['msg']})"
+            raise SourceError(source, "splits", path, reason, "Bring the list as it is published.") from error
 
 
-def _build_error(source: str, path: Path, reason: str, fix: str) -> SourceError:
-    return SourceError(source, "splits", path, reason, fix)
+def _name_split(source: str, path: Path) -> str:
+    split = find_split_word(path.name)
+    if split is None:
+        reason = "is a list of names, but its own name says no split"
+        raise SourceError(source, "splits", path, reason, "Name it train, val or test.")
+    return split
 
 
 def _read_names(file: BinaryIO) -> Iterator[str]:
