@@ -22,7 +22,7 @@ from vqa_pipeline.scaffold import check_name, render_declaration, write_new, wri
 from vqa_pipeline.store import Store
 
 if TYPE_CHECKING:
-    from vqa_pipeline.curation.inspection import Inspection
+    from vqa_pipeline.curation.findings import Inspection
 
 _GROUP = "Data"
 _RAW_CHARACTERS = 300

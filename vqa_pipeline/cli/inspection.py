@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vqa_pipeline.cli.tables import format_table
-from vqa_pipeline.curation.inspection import Count, InspectedSource, Inspection, Problem, UnknownFile
+from vqa_pipeline.curation.findings import Count, InspectedSource, Inspection, Problem, UnknownFile
 from vqa_pipeline.reporting.escaping import escape_control, shorten
 from vqa_pipeline.scaffold import render_source
 

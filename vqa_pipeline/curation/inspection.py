@@ -11,20 +11,28 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
+from vqa_pipeline.curation.findings import (
+    Count,
+    FirstRow,
+    ImageSearch,
+    InspectedSource,
+    Inspection,
+    Problem,
+    UnknownFile,
+)
 from vqa_pipeline.curation.image_checks import check_images
-from vqa_pipeline.curation.paths import resolve_reference
+from vqa_pipeline.curation.resolution import resolve_references
 from vqa_pipeline.curation.validation import validate_records
 from vqa_pipeline.errors import SettingsError, SourceError
-from vqa_pipeline.schemas import Frozen, QuestionFields, RawRecord, RecordKind, Reject
-from vqa_pipeline.sources.columns import has_image_suffix
+from vqa_pipeline.schemas import QuestionFields, RawRecord, RecordKind, Reject
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.files import find_base, name_file
 from vqa_pipeline.sources.formats.format import MalformedRecord
-from vqa_pipeline.sources.image_search import find_image_root
+from vqa_pipeline.sources.image_search import find_image_root, has_image_suffix
 from vqa_pipeline.sources.recognition import (
     Draft,
     Tree,
@@ -51,86 +59,6 @@ _NAMES_NEAR = 50_000
 _DATA_LAYOUTS = {"list", "object", "lines", "delimited", "parquet", "archive"}
 
 
-class Count(Frozen):
-    """A number of records."""
-
-    value: int
-    basis: Literal["counted", "estimated", "at_least"] = Field(
-        description="counted: all were read; estimated: by beginnings and sizes of files; at_least: so many were read."
-    )
-
-
-class FirstRow(Frozen):
-    """A question as curation would read it."""
-
-    question_id: str
-    question: str
-    image: str
-    answers: tuple[str, ...] | None
-    split: str | None
-    locator: str
-
-
-class Problem(Frozen):
-    """A rule that some of what was looked at broke."""
-
-    rule: str
-    count: int
-    looked_at: int
-    unit: Literal["records", "images"] = Field(description="What was looked at.")
-    place: str = Field(description="Of the first one: the record's locator, or the image's reference.")
-    reason: str
-    fix: str
-    raw: str = Field(description="The first one's record; of an image, nothing.")
-
-
-class ImageSearch(Frozen):
-    """Which of the images that records name were found."""
-
-    image_root: str | None = Field(description="The folder they are in; None: none of the names was found.")
-    looked_for: int
-    found: int
-    missing: tuple[str, ...] = Field(description="The first references without a file.")
-
-
-class InspectedSource(Frozen):
-    """A source that files make, and what to expect of it."""
-
-    settings: dict[str, Any] = Field(description="The entry for `sources:`, with paths as the project needs them.")
-    certainty: float = Field(description="How surely the format was recognised, in (0, 1].")
-    num_files: int
-    num_bytes: int
-    num_questions: Count
-    num_annotations: Count = Field(description="Records of answers kept apart from their questions.")
-    num_read: int = Field(description="Records that were read and validated.")
-    first_rows: tuple[FirstRow, ...]
-    images: ImageSearch
-    problems: tuple[Problem, ...]
-    repairs: dict[str, int] = Field(description="Mends that would be made to the records read, by kind.")
-    error: str | None = Field(description="Why reading it ended early.")
-
-
-class UnknownFile(Frozen):
-    """A file with data that became part of no source."""
-
-    name: str
-    num_bytes: int
-    layout: str
-    fields: tuple[str, ...] = Field(description="Names of its fields or columns, as far as they were seen.")
-    reason: str
-
-
-class Inspection(Frozen):
-    """What was found at a path."""
-
-    path: str
-    num_files: int
-    num_images: int = Field(description="Files that are images by their names.")
-    is_whole: bool = Field(description="False: there are more files than were listed.")
-    sources: tuple[InspectedSource, ...]
-    unknown: tuple[UnknownFile, ...]
-
-
 class _Reading(NamedTuple):
     """What the beginnings of a source's files hold."""
 
@@ -140,6 +68,15 @@ class _Reading(NamedTuple):
     error: str | None
     most: int
     """Records of each file, at most."""
+
+
+class _ImageFindings(NamedTuple):
+    """What became of the images that records name."""
+
+    search: ImageSearch
+    problems: list[Problem]
+    mends: Counter[str]
+    """References that mean a file only after a repair, by its kind."""
 
 
 def inspect(path: Path, project: Path) -> Inspection:
@@ -165,7 +102,7 @@ def inspect(path: Path, project: Path) -> Inspection:
     for draft in drafts:
         told = to_name(path.name.partition(".")[0]) if len(drafts) == 1 else draft.name()
         name = _find_free_name(told, {source.settings["name"] for source in sources})
-        settings = draft.build_settings(name, looked_at, partial(_place, tree.folder, project))
+        settings = draft.build_settings(name, looked_at, lambda name: place_path(tree.folder / name, project))
         try:
             source = validate_settings(settings)
         except ValidationError as error:
@@ -183,9 +120,8 @@ def inspect(path: Path, project: Path) -> Inspection:
     )
 
 
-def _place(folder: Path, project: Path, name: str) -> str:
-    """A path below a folder as a declaration writes it."""
-    path = folder / name
+def place_path(path: Path, project: Path) -> str:
+    """A path as a declaration writes it: relative to the project, or absolute where it lies outside of it."""
     return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
 
 
@@ -220,7 +156,8 @@ def _inspect_source(
         source = validate_settings(settings)
     reading = _read(source, project, most)
     questions = reading.rows["question"]
-    search, image_problems = _look_for_images(source, project, [row["image"] for row in questions])
+    images = _look_for_images(source, project, [row["image"] for row in questions])
+    repairs = images.mends + Counter(mend["kind"] for row in questions for mend in row["repairs"])
     files = [] if reading.error else get_format(source).find_files(source, project)
     count = partial(_count, draft, reading, _locate(source, project, files))
     return InspectedSource(
@@ -232,9 +169,9 @@ def _inspect_source(
         num_annotations=count("annotation"),
         num_read=len(reading.raws),
         first_rows=tuple(_list_first_rows(reading)),
-        images=search,
-        problems=(*_describe_rejects(reading), *image_problems),
-        repairs=dict(sorted(Counter(mend["kind"] for row in questions for mend in row["repairs"]).items())),
+        images=images.search,
+        problems=(*_describe_rejects(reading), *images.problems),
+        repairs=dict(sorted(repairs.items())),
         error=reading.error,
     )
 
@@ -326,12 +263,13 @@ def _list_references(source: Source, project: Path, most: int) -> Iterator[str]:
 
 
 def _search_image_root(references: Sequence[str], tree: Tree, project: Path) -> str | None:
-    """The folder of the images, looked for below what is inspected and then beside it, as a declaration writes it."""
-    for near in (tree, list_tree_near(tree.folder.parent, _NAMES_NEAR)):
-        root = find_image_root(references, filter(has_image_suffix, near.names))
-        if root is not None:
-            return _place(near.folder, project, root)
-    return None
+    """The folder of the images, as a declaration writes it: below what is inspected, or beside it if most are there."""
+    root = find_image_root(references, filter(has_image_suffix, tree.names))
+    if root is not None:
+        return place_path(tree.folder / root, project)
+    beside = list_tree_near(tree.folder.parent, _NAMES_NEAR)
+    root = find_image_root(references, filter(has_image_suffix, beside.names), least=len(references) // 2 + 1)
+    return None if root is None else place_path(beside.folder / root, project)
 
 
 def _find_root(source: Source, project: Path) -> Path | None:
@@ -341,48 +279,37 @@ def _find_root(source: Source, project: Path) -> Path | None:
         return None
 
 
-def _look_for_images(source: Source, project: Path, references: Iterable[str]) -> tuple[ImageSearch, list[Problem]]:
-    """Which references name a file, and what is wrong with those that do not and with a few of the files."""
+def _look_for_images(source: Source, project: Path, references: Iterable[str]) -> _ImageFindings:
+    """Which references mean a file, and what is wrong with those that do not and with a few of the files."""
     root = _find_root(source, project)
     asked = list(dict.fromkeys(references))[:_LOOKED_FOR]
-    if root is None:
-        search = ImageSearch(image_root=None, looked_for=len(asked), found=0, missing=tuple(asked[:_SHOWN]))
-        return search, []
-    missed = {reference: error for reference in asked if (error := _miss(root, reference)) is not None}
-    found = [reference for reference in asked if reference not in missed]
-    decoded = found[:: max(1, len(found) // _DECODED)][:_DECODED]
-    try:
-        verdicts = check_images(source.name, root, decoded).to_pylist()
-    except SourceError:
-        verdicts = []  # of one file, and no verdict on any image
+    resolution = resolve_references(source.name, root, asked)
+    missed = [row for row in resolution.verdicts.to_pylist() if row["image_rule"]]
+    decoded = resolution.files[:: max(1, len(resolution.files) // _DECODED)][:_DECODED]
+    broken = []
+    if root is not None:
+        broken = [row for row in check_images(source.name, root, decoded).to_pylist() if row["image_rule"]]
+    mends = Counter(mend["kind"] for row in resolution.mends.to_pylist() for mend in row["file_repairs"])
     search = ImageSearch(
-        image_root=_place(root, project, ""),
+        image_root=None if root is None else place_path(root, project),
         looked_for=len(asked),
-        found=len(found),
-        missing=tuple(list(missed)[:_SHOWN]),
+        found=len(asked) - len(missed),
+        missing=tuple(row["image"] for row in missed[:_SHOWN]),
     )
-    lost = [(reference, error.rule, error.reason, error.fix) for reference, error in missed.items()]
-    broken = [
-        (row["image"], row["image_rule"], row["image_reason"], row["image_fix"])
-        for row in verdicts
-        if row["image_rule"]
-    ]
-    return search, [*_group_images(lost, len(asked)), *_group_images(broken, len(decoded))]
+    return _ImageFindings(search, [*_group_images(missed, len(asked)), *_group_images(broken, len(decoded))], mends)
 
 
-def _miss(root: Path, reference: str) -> MalformedRecord | None:
-    """Why a reference names no file; None: it does."""
-    try:
-        resolve_reference(root, reference)
-    except MalformedRecord as error:
-        return error
-    return None
-
-
-def _group_images(broken: Sequence[tuple[str, str, str, str]], looked_at: int) -> Iterator[Problem]:
-    """The rules that images broke, the most frequent first; each is (reference, rule, reason, fix)."""
-    for rule, count in Counter(rule for _, rule, _, _ in broken).most_common():
-        place, _, reason, fix = next(one for one in broken if one[1] == rule)
+def _group_images(broken: Sequence[dict[str, Any]], looked_at: int) -> Iterator[Problem]:
+    """The rules that images broke, the most frequent first, each with its first image."""
+    for rule, count in Counter(row["image_rule"] for row in broken).most_common():
+        first = next(row for row in broken if row["image_rule"] == rule)
         yield Problem(
-            rule=rule, count=count, looked_at=looked_at, unit="images", place=place, reason=reason, fix=fix, raw=""
+            rule=rule,
+            count=count,
+            looked_at=looked_at,
+            unit="images",
+            place=first["image"],
+            reason=first["image_reason"],
+            fix=first["image_fix"],
+            raw="",
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
+from vqa_pipeline.sources.image_search import has_image_suffix
 from vqa_pipeline.sources.split_words import find_split_word
 
-IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _LONGEST_NAME = 1024
 
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -108,8 +107,3 @@ _CHECKS: dict[str, Callable[[Sequence[Any]], bool]] = {
     "question_type": _are_texts,
     "answer_type": _are_texts,
 }
-
-
-def has_image_suffix(name: str) -> bool:
-    """Whether a name is that of an image file, by its suffix alone."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES

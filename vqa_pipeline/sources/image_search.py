@@ -7,9 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
-def find_image_root(references: Sequence[str], names: Iterable[str]) -> str | None:
-    r"""The folder below which most references name a file; None when not one does.
+
+def has_image_suffix(name: str) -> bool:
+    """Whether a name is that of an image file, by its suffix alone."""
+    return PurePosixPath(name).suffix.lower() in _SUFFIXES
+
+
+def find_image_root(references: Sequence[str], names: Iterable[str], least: int = 1) -> str | None:
+    r"""The folder below which most references name a file; None when not even `least` do.
 
     A reference and a file fit by their last parts, whatever their case and suffix: `C:\scans\ct\1.PNG` fits
     `images/ct/1.png`, and speaks for the root `images`. Equal votes go to the folder nearest to the top.
@@ -17,6 +24,7 @@ def find_image_root(references: Sequence[str], names: Iterable[str]) -> str | No
     Args:
         references: Image references as the source gives them.
         names: Files, relative to one folder, `/` between parts; the root is relative to it, `.` for itself.
+        least: How many references must fit.
     """
     wanted: dict[str, list[list[str]]] = {}
     for reference in references:
@@ -29,7 +37,8 @@ def find_image_root(references: Sequence[str], names: Iterable[str]) -> str | No
         for asked in wanted.get(parts[-1], ()) if parts else ():
             shared = _count_shared(asked, parts)
             votes["/".join(name.split("/")[: len(parts) - shared]) or "."] += 1
-    return min(votes, key=lambda root: (-votes[root], root.count("/"), root), default=None)
+    enough = [root for root, count in votes.items() if count >= least]
+    return min(enough, key=lambda root: (-votes[root], root.count("/"), root), default=None)
 
 
 def _split(path: str) -> list[str]:

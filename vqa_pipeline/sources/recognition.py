@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from vqa_pipeline.sources.columns import has_image_suffix
 from vqa_pipeline.sources.formats import FORMATS, Source
 from vqa_pipeline.sources.formats.format import Recognition, Sample
+from vqa_pipeline.sources.image_search import has_image_suffix
 from vqa_pipeline.sources.samples import SampledFile, take_sample
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
@@ -169,7 +169,8 @@ def recognize_files(tree: Tree) -> list[Recognized]:
     found: list[Recognized] = []
     for names in groups.values():
         looked = [
-            _recognize_file(tree.folder / name, name) for name in names[: min(_ALIKE, _MOST_SAMPLES - len(found))]
+            _recognize_file(tree.folder / name, name)
+            for name in names[: min(_ALIKE, max(0, _MOST_SAMPLES - len(found)))]
         ]
         if looked and len({_tell(one) for one in looked}) == 1:
             looked[-1] = looked[-1]._replace(alike=tuple(names[len(looked) :]))

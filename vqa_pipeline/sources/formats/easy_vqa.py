@@ -78,5 +78,5 @@ class EasyVqaFormat:
                 _TRIPLE.validate_python(record)
         except ValidationError:
             return None
-        split = find_split_word(path.parent.name)
+        split = find_split_word(sample.name)
         return Recognition(1.0, {"folder": str(path.parent), **({"splits": split} if split else {})})

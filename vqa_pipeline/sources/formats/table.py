@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import AfterValidator, Field
@@ -111,7 +111,7 @@ class TableFormat:
         columns = guess_columns(rows) if sample.layout in _LAYOUTS else {}
         if not {"question", "image"} <= columns.keys():
             return None
-        column, word = guess_split_column(rows), find_split_word(PurePosixPath(sample.name).name)
+        column, word = guess_split_column(rows), find_split_word(sample.name)
         splits = {"splits": {"column": column} if column else word} if column or word else {}
         named = columns if "answers" in columns else {**columns, "answers": None}
         return Recognition(0.3, {"files": sample.name, "columns": named, **_guess_delimiter(sample, columns), **splits})

@@ -194,7 +194,7 @@ def _guess_settings(sample: Sample, questions: Sequence[Mapping[str, Any]], subt
         guessed |= {"image_pattern": ABSTRACT_PATTERN}
     has_split = any(isinstance(question.get("split"), str) for question in questions)
     if not has_split and not find_split_word(subtype or ""):
-        guessed |= {"splits": find_split_word(PurePosixPath(sample.name).name) or "by_image"}
+        guessed |= {"splits": find_split_word(sample.name) or "by_image"}
     return guessed
 
 
