@@ -47,6 +47,17 @@ FACTS: dict[str, Any] = {
     "alterations_by_kind": {"orientation_applied": 2},
     "ledger": LEDGER,
     "image_packs": ["shared/aa.parquet", "shared/bb.parquet"],
+    "licenses": {"shapes": "CC0-1.0"},
+    "statistics": {
+        "questions_by_source": {"shapes": {"train": 5, "test": 3}},
+        "num_distinct_answers": 2,
+        "top_answers": {"red": 6, "yes": 1},
+        "question_types": {"color": 6},
+        "answer_types": {},
+        "answers_per_question": {"0": 1, "1": 7},
+        "words_per_question": {"3": 8},
+        "longest": 15,
+    },
 }
 
 LEAK = {"image": "ab" * 32, "splits": ["train", "test"], "question_ids": ["shapes/1", HOSTILE]}

@@ -541,6 +541,17 @@ def test_an_image_pack_of_an_earlier_form_is_not_taken_into_a_new_version(projec
     assert pack.exists(), "the version that it belongs to keeps it"
 
 
+def test_a_licence_is_told_in_the_card_and_computes_nothing_else_again(project):
+    Runner(make_pipeline(project)).run()
+    again = Runner(make_pipeline(project, sources=[declare_source(license="CC-BY-4.0")])).run()
+    assert {name for name, outcome in again.items() if not outcome.reused} == {"dataset"}
+    card = (again["dataset"].version.path / "README.md").read_text().replace("\\", "")
+    assert "| colours | CC-BY-4.0 | 12 | 4 | 4 |" in card
+    assert again["dataset"].version.manifest.details["statistics"]["top_answers"] == {
+        "blue": 5, "green": 5, "red": 5, "yellow": 5,
+    }  # fmt: skip
+
+
 def test_a_generated_source_with_broken_rows_becomes_a_dataset(project):
     shapes = {"name": "colours", "format": "shapes", "images": 16, "image_pixels": 32}
     pipeline = make_pipeline(project, sources=[shapes], dataset={"max_reject_fraction": 0.5})

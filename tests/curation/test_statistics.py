@@ -54,6 +54,7 @@ def test_what_is_counted(tmp_path, rows_per_file):
         "answer_types": {"yes/no": 2},
         "answers_per_question": {0: 1, 2: 3},
         "words_per_question": {1: 1, 2: 1, 3: 1, 4: 1},
+        "longest": 15,
     }
 
 
@@ -78,4 +79,5 @@ def test_without_questions_there_is_nothing():
         "answer_types": {},
         "answers_per_question": {},
         "words_per_question": {},
+        "longest": 15,
     }

@@ -86,6 +86,25 @@ def test_a_dataset_is_told_by_split_ledger_and_rule():
     assert find_pictures(page) == []
 
 
+def test_a_dataset_is_told_by_source_with_its_licence():
+    page = show(dataset_markdown({**FACTS, "licenses": {}}))
+    assert ["shapes", "not stated", "5", "0", "3"] in page.rows
+    assert ["shapes", "CC0-1.0", "5", "0", "3"] in show(dataset_markdown(FACTS)).rows
+
+
+def test_a_dataset_s_answers_and_questions_are_counted_with_bars():
+    rows = show(dataset_markdown(FACTS)).rows
+    for expected in (
+        ["most common answer (2 distinct)", "questions", ""],
+        ["red", "6", "█" * 15 + "░" * 5],
+        ["yes", "1", "█" * 2 + "░" * 18],
+        ["color", "6", "█" * 15 + "░" * 5],
+        ["3", "8", "█" * 20],
+    ):
+        assert expected in rows
+    assert not any(row[0] == "answer type" for row in rows), "no source names any"
+
+
 def test_a_dataset_tells_what_was_carved_and_what_leaks():
     page = show(dataset_markdown({**FACTS, "carved": ["val"], "leaks": [LEAK] * 12}, PICTURE))
     assert "No question declares val: carved from train, by image." in page.text

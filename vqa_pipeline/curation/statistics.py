@@ -18,7 +18,7 @@ from vqa_pipeline.schemas import Frozen
 LISTED = 20
 """How many of the most frequent answers and types are listed."""
 
-LONGEST = 30
+LONGEST = 15
 """Questions with more words, or more answers, are counted as if they had so many."""
 
 _COLUMNS = ["source", "split", "question", "question_type", "answer_type", "answers", "most_common_answer"]
@@ -36,6 +36,7 @@ class DatasetStatistics(Frozen):
     answer_types: dict[str, int] = Field(description="Questions by type of answer; the most frequent ones, in order.")
     answers_per_question: dict[int, int] = Field(description="Questions by number of answers; 0: not annotated.")
     words_per_question: dict[int, int] = Field(description="Questions by number of words.")
+    longest: int = Field(LONGEST, description="In the last two, questions with more count as if they had so many.")
 
 
 def count_statistics(files: Iterable[Path]) -> DatasetStatistics:

@@ -12,6 +12,7 @@ from vqa_pipeline.schemas import FATES, SPLITS
 
 _SHOWN_LEAKS = 10
 _SHOWN_ANSWERS = 20
+_SHOWN_VALUES = 16
 _BAR_LENGTH = 20
 _DEFAULT_CONFIG = "questions"
 
@@ -97,6 +98,7 @@ def dataset_markdown(facts: Mapping[str, Any], picture: str | None = None) -> st
         f"**{facts['num_questions']:,} questions** on {images}, from {rows}.",
         *_show_picture("Some images of the dataset", picture),
         _draw_table(["split", "questions", "with answers"], _list_splits(facts)),
+        _draw_table(["source", "licence", *SPLITS], _list_sources(facts["statistics"], facts["licenses"])),
     ]
     if facts["carved"]:
         parts.append(f"No question declares {' or '.join(facts['carved'])}: carved from train, by image.")
@@ -107,7 +109,32 @@ def dataset_markdown(facts: Mapping[str, Any], picture: str | None = None) -> st
         parts.append(_draw_table(["done to show images as RGB", "images"], facts["alterations_by_kind"].items()))
     if facts["leaks"]:
         parts.append(_draw_table(["image in two splits", "splits", "questions"], _list_leaks(facts)))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *_draw_statistics(facts["statistics"])])
+
+
+def _list_sources(statistics: Mapping[str, Any], licenses: Mapping[str, str]) -> list[tuple[object, ...]]:
+    """Accepted questions of each source by split, and under which licence."""
+    return [
+        (source, licenses.get(source, "not stated"), *(splits.get(split, 0) for split in SPLITS))
+        for source, splits in statistics["questions_by_source"].items()
+    ]
+
+
+def _draw_statistics(statistics: Mapping[str, Any]) -> list[str]:
+    """What questions and answers are like; tables of what there is."""
+    counted = {
+        f"most common answer ({statistics['num_distinct_answers']:,} distinct)": statistics["top_answers"],
+        "question type": statistics["question_types"],
+        "answer type": statistics["answer_types"],
+        f"answers to a question ({statistics['longest']}: or more)": statistics["answers_per_question"],
+        f"words of a question ({statistics['longest']}: or more)": statistics["words_per_question"],
+    }
+    total = max(1, sum(statistics["words_per_question"].values()))
+    return [
+        _draw_table([title, "questions", ""], [(str(name), count, _draw_bar(count / total)) for name, count in rows])
+        for title, rows in ((title, list(counts.items())[:_SHOWN_VALUES]) for title, counts in counted.items())
+        if rows
+    ]
 
 
 def _list_splits(facts: Mapping[str, Any]) -> list[tuple[str, int, int]]:

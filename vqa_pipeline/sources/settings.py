@@ -53,6 +53,9 @@ class SourceSettings(Frozen):
     """What every source has."""
 
     name: Name = Field(description="Name of the source: its assets are raw/<name> and records/<name>.")
+    license: str | None = Field(
+        None, min_length=1, description="Licence of the source's data, such as CC-BY-4.0; the dataset's card tells it."
+    )
     splits: Splits = Field(
         "by_image",
         description="declared (the format says), by_image (a pure function of the image), train, val, test, "

@@ -16,7 +16,7 @@ from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.schemas import Split
 from vqa_pipeline.stages.raw import find_source_root, list_raw_files, observe_again, unchanged
-from vqa_pipeline.stages.stage import check_made_from, make_stage, open_store
+from vqa_pipeline.stages.stage import check_made_from, find_licenses, make_stage, open_store
 from vqa_pipeline.store import Store, Version
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
         SourceChanged: a file changed while the dataset was built; what is there now and then is no verdict.
     """
     from vqa_pipeline.curation.plan import build_dataset as build_plan
+    from vqa_pipeline.curation.statistics import count_statistics
 
     store = open_store(pipeline)
     inputs: dict[str, Version] = {}
@@ -63,7 +64,9 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
         for pack in summary.new_packs:
             pack.unlink()
         work.data_version = summary.data_version
-        work.details = summary.describe() | {"image_packs": sorted({*kept, *packs})}
+        statistics = count_statistics(sorted((work.folder / "questions").glob("*.parquet"))).model_dump(mode="json")
+        packed = {"image_packs": sorted({*kept, *packs})}
+        work.details = summary.describe() | packed | {"statistics": statistics, "licenses": find_licenses(pipeline)}
         work.numbers = summary.count()
         _check_dataset(pipeline, work, summary)
         _write_dataset_pages(pipeline, work)

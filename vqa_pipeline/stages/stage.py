@@ -46,6 +46,10 @@ _NOT_IN_FINGERPRINT = {"checkpoint_every_steps", "device", "threads"}
 """Training settings that change how fast a checkpoint comes about, not which."""
 
 
+_NOT_IN_ROWS = {"license"}
+"""Settings of a source that its files and records do not depend on."""
+
+
 def open_store(pipeline: Pipeline) -> Store:
     """The store of a pipeline's versions."""
     return Store(pipeline.store_folder, pipeline.scratch_folder)
@@ -59,16 +63,21 @@ def stage_settings(pipeline: Pipeline, asset: str, training: TrainingSettings | 
     settings = pipeline.settings
     stage, _, source = asset.partition("/")
     if source:
-        return _dump(pipeline.source(source), pipeline.project_root)
+        return _dump(pipeline.source(source), pipeline.project_root, exclude=_NOT_IN_ROWS)
     if stage == "checkpoint":
         return _dump(training or settings.training, pipeline.project_root, exclude=_NOT_IN_FINGERPRINT)
     own: dict[str, dict[str, Any]] = {
-        "dataset": settings.dataset.model_dump(mode="json"),
+        "dataset": settings.dataset.model_dump(mode="json") | {"licenses": find_licenses(pipeline)},
         "vocabulary": settings.vocabulary.model_dump(mode="json"),
         "predictions": {"splits": list(settings.evaluation.splits)},
         "metrics": settings.evaluation.model_dump(mode="json"),
     }
     return own[stage]
+
+
+def find_licenses(pipeline: Pipeline) -> dict[str, str]:
+    """The licences of the sources that state one, by source."""
+    return {source.name: source.license for source in pipeline.settings.sources if source.license is not None}
 
 
 def _dump(settings: Frozen, root: Path, exclude: set[str] | None = None) -> dict[str, Any]:
