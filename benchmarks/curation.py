@@ -99,7 +99,7 @@ def _answer(row: int, chance: random.Random) -> dict[str, Any]:
 
 def curate(folder: Path, output: Path) -> int:
     """Records and dataset, as the stages make them; returns the number of accepted questions."""
-    from vqa_pipeline.curation.plan import SourceRecords, build_dataset
+    from vqa_pipeline.curation.plan import Known, SourceRecords, build_dataset
     from vqa_pipeline.curation.settings import DatasetSettings
     from vqa_pipeline.curation.validation import validate_source
     from vqa_pipeline.sources.formats.vqa_v2 import VqaV2Source
@@ -111,7 +111,7 @@ def curate(folder: Path, output: Path) -> int:
     summary = build_dataset(
         [SourceRecords("vqa", records, None, read.num_question_records, read.num_annotation_records)],
         DatasetSettings(images_required=False),
-        (),
+        Known(),
         output / "scratch",
         output / "dataset",
     )

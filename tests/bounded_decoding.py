@@ -51,4 +51,4 @@ if __name__ == "__main__":
     Image.init()
     files = {path.name: path.read_bytes() for path in sorted(Path(sys.argv[1]).iterdir())}
     _limit(int(sys.argv[2]), int(sys.argv[3]))
-    print(json.dumps({name: _inspect(data) for name, data in files.items()}))
+    print(json.dumps({name: _inspect(data) for name, data in files.items()}, default=bytes.hex))

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from vqa_pipeline.curation.plan import DatasetSummary, SourceRecords, build_dataset, run_in_order
+from vqa_pipeline.curation.plan import DatasetSummary, Known, SourceRecords, build_dataset
 from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.curation.tasks import run_in_order
 from vqa_pipeline.curation.validation import RecordsSummary, validate_source
 from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS
@@ -84,6 +85,15 @@ def draw_png(number: int) -> bytes:
     """A picture of its own for each number below 256 ** 3."""
     file = io.BytesIO()
     Image.new("RGB", (4, 3), (number % 256, number // 256 % 256, number // 65536)).save(file, "PNG")
+    return file.getvalue()
+
+
+def draw_scene(number: int, container: str = "PNG", size: tuple[int, int] = (160, 120), **options: Any) -> bytes:
+    """A soft picture of many colours; written in another way or size it is a near-duplicate of itself."""
+    chance = random.Random(number)
+    blots = Image.frombytes("RGB", (5, 4), bytes(chance.randrange(256) for _ in range(60)))
+    file = io.BytesIO()
+    blots.resize((160, 120), Image.Resampling.BICUBIC).resize(size).save(file, container, **options)
     return file.getvalue()
 
 
@@ -177,13 +187,15 @@ def run_plan(
     known_packs: Sequence[Path] = (),
     map_tasks: Callable[..., Iterable[Any]] = run_in_order,
     progress: Progress = silent,
+    known_images: Path | None = None,
     **settings: Any,
 ) -> Curated:
     """Run the plan into `<folder>/output`."""
     output = folder / "output"
     output.mkdir(parents=True)
     chosen = DatasetSettings.model_validate(settings)
-    return Curated(build_dataset(sources, chosen, known_packs, folder / "scratch", output, map_tasks, progress), output)
+    known, scratch = Known(known_packs, known_images), folder / "scratch"
+    return Curated(build_dataset(sources, chosen, known, scratch, output, map_tasks, progress), output)
 
 
 def curate(sources: Sequence[Source], root: Path, folder: Path, **settings: Any) -> Curated:
@@ -202,6 +214,7 @@ def read_tree(folder: Path) -> dict[str, bytes]:
 # ------------------------------------------------------------------------------------------- a world full of defects
 
 NUM_PICTURES = 40
+NUM_SCENES = 4
 _CLINIC_DEFECTS: tuple[Row, ...] = (
     {"image": "/x/lost.png"},
     {"image": "a/../../1.png"},
@@ -277,10 +290,12 @@ def write_defects(root: Path, seed: int, num_rows: int) -> None:
 
 
 def _draw_pictures() -> dict[str, bytes]:
-    """Good ones, some twice under another name, and some that are no pictures."""
+    """Good ones, some twice under another name, some nearly twice, and some that are no pictures."""
     pictures = {f"{number}.png": draw_png(number) for number in range(NUM_PICTURES)}
     pictures |= {f"copy-{number}.png": draw_png(number) for number in range(5)}
     pictures |= {"twin.png": draw_png(50), "twin.bmp": draw_png(51)}
+    pictures |= {f"scene-{number}.png": draw_scene(number) for number in range(NUM_SCENES)}
+    pictures |= {f"scene-{n}-again.jpg": draw_scene(n, "JPEG", (120, 90), quality=60) for n in range(NUM_SCENES)}
     pictures |= {"cut.png": draw_png(1)[:45], "empty.png": b"", "page.png": b"<html></html>", "drawing.png": b"<svg/>"}
     return pictures
 
@@ -305,6 +320,8 @@ def _ask_clinic(rng: random.Random, number: int) -> Row:
         f"{image[:-4]}.jpeg",
         "link-in.png",
     ]
+    scene = f"scene-{rng.randrange(NUM_SCENES)}"
+    spelled += [f"{scene}.png", f"{scene}-again.jpg"] * 2
     image = rng.choice(spelled) if rng.random() < 0.3 else image
     return {
         "id": number if rng.random() < 0.2 else f"q{number}",

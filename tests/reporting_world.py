@@ -39,6 +39,8 @@ FACTS: dict[str, Any] = {
     "num_images": 5,
     "num_rejected": 3,
     "num_leaking_images": 0,
+    "num_leaking_groups": 0,
+    "num_pairs_not_compared": 0,
     "num_questions_by_split": {"train": 5, "val": 0, "test": 3},
     "num_annotated_by_split": {"train": 5, "val": 0, "test": 2},
     "carved": [],
@@ -60,7 +62,14 @@ FACTS: dict[str, Any] = {
     },
 }
 
-LEAK = {"image": "ab" * 32, "splits": ["train", "test"], "question_ids": ["shapes/1", HOSTILE]}
+LEAK = {
+    "image": "ab" * 32,
+    "near": None,
+    "distance": None,
+    "splits": ["train", "test"],
+    "question_ids": ["shapes/1", HOSTILE],
+}
+NEAR_LEAK = {**LEAK, "near": "cd" * 32, "distance": 2}
 
 METRICS: dict[str, Any] = {
     "metric": "normalized",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import pickle
 
 import pytest
 
@@ -13,7 +14,7 @@ from vqa_pipeline import errors
 def test_the_tree_in_the_docstring_is_the_tree_in_the_code():
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.VqaPipelineError)]
     drawn = errors.__doc__ or ""
-    assert len(classes) == 18
+    assert len(classes) == 19
     assert [c.__name__ for c in classes if c.__name__ not in drawn] == []
 
 
@@ -90,6 +91,22 @@ def test_the_tree_in_the_docstring_is_the_tree_in_the_code():
 )
 def test_messages_name_the_culprit_and_the_fix(error, expected):
     assert str(error) == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.SourceError("clinic", "files", "raw/a.csv", "does not exist", "Check the path.", line=7),
+        errors.SourceChanged("clinic", "raw/a.csv"),
+        errors.DiskError("data/store", errno.ENOSPC),
+        errors.GateFailed("dataset", ["12 rows are rejected"], "store/candidates/1"),
+        errors.TaskProcessDied(4),
+        errors.NonFiniteLoss(12, 3, 0.5, ["a/1", "a/2"]),
+    ],
+)
+def test_an_error_travels_between_processes_with_message_and_culprits(error):
+    arrived = pickle.loads(pickle.dumps(error))
+    assert (type(arrived), str(arrived), vars(arrived)) == (type(error), str(error), vars(error))
 
 
 def test_culprits_are_kept_as_data():

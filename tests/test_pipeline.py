@@ -58,6 +58,7 @@ def test_the_settings_are_these_classes_and_one_for_each_format():
     assert len([name for name in classes if name.endswith("Source")]) == len(FORMATS)
     assert [name for name in classes if not name.endswith("Source")] == [
         "Columns",
+        "ComputeSettings",
         "CronSettings",
         "DatasetSettings",
         "EvaluationSettings",
@@ -134,8 +135,10 @@ def test_a_source_is_all_that_must_be_said():
             "split_fractions": {"train": 0.8, "val": 0.1, "test": 0.1},
             "max_reject_fraction": 0.01,
             "leakage": "fail",
+            "near_duplicate_distance": 3,
             "images_required": True,
         },
+        "compute": {"workers": 1},
         "vocabulary": {"min_count": 1, "max_answers": 3129},
         "evaluation": {"metric": "auto", "splits": ("test",)},
         "retrain": "manual",
@@ -174,6 +177,7 @@ def test_a_source_is_all_that_must_be_said():
         ({"sources": [{**TABLE, "files": " "}]}, "sources.0.table.files.", "must be a path"),
         ({"name": "My clinic"}, "name", "should match pattern '^[a-z][a-z0-9_]*$'"),
         ({"name": "clinic\n"}, "name", "should match pattern"),
+        ({"compute": {"workers": 0}}, "compute.workers", "greater than or equal to 1"),
         ({"vocabulary": {"min_count": 0}}, "vocabulary.min_count", "greater than or equal to 1"),
         ({"evaluation": {"splits": []}}, "evaluation.splits", "test must be among them"),
         ({"evaluation": {"splits": ["val"]}}, "evaluation.splits", "test must be among them"),

@@ -11,6 +11,7 @@
     │   ├── StaleInput          two inputs of a stage belong to different states of the data
     │   └── StoreBusy           another run is publishing this asset
     ├── DiskError               a disk or folder refuses: full, read-only, no permission, something in the way
+    ├── TaskProcessDied         a process that curated data was killed
     ├── VocabularyMismatch      a checkpoint and an answer vocabulary disagree
     └── TrainingError           training or prediction did not end well
         ├── BackboneError       the backbone cannot be found or loaded
@@ -35,6 +36,16 @@ from typing import Any
 
 class VqaPipelineError(Exception):
     """Something a user can mend. The message names the culprit and the fix; no stack trace is needed."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as what it is: with message and culprits, without being built again."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[VqaPipelineError], args: tuple[Any, ...], culprits: dict[str, Any]) -> VqaPipelineError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(culprits)
+    return error
 
 
 class SettingsError(VqaPipelineError):
@@ -164,6 +175,17 @@ class DiskError(VqaPipelineError):
     def from_number(cls, number: int | None, path: Path | str) -> DiskError | None:
         """The error that a number stands for, at a path; None when the program itself may be to blame."""
         return cls(path, number) if number in _DISK_FIXES else None
+
+
+class TaskProcessDied(VqaPipelineError):
+    """A process that curated data was killed, which is what a machine without memory does."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        super().__init__(
+            f"one of {workers} processes that curated data was killed, most likely because memory ran out. "
+            "Lower `compute.workers`, then run again."
+        )
 
 
 class VocabularyMismatch(VqaPipelineError):

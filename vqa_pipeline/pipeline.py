@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator
 
 from vqa_pipeline.answers.settings import VocabularySettings
-from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.curation.settings import ComputeSettings, DatasetSettings
 from vqa_pipeline.evaluation.settings import EvaluationSettings
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.schemas import Frozen, Name
@@ -103,6 +103,7 @@ class PipelineSettings(Frozen):
     )
     sources: tuple[Source, ...] = Field(min_length=1, description="Where questions come from.")
     dataset: DatasetSettings = Field(DatasetSettings(), description="How records become the dataset.")
+    compute: ComputeSettings = Field(ComputeSettings(), description="How many processes make the dataset.")
     vocabulary: VocabularySettings = Field(VocabularySettings(), description="Which answers a model can give.")
     training: TrainingSettings = Field(TrainingSettings(), description="How the checkpoint is trained.")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="What is scored and how.")

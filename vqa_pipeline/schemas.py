@@ -226,6 +226,16 @@ IMAGES = pa.schema(
 )
 """Image packs, `shared/*.parquet` of `dataset`: original files' bytes, one row per image, ordered by `image_sha256`."""
 
+NEAR_DUPLICATES = pa.schema(
+    [
+        column("image_sha256", pa.string(), "One image; its sha256 is the smaller one", nullable=False),
+        column("other_sha256", pa.string(), "The other", nullable=False),
+        column("distance", pa.uint8(), "Bits in which their difference hashes differ", nullable=False),
+    ]
+)
+"""`dataset`, file `near_duplicates.parquet`: every pair of near-duplicate images among the good images that questions
+name, accepted or not; ordered by both columns."""
+
 PREDICTIONS = pa.schema(
     [
         _QUESTION_ID,

@@ -13,6 +13,7 @@ def test_the_defaults_are_strict():
         "split_fractions": {"train": 0.8, "val": 0.1, "test": 0.1},
         "max_reject_fraction": 0.01,
         "leakage": "fail",
+        "near_duplicate_distance": 3,
         "images_required": True,
     }
 
@@ -41,7 +42,15 @@ def test_fractions_that_make_no_whole_are_refused(told, message):
 
 
 @pytest.mark.parametrize(
-    "told", [{"max_reject_fraction": 1.5}, {"max_reject_fraction": -0.1}, {"leakage": "ignore"}, {"leekage": "fail"}]
+    "told",
+    [
+        {"max_reject_fraction": 1.5},
+        {"max_reject_fraction": -0.1},
+        {"leakage": "ignore"},
+        {"leekage": "fail"},
+        {"near_duplicate_distance": 8},
+        {"near_duplicate_distance": -1},
+    ],
 )
 def test_other_mistakes_name_their_setting(told):
     with pytest.raises(ValidationError) as caught:

@@ -120,7 +120,7 @@ def test_settled_rows_are_taken_as_rejects_with_their_place_and_payload():
             "question_id": "clinic/2",
             "fate": "excluded",
             "rule": "leakage",
-            "reason": "its image is also in a split nearer to the test",
+            "reason": "its image, or a near-duplicate of it, is also in a split nearer to the test",
             "fix": "Nothing to do: `dataset.leakage` asks for it.",
             "locator": make_locator(4),
             "raw": b"{2}",

@@ -20,11 +20,20 @@ A, B = "a" * 64, "b" * 64
 ANYWHERE = frozenset()
 
 
-def make_merged(question_id: str, split: str | None = "train", identity: str = A, answer: str | None = "red", **fields):
+def make_merged(
+    question_id: str,
+    split: str | None = "train",
+    identity: str = A,
+    answer: str | None = "red",
+    group: str | None = None,
+    dhash: int = 0,
+    **fields: Any,
+) -> Row:
     """A question as `merge` gives it; its id is its text too, so that none is a duplicate by chance."""
     told = {"question": f"is it {question_id}?", "answers": None if answer is None else make_answers(answer), **fields}
     row = make_question(f"clinic/{question_id}", split=split, **told)
-    return {**row, "image_sha256": identity, "identity": identity, "annotated": row["answers"] is not None}
+    identities = {"image_sha256": identity, "identity": identity, "group": group or identity, "dhash": dhash}
+    return {**row, **identities, "annotated": row["answers"] is not None}
 
 
 def tabulate(rows: list[Row]) -> pa.Table:
@@ -185,6 +194,64 @@ def test_an_undeclared_question_leaks_when_its_image_is_declared_elsewhere():
     )
     final = finalize([make_merged("1", None, image), make_merged("2", "train", image)])
     assert final.leaks == [Leak(image=image, splits=("train", "val"), question_ids=("clinic/1", "clinic/2"))]
+
+
+C, D = "c" * 64, "d" * 64
+
+NEAR = [
+    make_merged("1", "train", A, group=A, dhash=0b1111),
+    make_merged("2", "train", A, group=A, dhash=0b1111),
+    make_merged("3", "test", B, group=A, dhash=0b0111),
+    make_merged("4", "val", C, group=A, dhash=0b0001),
+    make_merged("5", "train", D, group=D, dhash=0b1111),
+]
+"""A, B and C are a group of near-duplicates, as `near_duplicates` found out: D is none, whatever its hash."""
+
+
+@pytest.mark.parametrize("policy", ["fail", "report"])
+def test_near_duplicates_in_several_splits_leak_and_the_nearest_two_tell_it(policy):
+    final = finalize(NEAR, leakage=policy)
+    assert len(list_splits(final)) == 5
+    ids = ("clinic/1", "clinic/2", "clinic/3", "clinic/4")
+    (leak,) = final.leaks
+    assert leak == Leak(image=A, near=B, distance=1, splits=("train", "val", "test"), question_ids=ids)
+    assert leak.describe().startswith(
+        "image aaaaaaaaaaaa… and its near-duplicate bbbbbbbbbbbb… (distance 1) in train and"
+    )
+
+
+def test_under_drop_from_train_a_group_of_near_duplicates_stays_in_the_split_nearest_to_the_test():
+    final = finalize(NEAR, leakage="drop_from_train")
+    assert list_splits(final) == {"3": "test", "5": "train"}
+    assert list_rejects(final) == [(name, "excluded", "leakage") for name in ("1", "2", "4")]
+
+
+def test_near_duplicates_in_one_split_are_no_leak():
+    rows = [make_merged(str(number), "train", image, group=A) for number, image in enumerate((A, B, C))]
+    assert finalize(rows, leakage="drop_from_train").leaks == []
+    assert finalize(rows).questions.num_rows == 3
+
+
+def test_an_image_that_leaks_itself_is_told_beside_its_near_duplicates():
+    rows = [make_merged("1", "train", A, group=A), make_merged("2", "test", A, group=A)]
+    rows += [make_merged("3", "train", B, group=A, dhash=-1)]
+    assert [(leak.image, leak.near, leak.distance, leak.splits) for leak in finalize(rows).leaks] == [
+        (A, None, None, ("train", "test")),
+        (A, B, 64, ("train", "test")),
+    ]
+
+
+def test_a_rejected_near_duplicate_leaks_nothing():
+    rows = [make_merged("1", "train", A, group=A), make_merged("2", "test", B, group=A, answer=None)]
+    final = finalize(rows, annotated={("clinic", "test")}, leakage="drop_from_train")
+    assert (list_splits(final), final.leaks) == ({"1": "train"}, [])
+
+
+def test_of_a_large_group_two_images_of_different_splits_are_told():
+    rows = [make_merged(f"{n:03}", "train", f"{n:064x}", group="0" * 64, dhash=n) for n in range(150)]
+    rows += [make_merged("150", "test", f"{150:064x}", group="0" * 64, dhash=2**62)]
+    (leak,) = finalize(rows).leaks
+    assert (leak.near, leak.distance) == (f"{150:064x}", 1)
 
 
 # ---------------------------------------------------------------------------------------------------- missing answers

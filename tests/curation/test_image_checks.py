@@ -56,6 +56,7 @@ def test_a_good_image_is_told_by_its_facts(tmp_path):
             "dhash": 0,
             "num_bytes": len(file.getvalue()),
             "alterations": [],
+            "colours": bytes([7]) * 192,
             "image_rule": None,
             "image_reason": None,
             "image_fix": None,

@@ -34,13 +34,13 @@ CUT = {"image_rule": "image_truncated", "image_reason": "the PNG breaks off", "i
 
 def tabulate_verdicts(source: str = "clinic", **more: Row) -> pa.Table:
     """1.png and 2.png are good; `lost` is missing, `cut` is truncated, `/x/9.png` is nowhere, `unsure` is anything."""
-    rows: list[Row] = [{"image": name, "image_sha256": sha, "identity": sha} for name, sha in SHA.items()]
+    rows: list[Row] = [{"image": name, "image_sha256": sha, "identity": sha, "dhash": 5} for name, sha in SHA.items()]
     rows += [{"image": "lost.png", "identity": "images/lost.png", **LOST}]
     rows += [{"image": "cut.png", "identity": "images/cut.png", **CUT}]
     rows += [{"image": "/x/9.png", "identity": "images//x/9.png", **FAR}]
     rows += [{"image": "unsure", "identity": "images/unsure", **UNSURE}]
-    schema = VERDICTS.append(pa.field("identity", pa.string()))
-    return pa.Table.from_pylist([{"source": source, **row} for row in rows], schema)
+    schema = VERDICTS.append(pa.field("identity", pa.string())).append(pa.field("group", pa.string()))
+    return pa.Table.from_pylist([{"source": source, "group": row["identity"], **row} for row in rows], schema)
 
 
 def tabulate_mends() -> pa.Table:
@@ -80,6 +80,8 @@ def test_a_question_alone_goes_on_with_its_image():
         **make_question("clinic/1", answers=make_answers("red")),
         "image_sha256": SHA["1.png"],
         "identity": SHA["1.png"],
+        "group": SHA["1.png"],
+        "dhash": 5,
         "annotated": True,
     }
     assert (merged.rejects.num_rows, merged.joined) == (0, {})

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from curation_world import (
@@ -23,6 +28,7 @@ from curation_world import (
     Row,
     curate,
     draw_png,
+    draw_scene,
     encode_lines,
     make_table_source,
     make_vqa_source,
@@ -34,13 +40,15 @@ from curation_world import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 from world import build_world
 
 from vqa_pipeline.curation.buckets import ROWS_PER_BUCKET
+from vqa_pipeline.curation.known_images import write_known_images
 from vqa_pipeline.curation.plan import IMAGE_FACTS, SourceRecords
+from vqa_pipeline.curation.tasks import TaskProcesses
 from vqa_pipeline.errors import SourceChanged
-from vqa_pipeline.schemas import QUESTIONS, REJECTS
+from vqa_pipeline.schemas import NEAR_DUPLICATES, QUESTIONS, REJECTS
 
 
 def make_row(number: int, picture: int = 1, **fields: Any) -> Row:
@@ -87,7 +95,10 @@ def test_the_worlds_rows_become_what_its_table_says_row_for_row(tmp_path):
         "num_rejected": 23,
         "num_excluded": 0,
         "num_questions_without_image": 0,
+        "num_near_duplicates": 1,  # the picture with one byte more at its end
+        "num_pairs_not_compared": 0,
         "num_leaking_images": 0,
+        "num_leaking_groups": 0,
     }
 
 
@@ -142,6 +153,7 @@ def test_the_dataset_is_files_of_the_documented_schemas(tmp_path):
     assert sorted(read_tree(curated.output)) == [
         "images.parquet",
         "ledger.json",
+        "near_duplicates.parquet",
         "packs/pack-00000.parquet",
         "questions/test-00000.parquet",
         "questions/train-00000.parquet",
@@ -246,6 +258,65 @@ def test_a_copy_of_an_image_in_another_split_leaks_and_the_policy_says_what_foll
     assert curated.summary.leaks[0].describe() == f"image {sha[:12]}… in train and test: clinic/q1, clinic/q2"
 
 
+NEAR_COPIES = {
+    "another encoding": ("JPEG", (160, 120), {"quality": 50}),
+    "a smaller size": ("PNG", (80, 60), {}),
+    "both": ("WEBP", (320, 240), {"quality": 60}),
+}
+
+
+@pytest.mark.parametrize("how", NEAR_COPIES)
+@pytest.mark.parametrize(("policy", "kept", "excluded"), [("fail", 3, 0), ("report", 3, 0), ("drop_from_train", 2, 1)])
+def test_a_near_copy_in_another_split_leaks_and_is_stored_with_its_distance(tmp_path, how, policy, kept, excluded):
+    container, size, options = NEAR_COPIES[how]
+    images = {"a.png": draw_scene(1), "b.img": draw_scene(1, container, size, **options), "c.png": draw_scene(2)}
+    rows = [make_row(1, image="a.png"), make_row(2, image="b.img", split="test"), make_row(3, image="c.png")]
+    write_table(tmp_path, rows)
+    write_files(tmp_path / "images", images)
+    curated = curate([make_table_source()], tmp_path, tmp_path / "work", leakage=policy)
+    counts = curated.summary.count()
+    assert (counts["num_questions"], counts["num_excluded"]) == (kept, excluded)
+    assert (counts["num_near_duplicates"], counts["num_leaking_images"], counts["num_leaking_groups"]) == (1, 0, 1)
+    table = pq.read_table(curated.output / "near_duplicates.parquet")
+    assert table.schema.equals(NEAR_DUPLICATES)
+    shas = sorted(hashlib.sha256(images[name]).hexdigest() for name in ("a.png", "b.img"))
+    (pair,) = table.to_pylist()
+    assert [pair["image_sha256"], pair["other_sha256"]] == shas
+    (leak,) = curated.summary.leaks
+    assert [leak.image, leak.near, leak.distance] == [*shas, pair["distance"]]
+    assert leak.question_ids == ("clinic/q1", "clinic/q2")
+
+
+def test_where_near_duplicates_are_not_looked_for_only_identical_files_leak(tmp_path):
+    rows = [
+        make_row(1, image="a.png"),
+        make_row(2, image="b.png", split="test"),
+        make_row(3, image="c.png", split="val"),
+    ]
+    write_table(tmp_path, rows)
+    images = {"a.png": draw_scene(1), "b.png": draw_scene(1), "c.png": draw_scene(1, size=(80, 60))}
+    write_files(tmp_path / "images", images)
+    summary = curate([make_table_source()], tmp_path, tmp_path / "work", near_duplicate_distance=None).summary
+    assert (summary.num_near_duplicates, summary.num_leaking_images, summary.num_leaking_groups) == (0, 1, 0)
+    assert summary.leaks[0].splits == ("train", "test")
+
+
+def test_pictures_that_differ_in_a_shape_s_colour_or_place_are_no_near_duplicates(tmp_path):
+    """As in data that are drawn: plain ground, one shape; their hashes of brightness are often equal."""
+    colours = ["red", "green", "blue", "teal", "brown", "black", "gray", "orange"]
+    places = [(10, 10), (12, 10), (34, 22)]
+    rows = []
+    for number, (colour, place, kind) in enumerate(product(colours, places, ["ellipse", "rectangle"])):
+        picture, file = Image.new("RGB", (64, 64), (240, 238, 235)), io.BytesIO()
+        getattr(ImageDraw.Draw(picture), kind)((*place, place[0] + 20, place[1] + 20), fill=colour)
+        picture.save(file, "PNG")
+        write_files(tmp_path / "images", {f"{number}.png": file.getvalue()})
+        rows.append(make_row(number, number, split=("train", "test")[number % 2]))
+    write_files(tmp_path, {"clinic.jsonl": encode_lines(rows)})
+    summary = curate([make_table_source()], tmp_path, tmp_path / "work").summary
+    assert (summary.num_images, summary.num_near_duplicates, summary.leaks) == (48, 0, ())
+
+
 def test_of_many_leaks_the_first_hundred_are_listed_by_image(tmp_path):
     rows = [make_row(2 * n + (split == "test"), n, split=split) for n in range(105) for split in ("train", "test")]
     write_files(tmp_path, {"clinic.jsonl": encode_lines(rows)})
@@ -258,7 +329,7 @@ def test_no_records_give_an_empty_dataset(tmp_path):
     write_files(tmp_path, {"clinic.jsonl": b"[]"})
     (tmp_path / "images").mkdir()
     curated = curate([make_table_source()], tmp_path, tmp_path / "work")
-    assert sorted(read_tree(curated.output)) == ["images.parquet", "ledger.json"]
+    assert sorted(read_tree(curated.output)) == ["images.parquet", "ledger.json", "near_duplicates.parquet"]
     assert curated.summary.ledger.num_rows == 0
 
 
@@ -276,11 +347,6 @@ def run_shuffled(seed: int) -> Callable[..., list[Any]]:
         return [results[number] for number in sorted(results)]
 
     return map_tasks
-
-
-def run_in_processes(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(function, items))
 
 
 class Killed(Exception):
@@ -334,8 +400,16 @@ def test_tasks_in_any_order_give_the_same_bytes(defects, plain, tmp_path, seed):
 
 
 @pytest.mark.slow
-def test_tasks_in_processes_of_their_own_give_the_same_bytes(defects, plain, tmp_path):
-    assert read_tree(run_plan(defects, tmp_path, map_tasks=run_in_processes).output) == read_tree(plain.output)
+@pytest.mark.parametrize("workers", [2, 5])
+def test_any_number_of_processes_gives_the_same_bytes_as_one(defects, tmp_path, workers):
+    larger = [dataclasses.replace(one, num_question_records=2 * ROWS_PER_BUCKET) for one in defects]
+    with TaskProcesses(workers) as map_tasks:
+        many = run_plan(larger, tmp_path / "many", map_tasks=map_tasks)
+        assert len(psutil.Process().children()) > workers, "here they are, beside the tracker of shared resources"
+    with TaskProcesses(1) as map_tasks:
+        one = run_plan(larger, tmp_path / "one", map_tasks=map_tasks)
+    assert read_tree(many.output) == read_tree(one.output)
+    assert many.summary.describe() == one.summary.describe()
 
 
 def test_killed_at_any_task_and_run_again_the_plan_gives_the_same_bytes(defects, plain, tmp_path):
@@ -374,6 +448,49 @@ def run_and_die(sources: list[SourceRecords], folder: Path, last: int) -> None:
         return function(item)
 
     run_plan(sources, folder, map_tasks=map_tasks)
+
+
+def run_in_its_own_process(sources: list[SourceRecords], folder: Path, workers: int) -> None:
+    with TaskProcesses(workers) as map_tasks:
+        (folder / "started").touch()
+        run_plan(sources, folder, map_tasks=map_tasks, known_images=folder / "known.arrow")
+
+
+def kill_at_random(sources: list[SourceRecords], folder: Path, workers: int, seconds: float) -> bool:
+    """Run the plan, kill it after so many seconds; whether it was still at work."""
+    folder.mkdir(exist_ok=True)
+    (folder / "started").unlink(missing_ok=True)
+    shutil.rmtree(folder / "output", ignore_errors=True)  # a candidate's folder: the next run has another
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["curation_world"])
+    process = context.Process(target=run_in_its_own_process, args=(sources, folder, workers))
+    process.start()
+    while not (folder / "started").exists():
+        time.sleep(0.001)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.join(seconds)
+    family = [*family, *psutil.Process(process.pid).children(recursive=True)] if process.is_alive() else []
+    process.kill()
+    process.join()
+    assert psutil.wait_procs(family, timeout=60)[1] == [], "nothing is left of a plan that was killed"
+    return process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "num_kills"), [(1, 50), (2, 10)])
+def test_killed_again_and_again_at_any_moment_the_plan_gives_the_same_bytes(defects, tmp_path, workers, num_kills):
+    """Each run finds what the one before left; after every tenth kill one is let through and compared."""
+    larger = [dataclasses.replace(one, num_question_records=2 * ROWS_PER_BUCKET) for one in defects]
+    expected = read_tree(run_plan(larger, tmp_path / "expected").output)
+    begin = time.monotonic()
+    assert not kill_at_random(larger, tmp_path / "timed", workers, 600)
+    whole = time.monotonic() - begin
+    chance, killed = random.Random(workers), 0
+    while killed < num_kills:
+        killed += kill_at_random(larger, tmp_path / "killed", workers, chance.uniform(0, whole))
+        if killed % 10 == 0:
+            assert not kill_at_random(larger, tmp_path / "killed", workers, 600)
+            assert read_tree(tmp_path / "killed" / "output") == expected
 
 
 @pytest.mark.slow
@@ -497,6 +614,42 @@ def test_an_image_that_changes_between_its_check_and_its_packing_stops_the_plan(
 
     with pytest.raises(SourceChanged, match=r"source 'clinic'.*1\.png: changed while it was being read"):
         curate([make_table_source()], tmp_path, tmp_path / "work", map_tasks=map_tasks)
+
+
+# ------------------------------------------------------------------------------------------------------- known images
+
+
+def test_only_images_whose_bytes_are_new_are_decoded(tmp_path):
+    """What an image is said to be tells whether it was looked at: the facts that are remembered were made false."""
+    known = tmp_path / "known.arrow"
+    write_table(tmp_path, [make_row(number, number) for number in range(4)])
+    write_files(tmp_path / "images", {"3.png": b"broken"})
+    curate([make_table_source()], tmp_path, tmp_path / "first", known_images=known)
+    with pa.memory_map(str(known)) as file:
+        facts = pa.ipc.open_file(file).read_all()
+    assert facts.num_rows == 3, "what could not be used is not remembered"
+    write_known_images(facts.set_column(1, facts.schema.field("width"), pa.array([777] * 3, pa.int32())), known)
+    pictures = {"0.png": draw_png(0), "1.png": draw_png(100), "2-renamed.png": draw_png(2), "3.png": draw_png(3)}
+    write_files(tmp_path / "images", pictures)
+    write_table(tmp_path, [*(make_row(number, number) for number in (0, 1, 3, 4)), make_row(2, image="2-renamed.png")])
+    write_files(tmp_path / "images", pictures)
+    curated = curate([make_table_source()], tmp_path, tmp_path / "second", known_images=known)
+    shas = {row["image"]: row["image_sha256"] for row in curated.questions}
+    images = pq.read_table(curated.output / "images.parquet")
+    widths = dict(zip(images["image_sha256"].to_pylist(), images["width"].to_pylist(), strict=True))
+    assert {image: widths[sha] for image, sha in shas.items()} == {
+        "0.png": 777,
+        "1.png": 4,
+        "2-renamed.png": 777,
+        "3.png": 4,
+        "4.png": 4,
+    }
+
+
+def test_with_what_is_known_and_without_it_the_bytes_are_the_same(defects, plain, tmp_path):
+    known = tmp_path / "known.arrow"
+    for folder in ("first", "second"):
+        assert read_tree(run_plan(defects, tmp_path / folder, known_images=known).output) == read_tree(plain.output)
 
 
 # --------------------------------------------------------------------------------------------------------- data version

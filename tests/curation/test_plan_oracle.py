@@ -195,6 +195,7 @@ WITH valid AS (
 )
 SELECT counted.* EXCLUDE (answers), coalesce(joined.answers, counted.answers) AS answers,
     images.sha, coalesce(images.sha, 'images/' || counted.image) AS identity,
+    coalesce(kin.sha, images.sha, 'images/' || counted.image) AS kind,
     CASE
         WHEN contents > 1 THEN 'duplicate_id'
         WHEN position > 1 THEN 'duplicate_row'
@@ -206,7 +207,8 @@ SELECT counted.* EXCLUDE (answers), coalesce(joined.answers, counted.answers) AS
     END AS settled
 FROM counted
 LEFT JOIN (SELECT * FROM annotation_fates WHERE rule = 'joined') AS joined USING (question_id)
-LEFT JOIN images ON images.name = counted.image;
+LEFT JOIN images ON images.name = counted.image
+LEFT JOIN images AS kin ON kin.name = replace(images.name, '-again.jpg', '.png');
 
 CREATE TABLE question_fates AS
 WITH expected AS (
@@ -224,7 +226,7 @@ WITH expected AS (
 ), ranked AS (
     SELECT *, list_position(['train', 'val', 'test'], final_split) AS rank FROM assigned
 ), leaking AS (
-    SELECT *, max(CASE WHEN settled IS NULL THEN rank END) OVER (PARTITION BY identity) AS nearest FROM ranked
+    SELECT *, max(CASE WHEN settled IS NULL THEN rank END) OVER (PARTITION BY kind) AS nearest FROM ranked
 ), excluded AS (
     SELECT * EXCLUDE (settled), coalesce(settled, CASE
         WHEN getvariable('leakage') = 'drop_from_train' AND rank < nearest THEN 'leakage'

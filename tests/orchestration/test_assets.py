@@ -125,7 +125,7 @@ def test_checks_are_recorded_with_their_numbers(project):
         "no_rejects": (True, "WARN"),
     }
     [check] = [one for one in result.get_asset_check_evaluations() if one.check_name == "no_leakage"]
-    assert check.description == "No image is in two splits, unless `dataset.leakage` allows it."
+    assert check.description == "No image, or near-duplicate, is in two splits, unless `dataset.leakage` allows it."
     assert check.metadata == {"num_bad": dg.IntMetadataValue(0)}
 
 

@@ -172,7 +172,7 @@ def test_whole_numbers_stand_for_shares_too():
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_no_text_changes_the_shape_of_a_page(text):
     def write(word: str) -> list[Page]:
-        leak = {"image": word, "splits": ["train"], "question_ids": [word]}
+        leak = {"image": word, "near": word, "distance": 1, "splits": ["train"], "question_ids": [word]}
         return [
             show(records_markdown({**RECORDS, "rejects_by_rule": {word: 1}, "repairs_by_kind": {word: 2}})),
             show(dataset_markdown({**FACTS, "leaks": [leak]})),

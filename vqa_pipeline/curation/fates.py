@@ -37,7 +37,9 @@ RULES: dict[str, Rule] = {
         "Bring the answer, or remove the row.",
     ),
     "leakage": Rule(
-        "excluded", "its image is also in a split nearer to the test", "Nothing to do: `dataset.leakage` asks for it."
+        "excluded",
+        "its image, or a near-duplicate of it, is also in a split nearer to the test",
+        "Nothing to do: `dataset.leakage` asks for it.",
     ),
     "duplicate_question": Rule(
         "duplicate",

@@ -1,13 +1,14 @@
 """The plan's task per bucket of images: splits, leakage, duplicate questions, the order of what is published.
 
-A pure function of a bucket's table and a small census of the whole. All questions of an image are in one bucket, so
-leakage and duplicates are local.
+A pure function of a bucket's table and a small census of the whole. All questions of an image and of its
+near-duplicates are in one bucket, so leakage and duplicates are local.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import combinations
 from typing import NamedTuple
 
 import polars as pl
@@ -21,6 +22,7 @@ from vqa_pipeline.curation.splits import assign_split, carve_split
 from vqa_pipeline.schemas import QUESTIONS, SPLITS, Frozen, Split
 
 _LISTED_QUESTIONS = 4
+_COMPARED_IMAGES = 100
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ANSWERS = pa.schema([QUESTIONS.field("answers")])
 
@@ -35,17 +37,24 @@ class Census(Frozen):
 
 
 class Leak(Frozen):
-    """An image in more than one split."""
+    """An image in more than one split, or images of another split that are nearly the same."""
 
     image: str
     """Its sha256, or its reference where there is no image."""
+    near: str | None = None
+    """The sha256 of a near-duplicate in another split, the nearest of its group; None: it is about the image itself."""
+    distance: int | None = None
+    """Bits in which the hashes of the two differ."""
     splits: tuple[Split, ...]
+    """Those of the image or of the whole group."""
     question_ids: tuple[str, ...]
     """Some of its questions, at least one of each split."""
 
     def describe(self) -> str:
         """One clause that names image, splits and questions."""
         name = f"image {self.image[:12]}…" if _SHA256.fullmatch(self.image) else self.image
+        if self.near is not None:
+            name += f" and its near-duplicate {self.near[:12]}… (distance {self.distance})"
         return f"{name} in {' and '.join(self.splits)}: {', '.join(self.question_ids)}"
 
 
@@ -83,7 +92,7 @@ def finalize_bucket(merged: pa.Table, settings: DatasetSettings, census: Census)
     """Settle what all questions of the same image can tell.
 
     Args:
-        merged: `merge.MERGED`, whole images.
+        merged: `merge.MERGED`, whole groups of images.
         settings: Shares of splits, leakage policy.
         census: Of the whole.
     """
@@ -99,7 +108,7 @@ def finalize_bucket(merged: pa.Table, settings: DatasetSettings, census: Census)
     if settings.leakage == "drop_from_train":
         rank = pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2}, return_dtype=pl.Int8)
         unsettled = pl.when(pl.col("fate").is_null()).then(rank)
-        frame = frame.with_columns(settle("leakage", rank < unsettled.max().over("identity")))
+        frame = frame.with_columns(settle("leakage", rank < unsettled.max().over("group")))
     frame = _settle_duplicate_questions(frame)
     kept = frame.filter(pl.col("fate").is_null())
     modes = most_common_answers(to_arrow(kept, _ANSWERS)["answers"].combine_chunks())
@@ -124,17 +133,44 @@ def _assign_splits(frame: pl.DataFrame, settings: DatasetSettings, census: Censu
 
 
 def _find_leaks(frame: pl.DataFrame) -> list[Leak]:
+    """Of each image in several splits, and of each group of near-duplicates in which two images' splits differ."""
     live = frame.filter(pl.col("fate").is_null())
-    shared = live.filter(pl.col("split").n_unique().over("identity") > 1)
+    shared = live.filter(pl.col("split").n_unique().over("group") > 1)
     leaks = []
     for (identity,), rows in shared.group_by("identity", maintain_order=True):
-        splits = tuple(split for split in SPLITS if split in set(rows["split"]))
-        first = rows.unique("split", keep="first", maintain_order=True)["question_id"].to_list()
-        listed = dict.fromkeys([*first, *rows["question_id"].to_list()])
-        leaks.append(
-            Leak(image=str(identity), splits=splits, question_ids=tuple(sorted(list(listed)[:_LISTED_QUESTIONS])))
-        )
-    return sorted(leaks, key=lambda leak: leak.image)
+        if rows["split"].n_unique() > 1:
+            leaks.append(_describe_leak(rows, str(identity)))
+    for _, rows in shared.group_by("group", maintain_order=True):
+        if rows["identity"].n_unique() > 1:
+            leaks.append(_describe_leak(rows, *_find_nearest(rows)))
+    return sorted(leaks, key=lambda leak: (leak.image, leak.near or ""))
+
+
+def _describe_leak(rows: pl.DataFrame, image: str, near: str | None = None, distance: int | None = None) -> Leak:
+    splits = tuple(split for split in SPLITS if split in set(rows["split"]))
+    first = rows.unique("split", keep="first", maintain_order=True)["question_id"].to_list()
+    listed = dict.fromkeys([*first, *rows["question_id"].to_list()])
+    ids = tuple(sorted(list(listed)[:_LISTED_QUESTIONS]))
+    return Leak(image=image, near=near, distance=distance, splits=splits, question_ids=ids)
+
+
+def _find_nearest(rows: pl.DataFrame) -> tuple[str, str, int]:
+    """Of a group in several splits, the two nearest images that are not all in one: they show best why it leaks."""
+    images = rows.group_by("identity").agg(pl.col("dhash").first(), pl.col("split").unique()).sort("identity")
+    by_split = [set(splits) for splits in images["split"]]
+    hashes = [value % 2**64 for value in images["dhash"]]
+    # the first of each split are among those compared, so that there is a pair however large the group
+    chosen = dict.fromkeys(
+        [next(n for n, found in enumerate(by_split) if split in found) for split in set().union(*by_split)]
+    )
+    chosen |= dict.fromkeys(range(min(len(hashes), _COMPARED_IMAGES)))
+    pairs = [
+        ((hashes[one] ^ hashes[other]).bit_count(), one, other)
+        for one, other in combinations(sorted(chosen), 2)
+        if len(by_split[one] | by_split[other]) > 1
+    ]
+    distance, one, other = min(pairs)
+    return images["identity"][one], images["identity"][other], distance
 
 
 def _settle_duplicate_questions(frame: pl.DataFrame) -> pl.DataFrame:

@@ -11,15 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vqa_pipeline.curation.known_images import KnownImages, view_fixed
 from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import ALTERATIONS, IMAGES
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.image_limits import MAX_BYTES, exceed
-from vqa_pipeline.sources.images import ImageError, inspect_image
+from vqa_pipeline.sources.images import GRID, ImageError, inspect_image
+
+COLOUR_BYTES = 3 * GRID * GRID
 
 VERDICTS = pa.schema(
     [
@@ -33,6 +38,7 @@ VERDICTS = pa.schema(
         ("dhash", pa.int64()),
         ("num_bytes", pa.int64()),
         ("alterations", ALTERATIONS),
+        ("colours", pa.binary(COLOUR_BYTES)),
         ("image_rule", pa.string()),  # null: the image is good
         ("image_reason", pa.string()),
         ("image_fix", pa.string()),
@@ -46,29 +52,48 @@ NOT_FOUND = pa.array(
 """Rules of images that are judged by the file system alone: what is not there now may be back in a moment."""
 
 FACTS = ["image_sha256", "width", "height", "mode", "format", "dhash", "num_bytes", "alterations"]
+DECODED = pa.schema([VERDICTS.field(name) for name in [*FACTS, "colours"]])
+"""What decoding an image tells; the same for the same bytes."""
+
+_NONE = KnownImages(DECODED.empty_table())
 _ROWS_PER_GROUP = 100
 _PACK_BYTES = 512 << 20
 
 
-def check_images(source: str, root: Path, files: Sequence[str]) -> pa.Table:
+def check_images(source: str, root: Path, files: Sequence[str], known: KnownImages = _NONE) -> pa.Table:
     """A verdict for each file of a source, named relative to its image root.
+
+    Every file is read; those are decoded whose bytes are not `known`, by facts as `DECODED`.
 
     Raises:
         SourceChanged: a file went away while it was read.
         SourceError: a file cannot be read, which says nothing about the image.
     """
-    return pa.Table.from_pylist([_check_image(source, root, file) for file in files], VERDICTS)
+    return pa.Table.from_pylist([_check_image(source, root, file, known) for file in files], VERDICTS)
 
 
-def _check_image(source: str, root: Path, file: str) -> dict[str, Any]:
+def _check_image(source: str, root: Path, file: str, known: KnownImages) -> dict[str, Any]:
     verdict: dict[str, Any] = {"source": source, "image": file}
     try:
         with reading(source, root / file):
             data = _read(resolve_reference(root, file))
-            facts = inspect_image(data)
+            facts = known.find(hashlib.sha256(data).hexdigest()) or _decode(data)
     except (MalformedRecord, ImageError) as error:
         return verdict | _fail(error.rule, error.reason, error.fix)
-    return verdict | facts._asdict() | {"num_bytes": len(data)}
+    return verdict | facts
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    return inspect_image(data)._asdict() | {"num_bytes": len(data)}
+
+
+def collect_decoded(paths: Sequence[Path]) -> pa.Table:
+    """`DECODED` of each good image in some files of verdicts, once, in the order of sha256."""
+    tables = [pq.read_table(path, columns=DECODED.names) for path in paths]
+    checked = pa.concat_tables([DECODED.empty_table(), *tables])
+    good = checked.filter(pc.is_valid(checked["image_sha256"])).combine_chunks()
+    _, first = np.unique(view_fixed(good["image_sha256"], 64).view("S64").ravel(), return_index=True)
+    return good.take(pa.array(first)).combine_chunks()
 
 
 def _read(path: Path) -> bytes:

@@ -20,6 +20,8 @@ MERGED = pa.schema(
         ("source", pa.string()),
         ("image_sha256", pa.string()),
         ("identity", pa.string()),  # of the image: its sha256, or where it would lie
+        ("group", pa.string()),  # of near-duplicates: the identity of one of them; of most images, their own
+        ("dhash", pa.int64()),
         ("annotated", pa.bool_()),
     ]
 )
@@ -30,7 +32,7 @@ _ANNOTATION_CONTENT = ["question_type", "answer_type", "answers"]
 _ABSENT = ["image_missing", "image_path_absolute", "image_path_drive"]
 """Rules that say no more than that an image is not there."""
 
-_VERDICT = ["source", "image", "image_sha256", "identity", "image_rule", "image_reason", "image_fix"]
+_VERDICT = ["source", "image", "image_sha256", "identity", "group", "dhash", "image_rule", "image_reason", "image_fix"]
 
 
 class Merged(NamedTuple):
@@ -52,7 +54,7 @@ def merge_bucket(
     Args:
         questions: `QUESTION_RECORDS` with `source`.
         annotations: `ANNOTATION_RECORDS` with `source`.
-        verdicts: `image_checks.VERDICTS` with `identity`.
+        verdicts: `image_checks.VERDICTS` with `identity` and `group`.
         mends: `resolution.MENDS`.
         images_required: Whether a question without image is rejected.
     """

@@ -1,10 +1,10 @@
 """The plan: pure tasks over buckets, with files between them, from every source's records to the dataset.
 
-    resolve references ─► check images ─► merge, per bucket of question ids
-        ─► census ─► finalize, per bucket of images ─► packs
+    resolve references ─► check images ─► near-duplicates ─► merge, per bucket of question ids
+        ─► census ─► finalize, per bucket of images and their near-duplicates ─► packs
 
-Tasks run through one `map_tasks(function, items)`; here that is a loop. The same bytes come out however it runs them,
-and memory is bounded by a bucket, by the distinct image references and by the rejects of a bucket.
+Tasks run through one `map_tasks(function, items)` (`tasks`). The same bytes come out however it runs them, and memory
+is bounded by a bucket, by the distinct image references and by the rejects of a bucket.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,26 +26,39 @@ from vqa_pipeline.curation import image_checks
 from vqa_pipeline.curation.buckets import choose_num_buckets, read_bucket, write_buckets
 from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_census
+from vqa_pipeline.curation.known_images import read_known_images, view_fixed, write_known_images
 from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates, tell_rules
 from vqa_pipeline.curation.merge import MERGED, merge_bucket
+from vqa_pipeline.curation.near_duplicates import NO_PAIRS, Pairs, find_pairs, name_groups, tabulate_pairs
 from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.curation.resolution import MENDS, resolve_references
 from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.curation.tasks import MapTasks, run_in_order
 from vqa_pipeline.errors import SourceChanged
-from vqa_pipeline.progress import Progress, count_items, count_one, follow, silent
-from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, QUESTIONS, REJECTS, SPLITS, Fate, Split
+from vqa_pipeline.progress import Progress, count_one, follow, silent
+from vqa_pipeline.schemas import (
+    ANNOTATION_RECORDS,
+    NEAR_DUPLICATES,
+    QUESTION_RECORDS,
+    QUESTIONS,
+    REJECTS,
+    SPLITS,
+    Fate,
+    Split,
+)
 from vqa_pipeline.sources.formats.format import MalformedRecord
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-MapTasks = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""Applies a function to each item; the results come in the items' order, each as soon as it is there."""
 
 IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_checks.FACTS])
 """`dataset`, file `images.parquet`: one row per accepted image, ordered by sha256; the bytes are in the packs."""
 
 _IDENTITY = pa.field("identity", pa.string())
 """An image's sha256 or, where there is no image, the place where it would lie."""
+
+_GROUP = pa.field("group", pa.string())
+"""Of near-duplicates: the identity of one of them; of most images, their own."""
+
+_JUDGED = pa.schema([*(field for field in image_checks.VERDICTS if field.name != "colours"), _IDENTITY, _GROUP])
+"""Verdicts as `merge` takes them."""
 
 _FILES_PER_TASK = 512
 _ROWS_PER_GROUP = 10_000
@@ -65,6 +78,15 @@ class SourceRecords:
     num_annotation_records: int
 
 
+class Known(NamedTuple):
+    """What earlier runs left, so that this one need not do it again."""
+
+    packs: Sequence[Path] = ()
+    """Image packs; what they hold is not packed again."""
+    images: Path | None = None
+    """What a run with the same checks found out about images, to be used and replaced; None: nothing is remembered."""
+
+
 @dataclass(frozen=True)
 class DatasetSummary:
     """What came out."""
@@ -77,8 +99,15 @@ class DatasetSummary:
     carved: tuple[Split, ...]
     """Splits that no question had, carved from train by image."""
     num_leaking_images: int
+    """Images in more than one split."""
+    num_leaking_groups: int
+    """Groups of near-duplicates in more than one split."""
     leaks: tuple[Leak, ...]
-    """The first of them, by image."""
+    """The first of both, by image."""
+    num_near_duplicates: int
+    """Pairs of them."""
+    num_pairs_not_compared: int
+    """Pairs of images that could be near-duplicates and were not compared: too many images look alike."""
     images_looked_for: dict[str, dict[str, str | None]]
     """By source, references that name no file as they are, and the file that each was taken to mean; None: none."""
     reasons: dict[str, str]
@@ -99,7 +128,10 @@ class DatasetSummary:
             **{f"num_questions_{split}": count for split, count in self.num_questions_by_split.items()},
             **{f"num_{fate}": self.ledger.count(fate) for fate in ("duplicate", "rejected", "excluded")},
             "num_questions_without_image": self.num_questions_without_image,
+            "num_near_duplicates": self.num_near_duplicates,
+            "num_pairs_not_compared": self.num_pairs_not_compared,
             "num_leaking_images": self.num_leaking_images,
+            "num_leaking_groups": self.num_leaking_groups,
         }
 
     def tell_rejects(self) -> str:
@@ -109,6 +141,12 @@ class DatasetSummary:
             return ""
         first = min(rules, key=lambda rule: (-rules[rule], rule))
         return f"{tell_rules(rules)} (such as: {self.reasons[first]:.200})"
+
+    def tell_leaks(self) -> str:
+        """What leaks, such as `3 images and 2 groups of near-duplicates are`."""
+        images, groups = self.num_leaking_images, self.num_leaking_groups
+        told = [f"{images} images"] * (images > 0) + [f"{groups} groups of near-duplicates"] * (groups > 0)
+        return " and ".join(told) + " are"
 
     def describe(self) -> dict[str, Any]:
         """What the manifest keeps beside counts and files, as JSON."""
@@ -123,15 +161,10 @@ class DatasetSummary:
         }
 
 
-def run_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
-    """`map_tasks` as a plain loop."""
-    return map(function, items)
-
-
 def build_dataset(
     sources: Sequence[SourceRecords],
     settings: DatasetSettings,
-    known_packs: Sequence[Path],
+    known: Known,
     scratch: Path,
     output: Path,
     map_tasks: MapTasks = run_in_order,
@@ -142,9 +175,10 @@ def build_dataset(
     Args:
         sources: The sources' records.
         settings: Splits, leakage, whether images are required.
-        known_packs: Image packs of earlier versions; what they hold is not packed again.
+        known: What earlier runs left.
         scratch: A folder of this plan's own; emptied at the start and removed at the end.
-        output: An empty folder: `questions/`, `rejects/`, `images.parquet`, `ledger.json`, and `packs/` come into it.
+        output: An empty folder: `questions/`, `rejects/`, `images.parquet`, `near_duplicates.parquet`, `ledger.json`,
+            and `packs/` come into it.
         map_tasks: Runs tasks.
         progress: Is told how many images are checked and packed, and how many buckets are joined and written.
 
@@ -153,12 +187,12 @@ def build_dataset(
         SourceError: an image cannot be read for a reason that says nothing about it.
     """
     shutil.rmtree(scratch, ignore_errors=True)
-    plan = _Plan(tuple(sources), settings, scratch, output)
+    plan = _Plan(tuple(sources), settings, scratch, output, known.images or scratch / "known_images.arrow")
     parts, refused = plan.resolve()
-    checked = map_tasks(plan.check, parts)
+    checked = map_tasks(plan.check, enumerate(parts))
     num_files = sum(len(files) for *_, files in parts)
-    checked = follow(checked, progress, "checking images", num_files, "images", count_items)
-    _write(image_checks.VERDICTS.append(_IDENTITY), chain(checked, refused), plan.verdicts)
+    sum(follow(checked, progress, "checking images", num_files, "images", int))
+    pairs = plan.relate_images(refused)
     buckets = range(plan.num_buckets)
     merged = map_tasks(plan.merge, buckets)
     joined = list(follow(merged, progress, "joining questions", len(buckets), "buckets", count_one))
@@ -166,8 +200,8 @@ def build_dataset(
     written = map_tasks(partial(plan.finalize, census=census), buckets)
     finals = list(follow(written, progress, "writing questions", len(buckets), "buckets", count_one))
     plan.write_rejects()
-    facts, packs = plan.pack_images(known_packs, progress)
-    summary = _summarize(plan, census, joined, [leak for leaks in finals for leak in leaks], facts, packs)
+    facts, packs = plan.pack_images(known.packs, progress)
+    summary = _summarize(plan, census, joined, [leak for leaks in finals for leak in leaks], facts, packs, pairs)
     (output / "ledger.json").write_text(json.dumps(summary.ledger.model_dump(mode="json"), indent=1, sort_keys=True))
     shutil.rmtree(scratch)
     return summary
@@ -181,6 +215,7 @@ class _Plan:
     settings: DatasetSettings
     scratch: Path
     output: Path
+    known_images: Path
 
     @property
     def verdicts(self) -> Path:
@@ -212,10 +247,29 @@ class _Plan:
         _write(MENDS, mends, self.mends)
         return parts, refused
 
-    def check(self, item: tuple[SourceRecords, Path, list[str]]) -> pa.Table:
-        """Task: verdicts on some image files of a source."""
-        source, root, files = item
-        return _identify(source, image_checks.check_images(source.name, root, files))
+    def check(self, item: tuple[int, tuple[SourceRecords, Path, list[str]]]) -> int:
+        """Task: verdicts on some image files of a source; returns how many they are."""
+        number, (source, root, files) = item
+        known = read_known_images(self.known_images, image_checks.DECODED)
+        verdicts = _identify(source, image_checks.check_images(source.name, root, files, known))
+        _write(verdicts.schema, [verdicts], self.scratch / "checked" / f"{number:05d}.parquet")
+        return len(files)
+
+    def relate_images(self, refused: Sequence[pa.Table]) -> Pairs:
+        """Remember what was decoded, find near-duplicates, and bring all verdicts together, each with its group."""
+        checked = sorted((self.scratch / "checked").glob("*.parquet"))
+        decoded = image_checks.collect_decoded(checked)
+        write_known_images(decoded, self.known_images)
+        images, distance = decoded["image_sha256"].to_pylist(), self.settings.near_duplicate_distance
+        pairs = NO_PAIRS
+        if distance is not None:
+            colours = view_fixed(decoded["colours"], image_checks.COLOUR_BYTES)
+            pairs = find_pairs(decoded["dhash"].to_numpy(), colours, distance)
+        _write(NEAR_DUPLICATES, [tabulate_pairs(images, pairs)], self.output / "near_duplicates.parquet")
+        groups = name_groups(images, pairs)
+        verdicts = chain((pq.read_table(path) for path in checked), refused)
+        _write(_JUDGED, (_append_groups(table, groups) for table in verdicts), self.verdicts)
+        return pairs
 
     def merge(self, bucket: int) -> dict[str, int]:
         """Task: one bucket of question ids."""
@@ -224,14 +278,14 @@ class _Plan:
         verdicts, mends = pq.read_table(self.verdicts), pq.read_table(self.mends)
         required = self.settings.images_required
         merged = merge_bucket(questions, annotations, verdicts, mends, images_required=required)
-        write_buckets(merged.questions, "identity", self.scratch / "merged" / f"{bucket:05d}.parquet")
+        write_buckets(merged.questions, "group", self.scratch / "merged" / f"{bucket:05d}.parquet")
         _write(REJECTS, [merged.rejects], self.scratch / "rejects" / f"merge-{bucket:05d}.parquet")
         return merged.joined
 
     def finalize(self, bucket: int, census: Census) -> list[Leak]:
-        """Task: one bucket of images."""
+        """Task: one bucket of images and their near-duplicates."""
         files = sorted((self.scratch / "merged").glob("*.parquet"))
-        table = read_bucket(files, "identity", bucket, self.num_buckets, MERGED)
+        table = read_bucket(files, "group", bucket, self.num_buckets, MERGED)
         final = finalize_bucket(table, self.settings, census)
         for split in SPLITS:
             part = final.questions.filter(pa.compute.equal(final.questions["split"], split))
@@ -301,6 +355,11 @@ class _Plan:
         return pa.concat_tables(tables)
 
 
+def _append_groups(verdicts: pa.Table, groups: Mapping[str, str]) -> pa.Table:
+    named = [groups.get(identity, identity) for identity in verdicts["identity"].to_pylist()]
+    return verdicts.append_column(_GROUP, pa.array(named, pa.string())).select(_JUDGED.names)
+
+
 def _find_again(source: str, root: Path, image: str) -> Path:
     """The file of an image that was there when it was checked."""
     try:
@@ -339,6 +398,7 @@ def _summarize(
     leaks: Sequence[Leak],
     facts: pa.Table,
     packs: Sequence[Path],
+    pairs: Pairs,
 ) -> DatasetSummary:
     """Count what was written, from the files as they are."""
     splits: Counter[Split] = Counter()
@@ -367,8 +427,11 @@ def _summarize(
         num_images=facts.num_rows,
         num_questions_without_image=without_image,
         carved=tuple(split for split in SPLITS if split in census.missing),
-        num_leaking_images=len(leaks),
-        leaks=tuple(sorted(leaks, key=lambda leak: leak.image)[:_LISTED_LEAKS]),
+        num_leaking_images=sum(leak.near is None for leak in leaks),
+        num_leaking_groups=sum(leak.near is not None for leak in leaks),
+        leaks=tuple(sorted(leaks, key=lambda leak: (leak.image, leak.near or ""))[:_LISTED_LEAKS]),
+        num_near_duplicates=len(pairs.distance),
+        num_pairs_not_compared=pairs.num_not_compared,
         images_looked_for=plan.list_looked_for(),
         reasons=reasons,
         repairs_by_kind=dict(sorted(repairs.items())),

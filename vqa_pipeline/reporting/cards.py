@@ -143,9 +143,14 @@ def _list_splits(facts: Mapping[str, Any]) -> list[tuple[str, int, int]]:
 
 def _list_leaks(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [
-        (leak["image"][:24], ", ".join(leak["splits"]), ", ".join(leak["question_ids"]))
+        (_name_leak(leak), ", ".join(leak["splits"]), ", ".join(leak["question_ids"]))
         for leak in facts["leaks"][:_SHOWN_LEAKS]
     ]
+
+
+def _name_leak(leak: Mapping[str, Any]) -> str:
+    near = f", nearly {leak['near'][:24]} (distance {leak['distance']})" if leak["near"] else ""
+    return f"{leak['image'][:24]}{near}"
 
 
 def vocabulary_markdown(facts: Mapping[str, Any], answers: Sequence[str], counts: Sequence[int]) -> str:

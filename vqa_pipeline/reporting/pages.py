@@ -72,6 +72,7 @@ def render_dataset_page(
         splits=SPLITS,
         accounts=sum_sources(facts["ledger"]),
         leaks=facts["leaks"][:_SHOWN_LEAKS],
+        num_leaks=facts["num_leaking_images"] + facts["num_leaking_groups"],
         pictures=pictures or {},
         groups=group_rejects(rejects),
     )

@@ -21,6 +21,9 @@ from vqa_pipeline.sources.foreign_files import HEIF_BRANDS, recognise_foreign
 from vqa_pipeline.sources.image_limits import exceed, find_excess, find_excess_of_scans
 from vqa_pipeline.sources.rgb import convert_to_rgb, has_deep_colors
 
+GRID = 8
+"""Cells of the colour grid in each direction."""
+
 CONTAINERS = (
     *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000"),
     *("PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF", "WEBP"),
@@ -73,6 +76,8 @@ class ImageFacts(NamedTuple):
     """64-bit difference hash of the RGB pixels, as a signed integer."""
     alterations: tuple[str, ...]
     """As `DecodedImage.alterations`."""
+    colours: bytes
+    """Mean red, green and blue of the cells of an 8 x 8 grid, row by row."""
 
 
 def decode_image(data: bytes) -> DecodedImage:
@@ -179,7 +184,9 @@ def inspect_image(data: bytes) -> ImageFacts:
     decoded = decode_image(data)
     digest = hashlib.sha256(data).hexdigest()
     rgb = decoded.rgb
-    return ImageFacts(digest, *rgb.size, decoded.mode, decoded.format, compute_dhash(rgb), decoded.alterations)
+    return ImageFacts(
+        digest, *rgb.size, decoded.mode, decoded.format, compute_dhash(rgb), decoded.alterations, compute_colours(rgb)
+    )
 
 
 def compute_dhash(rgb: Image.Image) -> int:
@@ -190,3 +197,8 @@ def compute_dhash(rgb: Image.Image) -> int:
     gray = np.asarray(rgb.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     bits = (gray[:, 1:] > gray[:, :-1]).ravel()
     return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
+
+
+def compute_colours(rgb: Image.Image) -> bytes:
+    """Mean colours of an 8 x 8 grid: what a difference hash, made of brightness alone, does not tell; 192 bytes."""
+    return rgb.resize((GRID, GRID), Image.Resampling.BOX).tobytes()

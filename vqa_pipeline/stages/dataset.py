@@ -16,7 +16,7 @@ from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.schemas import Split
 from vqa_pipeline.stages.raw import find_source_root, list_raw_files, observe_again, unchanged
-from vqa_pipeline.stages.stage import check_made_from, find_licenses, make_stage, open_store
+from vqa_pipeline.stages.stage import STAGE_NUMBERS, check_made_from, find_licenses, make_stage, open_store
 from vqa_pipeline.store import Store, Version
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
         SourceError: an image cannot be read, which says nothing about the image.
         SourceChanged: a file changed while the dataset was built; what is there now and then is no verdict.
     """
+    from vqa_pipeline.curation.plan import Known
     from vqa_pipeline.curation.plan import build_dataset as build_plan
     from vqa_pipeline.curation.statistics import count_statistics
+    from vqa_pipeline.curation.tasks import TaskProcesses
 
     store = open_store(pipeline)
     inputs: dict[str, Version] = {}
@@ -56,9 +58,9 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
         with ExitStack() as guards:
             for source in pipeline.settings.sources:
                 guards.enter_context(unchanged(pipeline, source, inputs[f"raw/{source.name}"]))
-            known = [store.root / "dataset" / name for name in kept]
-            settings = pipeline.settings.dataset
-            summary = build_plan(sources, settings, known, scratch, work.folder, progress=progress)
+            tasks = guards.enter_context(TaskProcesses(pipeline.settings.compute.workers))
+            known = Known([store.root / "dataset" / name for name in kept], _find_known_images(pipeline))
+            summary = build_plan(sources, pipeline.settings.dataset, known, scratch, work.folder, tasks, progress)
             _check_not_lost(pipeline, summary, inputs)
         packs = [store.share("dataset", pack) for pack in summary.new_packs]
         for pack in summary.new_packs:
@@ -72,6 +74,17 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
         _write_dataset_pages(pipeline, work)
 
     return run_stage(store, make_stage(pipeline, "dataset", inputs), build, log)
+
+
+def _find_known_images(pipeline: Pipeline) -> Path:
+    """Where facts about images are kept that were found by the checks of today, with the decoder of today."""
+    import PIL
+
+    name = f"known-images-{STAGE_NUMBERS['dataset']}-{PIL.__version__}.arrow"
+    for other in pipeline.scratch_folder.glob("known-images-*.arrow"):
+        if other.name != name:
+            other.unlink()
+    return pipeline.scratch_folder / name
 
 
 def _check_not_lost(pipeline: Pipeline, summary: DatasetSummary, inputs: Mapping[str, Version]) -> None:
@@ -129,18 +142,18 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
             )
         ]
     work.check("reject_fraction", problems, reject_fraction=rejected, num_rejected=ledger.num_rejected)
-    leaks = summary.num_leaking_images
     problems = []
-    if leaks and settings.leakage == "fail":
+    if summary.leaks and settings.leakage == "fail":
         pairs = "; ".join(leak.describe() for leak in summary.leaks[:_NAMED_LEAKS])
-        more = "; …" if leaks > _NAMED_LEAKS else ""
+        more = "; …" if len(summary.leaks) > _NAMED_LEAKS else ""
         problems = [
             (
-                f"{leaks} images are in more than one split ({pairs}{more}). Choose a policy: "
+                f"{summary.tell_leaks()} in more than one split ({pairs}{more}). Choose a policy: "
                 "`dataset: {leakage: drop_from_train}` or `dataset: {leakage: report}`"
             )
         ]
-    work.check("no_leakage", problems, num_leaking_images=leaks)
+    counts = {"num_leaking_images": summary.num_leaking_images, "num_leaking_groups": summary.num_leaking_groups}
+    work.check("no_leakage", problems, **counts)
     rejects = [f"{ledger.num_rejected} rows are rejected: `vqa-pipeline rejects`"] if ledger.num_rejected else []
     work.check("no_rejects", rejects, num_rejected=ledger.num_rejected)
 
@@ -153,7 +166,8 @@ def _write_dataset_pages(pipeline: Pipeline, work: Work) -> None:
     failures = [check.message for check in work.checks if check.blocking and not check.passed]
     facts = {"name": pipeline.name, **work.details, **work.numbers}
     packs = [open_store(pipeline).root / "dataset" / name for name in work.details["image_packs"]]
-    pictures = make_thumbnails(packs, [leak["image"] for leak in work.details["leaks"]])
+    shown = [leak[which] for leak in work.details["leaks"] for which in ("image", "near") if leak[which]]
+    pictures = make_thumbnails(packs, shown)
     work.write("page.html", render_dataset_page(facts, work.folder / "rejects", failures, pictures))
     work.write("README.md", dataset_card(facts))
     work.write(PAGE, dataset_markdown(facts, draw_samples(work.folder / "images.parquet", packs)))

@@ -34,7 +34,9 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
         CheckDeclaration("ledger_balances", True, "Every raw row has exactly one fate."),
         CheckDeclaration("has_questions", True, "Every source has rows, and a question is accepted."),
         CheckDeclaration("reject_fraction", True, "At most `dataset.max_reject_fraction` of the rows are rejected."),
-        CheckDeclaration("no_leakage", True, "No image is in two splits, unless `dataset.leakage` allows it."),
+        CheckDeclaration(
+            "no_leakage", True, "No image, or near-duplicate, is in two splits, unless `dataset.leakage` allows it."
+        ),
         CheckDeclaration("no_rejects", False, "No row was rejected."),
     ),
     "vocabulary": (CheckDeclaration("coverage", False, "The vocabulary covers 95 % of the training questions."),),
