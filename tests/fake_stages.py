@@ -51,10 +51,13 @@ class FakeStages:
         self.while_training: Callable[[], None] = lambda: None
         self.trained_with: list[TrainingSettings] = []
         self.shown_by: list[Progress] = []
-        """Whom records and dataset would tell how far they are."""
+        """Whom raw, records and dataset would tell how far they are."""
         self._current: dict[str, Version] = {}
 
-    def observe_source(self, pipeline: Pipeline, source: str, log: Callable[[str], None]) -> Outcome:
+    def observe_source(
+        self, pipeline: Pipeline, source: str, log: Callable[[str], None], progress: Progress = silent
+    ) -> Outcome:
+        self.shown_by.append(progress)
         content = self.rows.get(source, [])
         return self._make(f"raw/{source}", compute_fingerprint(content), {"num_files": 1}, log)
 

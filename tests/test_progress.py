@@ -137,7 +137,7 @@ def test_something_else_may_be_written_in_between(monkeypatch):
         (10, 15, "images", "15 of 100,000 images, 1.5/s, 18 h 30 min to go"),
         (10, 100, "images", "100 of 100,000 images, 10/s, 2 h 46 min to go"),
         (10, 10_000, "images", "10,000 of 100,000 images, 1,000/s, 1 min 30 s to go"),
-        (10, 10_000, "bytes", "10 kB of 100 kB, 1 kB/s, 1 min 30 s to go"),
+        (10, 10_000, "bytes", "10 kB of 100 kB, 1.0 kB/s, 1 min 30 s to go"),
     ],
 )
 def test_amounts_and_times_are_written_as_people_write_them(now, done, unit, told):
@@ -152,13 +152,15 @@ def test_amounts_and_times_are_written_as_people_write_them(now, done, unit, tol
 # --------------------------------------------------------------------------------------------------------------- follow
 
 
-def test_results_are_passed_on_as_they_come_and_counted():
+def test_things_are_passed_on_as_they_come_and_counted_when_they_are_done_with():
     told = []
-    results = follow(iter(["ab", "c"]), lambda *words: told.append(words), "work", 3, "letters", count_items)
-    assert next(results) == "ab"
-    assert told == [("work", 2, 3, "letters")]
-    assert list(results) == ["c"]
-    assert told[1:] == [("work", 3, 3, "letters")]
+    things = follow(iter(["ab", "c"]), lambda *words: told.append(words), "work", 3, "letters", count_items)
+    assert next(things) == "ab"
+    assert told == [("work", 0, 3, "letters")]
+    assert next(things) == "c"
+    assert told[1:] == [("work", 2, 3, "letters")]
+    assert list(things) == []
+    assert told[2:] == [("work", 3, 3, "letters")]
     assert list(follow(["x", "y"], silent, "work", 2, "letters", count_one)) == ["x", "y"]
 
 

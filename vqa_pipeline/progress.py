@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Protocol, TextIO, TypeVar
 
-Result = TypeVar("Result")
+Thing = TypeVar("Thing")
 Clock = Callable[[], float]
 
 _LINE_SECONDS = 10.0
@@ -42,24 +42,34 @@ def silent(task: str, done: int, total: int, unit: str) -> None:
 
 
 def follow(
-    results: Iterable[Result], progress: Progress, task: str, total: int, unit: str, size: Callable[[Result], int]
-) -> Iterator[Result]:
-    """Pass results on as they come, and tell how many units each of them was."""
+    things: Iterable[Thing], progress: Progress, task: str, total: int, unit: str, size: Callable[[Thing], int]
+) -> Iterator[Thing]:
+    """Pass things on, results as they come or items as they are worked on; tell each when the next is asked for.
+
+    Args:
+        things: What to pass on.
+        progress: Who is told.
+        task: As `Progress` is told it.
+        total: The sizes of all things together.
+        unit: What sizes are counted in.
+        size: How many units a thing is.
+    """
     done = 0
-    for result in results:
-        done += size(result)
+    progress(task, done, total, unit)
+    for thing in things:
+        yield thing
+        done += size(thing)
         progress(task, min(done, total), total, unit)
-        yield result
 
 
 def count_one(_: object) -> int:
-    """The size of a result that is one unit."""
+    """The size of a thing that is one unit."""
     return 1
 
 
-def count_items(result: Sized) -> int:
-    """The size of a result that is as many units as it has items."""
-    return len(result)
+def count_items(thing: Sized) -> int:
+    """The size of a thing that is as many units as it has items."""
+    return len(thing)
 
 
 class Throttle:
@@ -173,11 +183,13 @@ class _Pace:
 def _format(amount: float, unit: str) -> str:
     if unit != "bytes":
         return f"{amount:,.0f}" if isinstance(amount, int) or amount >= _KILO / 100 else f"{amount:.1f}"
-    for prefix in ("", "k", "M"):
-        if amount < _KILO:
-            return f"{amount:.0f} {prefix}B"
+    if amount < _KILO:
+        return f"{amount:.0f} B"
+    for prefix in ("k", "M", "G"):
         amount /= _KILO
-    return f"{amount:.1f} GB"
+        if amount < _KILO or prefix == "G":
+            break
+    return f"{amount:.1f} {prefix}B" if amount < _KILO / 100 else f"{amount:.0f} {prefix}B"
 
 
 def _format_seconds(seconds: float) -> str:

@@ -63,14 +63,14 @@ def test_a_run_makes_every_asset_after_what_it_needs(project):
 
 def test_how_far_reading_and_writing_are_goes_into_the_log_of_the_run(project):
     project.run("raw/scans", "records/scans", "dataset")
-    assert [type(shown) for shown in project.stages.shown_by] == [ProgressLines, ProgressLines]
+    assert [type(shown) for shown in project.stages.shown_by] == [ProgressLines] * 3
 
 
 def test_how_far_reading_and_writing_are_is_shown_by_whom_the_caller_gives(tmp_path):
     project, bar = Project(tmp_path), ProgressLines([].append)
     project.definitions = build_definitions(make_pipeline(tmp_path), project.stages, progress=bar)
     project.run("raw/scans", "records/scans", "dataset")
-    assert project.stages.shown_by == [bar, bar]
+    assert project.stages.shown_by == [bar, bar, bar]
 
 
 def test_data_versions_are_the_stages_own(project):

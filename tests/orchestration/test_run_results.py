@@ -155,7 +155,7 @@ def test_a_project_without_one_keeps_its_runs_in_a_folder_of_their_own(project, 
 
 def test_without_a_terminal_the_log_of_the_run_tells_how_far_it_is(project):
     project.run("raw/scans", "records/scans", "dataset")
-    assert [type(shown) for shown in project.stages.shown_by] == [ProgressLines, ProgressLines]
+    assert [type(shown) for shown in project.stages.shown_by] == [ProgressLines] * 3
 
 
 def test_a_terminal_shows_a_bar_although_a_run_turns_the_streams_to_files(project, monkeypatch):
@@ -163,7 +163,7 @@ def test_a_terminal_shows_a_bar_although_a_run_turns_the_streams_to_files(projec
     with os.fdopen(terminal, "w") as screen:
         monkeypatch.setattr("sys.stderr", screen)
         project.run("raw/scans", "records/scans", "dataset")
-        assert [type(shown) for shown in project.stages.shown_by] == [ProgressBar, ProgressBar]
+        assert [type(shown) for shown in project.stages.shown_by] == [ProgressBar] * 3
         os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)  # as Dagster does while a run goes on
         bar = ProgressBar(project.stages.shown_by[0]._terminal, iter((0.0, 0.0, 5.0, 5.0)).__next__)
         for done in (0, 50):

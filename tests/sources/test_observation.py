@@ -193,3 +193,14 @@ def test_a_file_whose_name_is_not_utf_8_does_not_count_as_no_record_can_name_it(
     before = digest_states(observe_source_files(make_source(), root, {}))
     (root / "raw" / "images" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
     assert digest_states(observe_source_files(make_source(), root, {})) == before
+
+
+def test_it_is_told_how_much_of_what_moved_is_digested(tmp_path):
+    for name, content in {"a": b"abc", "b": b"abcde", "c": b"abcdefg"}.items():
+        (tmp_path / name).write_bytes(content)
+    paths = [tmp_path / name for name in "abc"]
+    known = {"b": observe_files(paths, tmp_path, {})["b"]}
+    told = []
+    states = observe_files(paths, tmp_path, known, lambda *words: told.append(words), "digesting clinic")
+    assert list(states) == ["a", "b", "c"]
+    assert told == [("digesting clinic", done, 10, "bytes") for done in (0, 3, 10)]

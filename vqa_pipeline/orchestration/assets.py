@@ -111,7 +111,10 @@ class _Builder:
         described = f"{type(source).__doc__ or ''}\n\nThe files of source `{source.name}`, as they are."
         if isinstance(source, ShapesSource):
             raw = self._build_stage(
-                f"raw/{source.name}", [], lambda context: observe(context.log.info), description=described
+                f"raw/{source.name}",
+                [],
+                lambda context: observe(context.log.info, self._show_progress(context)),
+                description=described,
             )
         else:
             raw = self._build_observable(source, observe, described)
@@ -133,7 +136,7 @@ class _Builder:
         )
         def raw(context: dg.OpExecutionContext) -> dg.ObserveResult:
             with _explaining(), hold_run(self.marks, context.run_id):
-                outcome = observe(context.log.info)
+                outcome = observe(context.log.info, self._show_progress(context))
             version = dg.DataVersion(outcome.version.manifest.data_version)
             return dg.ObserveResult(data_version=version, metadata=_describe("raw", outcome))
 
@@ -173,7 +176,7 @@ class _Builder:
         outcome: Outcome = self.steps.build_dataset(self.pipeline, context.log.info, self._show_progress(context))
         return outcome
 
-    def _show_progress(self, context: dg.AssetExecutionContext) -> Progress:
+    def _show_progress(self, context: dg.OpExecutionContext | dg.AssetExecutionContext) -> Progress:
         return self.progress or ProgressLines(context.log.info)
 
     def _predict(self, context: dg.AssetExecutionContext) -> Outcome:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.files import digest_file, list_tree
+from vqa_pipeline.progress import Progress, follow, silent
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.files import find_base
 from vqa_pipeline.sources.formats.split_lists import find_split_lists
@@ -54,15 +55,24 @@ def _is_unicode(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def observe_source_files(source: Source, root: Path, known: Mapping[str, FileState]) -> dict[str, FileState]:
+def observe_source_files(
+    source: Source, root: Path, known: Mapping[str, FileState], progress: Progress = silent
+) -> dict[str, FileState]:
     """The state of every file of a source by its path relative to the source's base.
+
+    Args:
+        source: Settings of the source.
+        root: Folder that relative paths in the settings start from.
+        known: What was found the last time.
+        progress: Is told how much of the files that moved is digested.
 
     Raises:
         SourceError: a file or folder that the settings name does not exist, or one cannot be read.
         SourceChanged: a file went away while it was being looked at.
     """
     try:
-        return observe_files(find_source_files(source, root), source_base(source, root), known)
+        base = source_base(source, root)
+        return observe_files(find_source_files(source, root), base, known, progress, f"digesting {source.name}")
     except FileNotFoundError as error:
         raise SourceChanged(source.name, error.filename) from error
     except OSError as error:
@@ -70,17 +80,27 @@ def observe_source_files(source: Source, root: Path, known: Mapping[str, FileSta
         raise SourceError(source.name, "files", error.filename, reason, "Check the file and its rights.") from error
 
 
-def observe_files(paths: Iterable[Path], base: Path, known: Mapping[str, FileState]) -> dict[str, FileState]:
+def observe_files(
+    paths: Iterable[Path],
+    base: Path,
+    known: Mapping[str, FileState],
+    progress: Progress = silent,
+    task: str = "digesting files",
+) -> dict[str, FileState]:
     """The state of each file by its path relative to `base`; digests of unmoved files are taken from `known`."""
     states: dict[str, FileState] = {}
+    moved: dict[str, Path] = {}
     for path in paths:
         name = path.relative_to(base).as_posix()
         stat = path.stat()
         before = known.get(name)
-        if before is not None and (before.size, before.modified_ns) == (stat.st_size, stat.st_mtime_ns):
-            states[name] = before
-        else:
-            states[name] = FileState(stat.st_size, stat.st_mtime_ns, digest_file(path))
+        if before is None or (before.size, before.modified_ns) != (stat.st_size, stat.st_mtime_ns):
+            before = FileState(stat.st_size, stat.st_mtime_ns, "")
+            moved[name] = path
+        states[name] = before
+    total = sum(states[name].size for name in moved)
+    for name in follow(moved, progress, task, total, "bytes", lambda name: states[name].size):
+        states[name] = states[name]._replace(sha256=digest_file(moved[name]))
     return states
 
 

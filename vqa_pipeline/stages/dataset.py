@@ -45,7 +45,7 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
     store = open_store(pipeline)
     inputs: dict[str, Version] = {}
     for source in pipeline.settings.sources:
-        raw = observe_again(pipeline, source.name, log)
+        raw = observe_again(pipeline, source.name, log, progress)
         records = store.require(f"records/{source.name}")
         check_made_from(records, raw, "dataset")
         inputs |= {raw.asset: raw, records.asset: records}

@@ -42,7 +42,7 @@ def dry_run(pipeline: Pipeline, log: Log, progress: Progress = silent) -> DryRun
     """
     apart = _set_apart(pipeline)
     for source in apart.settings.sources:
-        observe_source(apart, source.name, log)
+        observe_source(apart, source.name, log, progress)
         build_records(apart, source.name, log, progress)
     try:
         outcome = build_dataset(apart, log, progress)

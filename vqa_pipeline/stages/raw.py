@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vqa_pipeline.errors import SourceChanged
 from vqa_pipeline.files import write_atomically
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.stages.stage import make_stage, open_store
 from vqa_pipeline.store import Version
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from vqa_pipeline.sources.observation import FileState
 
 
-def observe_source(pipeline: Pipeline, source: str, log: Log) -> Outcome:
+def observe_source(pipeline: Pipeline, source: str, log: Log, progress: Progress = silent) -> Outcome:
     """`raw/<source>`: the source's files and their digests; a generated source generates its files.
 
     Raises:
@@ -46,7 +47,7 @@ def observe_source(pipeline: Pipeline, source: str, log: Log) -> Outcome:
 
     if isinstance(settings, ShapesSource):
         return run_stage(open_store(pipeline), stage, generate_files, log)
-    states = _observe_source_files(pipeline, settings)
+    states = _observe_source_files(pipeline, settings, progress)
 
     def list_files(work: Work) -> None:
         listed = {name: {"size": state.size, "sha256": state.sha256} for name, state in states.items()}
@@ -57,12 +58,12 @@ def observe_source(pipeline: Pipeline, source: str, log: Log) -> Outcome:
     return run_stage(open_store(pipeline), observed, list_files, log)
 
 
-def observe_again(pipeline: Pipeline, source: str, log: Log) -> Version:
+def observe_again(pipeline: Pipeline, source: str, log: Log, progress: Progress) -> Version:
     """The source as it is now; a look costs a `stat` per file, and no version of another state is ever read."""
-    return observe_source(pipeline, source, log).version
+    return observe_source(pipeline, source, log, progress).version
 
 
-def _observe_source_files(pipeline: Pipeline, settings: Source) -> dict[str, FileState]:
+def _observe_source_files(pipeline: Pipeline, settings: Source, progress: Progress = silent) -> dict[str, FileState]:
     """State of every file of a source; bytes are read only where size or time moved since the last look."""
     from vqa_pipeline.sources.observation import FileState, observe_source_files
 
@@ -70,7 +71,7 @@ def _observe_source_files(pipeline: Pipeline, settings: Source) -> dict[str, Fil
     known = {}
     if remembered.is_file():
         known = {name: FileState(*state) for name, state in json.loads(remembered.read_bytes()).items()}
-    states = observe_source_files(settings, pipeline.project_root, known)
+    states = observe_source_files(settings, pipeline.project_root, known, progress)
     if states != known:
         write_atomically(remembered, json.dumps(states).encode())
     return states

@@ -19,7 +19,7 @@ def build_records(pipeline: Pipeline, source: str, log: Log, progress: Progress 
     from vqa_pipeline.curation.validation import validate_source
     from vqa_pipeline.reporting.cards import records_markdown
 
-    raw = observe_again(pipeline, source, log)
+    raw = observe_again(pipeline, source, log, progress)
     settings = pipeline.source(source)
 
     def build(work: Work) -> None:
