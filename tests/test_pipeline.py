@@ -68,6 +68,7 @@ def test_the_settings_are_these_classes_and_one_for_each_format():
         "SplitList",
         "TrainingSettings",
         "VocabularySettings",
+        "WebDatasetColumns",
     ]
 
 

@@ -42,6 +42,15 @@ class Locator(NamedTuple):
         return f"{self.file}{place}" + (f".{self.item}" if self.item is not None else "")
 
 
+class EmbeddedImage(NamedTuple):
+    """An image that lies inside a source's file, not beside it."""
+
+    sha256: str
+    """Of its bytes; the image reference of its questions, and what stands for the bytes in the payload."""
+    data: bytes
+    """The image file's own bytes."""
+
+
 class RawRecord(NamedTuple):
     """A record as a source's file holds it, before validation."""
 
@@ -49,6 +58,8 @@ class RawRecord(NamedTuple):
     payload: bytes
     """The record itself: a slice of the file where that is JSON, else its fields as a JSON object (UTF-8)."""
     locator: Locator
+    image: EmbeddedImage | None = None
+    """The record's image where the file holds it; no part of the payload."""
 
 
 class Answer(TypedDict):

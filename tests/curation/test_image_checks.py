@@ -14,18 +14,20 @@ from PIL import Image
 
 from vqa_pipeline.curation.image_checks import (
     VERDICTS,
+    Found,
     check_images,
     has_present_form,
     read_packed,
     reading,
     write_packs,
 )
+from vqa_pipeline.curation.image_roots import Folder
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import IMAGES
 
 
 def check(root: Path, *references: str) -> list[Row]:
-    table = check_images("clinic", root, references)
+    table = check_images("clinic", Folder(root), references)
     assert table.schema.equals(VERDICTS)
     return table.to_pylist()
 
@@ -140,12 +142,12 @@ def test_a_file_that_goes_away_while_it_is_read_is_a_change(error):
 # --------------------------------------------------------------------------------------------------------------- packs
 
 
-def make_images(folder: Path, numbers: range) -> list[tuple[Row, str, Path]]:
-    """Facts, source and file of some pictures, in the order of their sha256."""
+def make_images(folder: Path, numbers: range) -> list[Found]:
+    """Some pictures, in the order of their sha256."""
     write_files(folder, {f"{number}.png": draw_png(number) for number in numbers})
     verdicts = check(folder, *[f"{number}.png" for number in numbers])
     ordered = sorted(verdicts, key=lambda verdict: verdict["image_sha256"])
-    return [(verdict, "clinic", folder / verdict["image"]) for verdict in ordered]
+    return [Found(verdict, "clinic", Folder(folder), verdict["image"]) for verdict in ordered]
 
 
 def test_a_pack_holds_the_files_own_bytes_and_facts(tmp_path):
@@ -153,9 +155,9 @@ def test_a_pack_holds_the_files_own_bytes_and_facts(tmp_path):
     (pack,) = write_packs(images, tmp_path / "packs")
     assert pack == tmp_path / "packs" / "pack-00000.parquet"
     rows = pq.read_table(pack).to_pylist()
-    for row, (facts, _, file) in zip(rows, images, strict=True):
+    for row, (facts, _, root, name) in zip(rows, images, strict=True):
         sha = facts["image_sha256"]
-        assert row["image"] == {"bytes": file.read_bytes(), "path": f"{sha}.png"}
+        assert row["image"] == {"bytes": root.read(name), "path": f"{sha}.png"}
         assert {name: row[name] for name in ("image_sha256", "width", "height", "mode", "format", "dhash")} == {
             "image_sha256": sha,
             "width": 4,
@@ -177,7 +179,7 @@ def test_a_pack_is_uncompressed_in_groups_of_a_hundred_and_says_that_it_has_imag
 
 def test_what_is_more_than_one_pack_goes_into_the_next(tmp_path):
     images = make_images(tmp_path / "images", range(5))
-    size = len(images[0][2].read_bytes())
+    size = len(images[0].root.read(images[0].name))
     packs = write_packs(images, tmp_path / "packs", pack_bytes=2 * size - 5)
     assert [path.name for path in packs] == [f"pack-0000{number}.parquet" for number in range(3)]
     shas = [sha for path in packs for sha in pq.read_table(path)["image_sha256"].to_pylist()]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_paths import PIECES, REFERENCES
 
 from vqa_pipeline.curation.image_checks import VERDICTS
+from vqa_pipeline.curation.image_roots import Folder
 from vqa_pipeline.curation.paths import check_reference
 from vqa_pipeline.curation.resolution import MENDS, Resolution, resolve_references
 from vqa_pipeline.errors import SourceChanged, SourceError
@@ -43,7 +44,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def resolve(root: Path | None, *references: str) -> Resolution:
-    found = resolve_references("clinic", root, references)
+    found = resolve_references("clinic", root and Folder(root), references)
     assert found.mends.schema.equals(MENDS)
     assert found.verdicts.schema.equals(VERDICTS)
     return found

@@ -75,6 +75,7 @@ def test_a_valid_row_becomes_a_record(tmp_path):
         "num_questions": 1,
         "num_annotations": 0,
         "num_rejects": 0,
+        "num_embedded_images": 0,
         "has_annotations": False,
         "rejects_by_rule": {},
         "repairs_by_kind": {"backslash": 1},

@@ -36,6 +36,7 @@ RECORDS = {
     "num_questions": 1190,
     "num_annotations": 0,
     "num_rejects": 10,
+    "num_embedded_images": 0,
     "rejects_by_rule": {"image_missing": 10},
     "repairs_by_kind": {"backslash": 3},
 }
@@ -69,6 +70,13 @@ def test_records_are_told_by_count_rule_and_repair():
     assert ["valid questions", "1,190"] in page.rows
     assert ["image_missing", "10"] in page.rows
     assert ["backslash", "3"] in page.rows
+
+
+def test_images_inside_the_files_of_a_source_are_counted():
+    assert (
+        "The files hold 1,024 distinct images" in show(records_markdown({**RECORDS, "num_embedded_images": 1024})).text
+    )
+    assert "images, kept in" not in show(records_markdown(RECORDS)).text
 
 
 def test_a_clean_source_has_one_table():

@@ -9,19 +9,19 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vqa_pipeline.curation.image_roots import ImageRoot
 from vqa_pipeline.curation.known_images import KnownImages, view_fixed
-from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.schemas import ALTERATIONS, IMAGES
+from vqa_pipeline.sources.archives import ArchiveError
 from vqa_pipeline.sources.formats.format import MalformedRecord
-from vqa_pipeline.sources.image_limits import MAX_BYTES, exceed
 from vqa_pipeline.sources.images import GRID, ImageError, inspect_image
 
 COLOUR_BYTES = 3 * GRID * GRID
@@ -60,23 +60,23 @@ _ROWS_PER_GROUP = 100
 _PACK_BYTES = 512 << 20
 
 
-def check_images(source: str, root: Path, files: Sequence[str], known: KnownImages = _NONE) -> pa.Table:
-    """A verdict for each file of a source, named relative to its image root.
+def check_images(source: str, root: ImageRoot, names: Sequence[str], known: KnownImages = _NONE) -> pa.Table:
+    """A verdict for each image of a source, by its name in its root.
 
-    Every file is read; those are decoded whose bytes are not `known`, by facts as `DECODED`.
+    Every image is read; those are decoded whose bytes are not `known`, by facts as `DECODED`.
 
     Raises:
         SourceChanged: a file went away while it was read.
         SourceError: a file cannot be read, which says nothing about the image.
     """
-    return pa.Table.from_pylist([_check_image(source, root, file, known) for file in files], VERDICTS)
+    return pa.Table.from_pylist([_check_image(source, root, name, known) for name in names], VERDICTS)
 
 
-def _check_image(source: str, root: Path, file: str, known: KnownImages) -> dict[str, Any]:
-    verdict: dict[str, Any] = {"source": source, "image": file}
+def _check_image(source: str, root: ImageRoot, name: str, known: KnownImages) -> dict[str, Any]:
+    verdict: dict[str, Any] = {"source": source, "image": name}
     try:
-        with reading(source, root / file):
-            data = _read(resolve_reference(root, file))
+        with reading(source, root.path / name):
+            data = root.read(name)
             facts = known.find(hashlib.sha256(data).hexdigest()) or _decode(data)
     except (MalformedRecord, ImageError) as error:
         return verdict | _fail(error.rule, error.reason, error.fix)
@@ -96,13 +96,6 @@ def collect_decoded(paths: Sequence[Path]) -> pa.Table:
     return good.take(pa.array(first)).combine_chunks()
 
 
-def _read(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ImageError(*exceed(f"the file has {size:,} bytes, more than {MAX_BYTES:,}"))
-    return path.read_bytes()
-
-
 @contextmanager
 def reading(source: str, path: Path) -> Iterator[None]:
     """Turn what goes wrong with the machine, its disks or its rights into an error: it is no verdict on an image."""
@@ -114,6 +107,8 @@ def reading(source: str, path: Path) -> Iterator[None]:
         reason = f"cannot be read ({error.strerror})"
         fix = "Check the file, its rights and the disk, then run again."
         raise SourceError(source, "image_root", path, reason, fix) from error
+    except ArchiveError as error:
+        raise SourceError(source, "image_root", path, str(error), "Write or download it again.") from error
 
 
 def _fail(rule: str, reason: str, fix: str) -> dict[str, str]:
@@ -130,27 +125,33 @@ def has_present_form(pack: Path) -> bool:
     return bool(pq.read_schema(pack).equals(IMAGES))
 
 
-def write_packs(
-    images: Iterable[tuple[dict[str, Any], str, Path]], folder: Path, *, pack_bytes: int = _PACK_BYTES
-) -> list[Path]:
-    """Pack images: (facts, source, file) in the order of their sha256, the files' own bytes uncompressed.
+class Found(NamedTuple):
+    """An image that was checked, and where it is read again to be packed."""
+
+    facts: dict[str, Any]
+    source: str
+    root: ImageRoot
+    name: str
+
+
+def write_packs(images: Iterable[Found], folder: Path, *, pack_bytes: int = _PACK_BYTES) -> list[Path]:
+    """Pack images in the order of their sha256, the files' own bytes uncompressed.
 
     A pack is closed when its images have `pack_bytes` or more.
 
     Raises:
-        SourceChanged: a file is gone, or not the one any more that was checked.
-        SourceError: a file cannot be read.
+        SourceChanged: an image is gone, or not the one any more that was checked.
+        SourceError: an image cannot be read.
     """
     packs: list[Path] = []
     block: list[dict[str, Any]] = []
     size = 0
-    for facts, source, file in images:
-        with reading(source, file):
-            data = file.read_bytes()
+    for facts, source, root, name in images:
+        data = _read_again(source, root, name)
         if hashlib.sha256(data).hexdigest() != facts["image_sha256"]:
-            raise SourceChanged(source, file)
-        name = f"{facts['image_sha256']}.{facts['format'].lower()}"
-        block.append({**facts, "image": {"bytes": data, "path": name}})
+            raise SourceChanged(source, root.path / name)
+        path = f"{facts['image_sha256']}.{facts['format'].lower()}"
+        block.append({**facts, "image": {"bytes": data, "path": path}})
         size += len(data)
         if size >= pack_bytes:
             packs.append(_write_pack(block, folder, len(packs)))
@@ -158,6 +159,14 @@ def write_packs(
     if block:
         packs.append(_write_pack(block, folder, len(packs)))
     return packs
+
+
+def _read_again(source: str, root: ImageRoot, name: str) -> bytes:
+    try:
+        with reading(source, root.path / name):
+            return root.read(name)
+    except MalformedRecord as error:
+        raise SourceChanged(source, root.path / name) from error
 
 
 def _write_pack(rows: list[dict[str, Any]], folder: Path, number: int) -> Path:

@@ -24,12 +24,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cached_property
-from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from vqa_pipeline.curation.paths import check_reference
-from vqa_pipeline.files import list_names
 from vqa_pipeline.schemas import Repair
 from vqa_pipeline.sources.formats.format import MalformedRecord
 
@@ -78,15 +76,6 @@ class ImageIndex:
         """
         self.names = frozenset(name for name in names if name.isascii() or _is_unicode(name))
         self.root_name = root_name
-
-    @classmethod
-    def scan(cls, root: Path) -> Self:
-        """The files below a folder, as `files.list_names` finds them.
-
-        Raises:
-            OSError: a folder cannot be read.
-        """
-        return cls(list_names(root), root.name)
 
     def find(self, reference: str) -> Found:
         """The file that a tidy reference means (`paths.check_reference`).

@@ -7,7 +7,7 @@ decoded. What it counts beyond what it read is an estimate and says so. Writes n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from vqa_pipeline.curation.findings import (
     UnknownFile,
 )
 from vqa_pipeline.curation.image_checks import check_images
+from vqa_pipeline.curation.image_roots import EmbeddedImages, HeldImages, ImageRoot, open_image_root
 from vqa_pipeline.curation.resolution import resolve_references
 from vqa_pipeline.curation.validation import validate_records
 from vqa_pipeline.errors import SettingsError, SourceError
@@ -68,6 +69,10 @@ class _Reading(NamedTuple):
     error: str | None
     most: int
     """Records of each file, at most."""
+    embedded: dict[str, bytes]
+    """The first few of the images that the files hold, by their references."""
+    passed_over: set[str]
+    """References of the others."""
 
 
 class _ImageFindings(NamedTuple):
@@ -156,7 +161,7 @@ def _inspect_source(
         source = validate_settings(settings)
     reading = _read(source, project, most)
     questions = reading.rows["question"]
-    images = _look_for_images(source, project, [row["image"] for row in questions])
+    images = _look_for_images(source, project, reading)
     repairs = images.mends + Counter(mend["kind"] for row in questions for mend in row["repairs"])
     files = [] if reading.error else get_format(source).find_files(source, project)
     count = partial(_count, draft, reading, _locate(source, project, files))
@@ -181,12 +186,17 @@ def _inspect_source(
 
 def _read(source: Source, project: Path, most: int) -> _Reading:
     """The first records of each file, validated; an error of a whole file ends it and is told."""
-    reading = _Reading([], {"question": [], "annotation": []}, [], None, most)
+    reading = _Reading([], {"question": [], "annotation": []}, [], None, most, {}, set())
     try:
-        for raw, outcome in islice(validate_records(source, project, most), _MOST_ROWS):
+        for whole, outcome in islice(validate_records(source, project, most), _MOST_ROWS):
+            raw = whole._replace(image=None)
             reading.raws.append(raw)
+            if whole.image is not None and len(reading.embedded) < _DECODED:
+                reading.embedded[whole.image.sha256] = whole.image.data
+            elif whole.image is not None and whole.image.sha256 not in reading.embedded:
+                reading.passed_over.add(whole.image.sha256)
             if isinstance(outcome, Reject):
-                reading.rejects.append(outcome)
+                reading.rejects.append(outcome._replace(raw=raw))
             else:
                 reading.rows[raw.kind].append(outcome)
     except SourceError as error:
@@ -279,10 +289,11 @@ def _find_root(source: Source, project: Path) -> Path | None:
         return None
 
 
-def _look_for_images(source: Source, project: Path, references: Iterable[str]) -> _ImageFindings:
-    """Which references mean a file, and what is wrong with those that do not and with a few of the files."""
-    root = _find_root(source, project)
-    asked = list(dict.fromkeys(references))[:_LOOKED_FOR]
+def _look_for_images(source: Source, project: Path, reading: _Reading) -> _ImageFindings:
+    """Which references mean an image, and what is wrong with those that do not and with a few of the images."""
+    root = _find_images(source, project, reading.embedded)
+    references = dict.fromkeys(row["image"] for row in reading.rows["question"])
+    asked = [reference for reference in references if reference not in reading.passed_over][:_LOOKED_FOR]
     resolution = resolve_references(source.name, root, asked)
     missed = [row for row in resolution.verdicts.to_pylist() if row["image_rule"]]
     decoded = resolution.files[:: max(1, len(resolution.files) // _DECODED)][:_DECODED]
@@ -291,12 +302,17 @@ def _look_for_images(source: Source, project: Path, references: Iterable[str]) -
         broken = [row for row in check_images(source.name, root, decoded).to_pylist() if row["image_rule"]]
     mends = Counter(mend["kind"] for row in resolution.mends.to_pylist() for mend in row["file_repairs"])
     search = ImageSearch(
-        image_root=None if root is None else place_path(root, project),
+        image_root=place_path(root.path, project) if root and root.path != Path() else None,
         looked_for=len(asked),
         found=len(asked) - len(missed),
         missing=tuple(row["image"] for row in missed[:_SHOWN]),
     )
     return _ImageFindings(search, [*_group_images(missed, len(asked)), *_group_images(broken, len(decoded))], mends)
+
+
+def _find_images(source: Source, project: Path, embedded: Mapping[str, bytes]) -> ImageRoot | None:
+    beside = open_image_root(_find_root(source, project))
+    return EmbeddedImages(HeldImages(embedded), beside) if embedded else beside
 
 
 def _group_images(broken: Sequence[dict[str, Any]], looked_at: int) -> Iterator[Problem]:

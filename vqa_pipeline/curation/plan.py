@@ -26,15 +26,14 @@ from vqa_pipeline.curation import image_checks
 from vqa_pipeline.curation.buckets import choose_num_buckets, read_bucket, write_buckets
 from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_census
+from vqa_pipeline.curation.image_roots import ImageRoot, open_images
 from vqa_pipeline.curation.known_images import read_known_images, view_fixed, write_known_images
 from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates, tell_rules
 from vqa_pipeline.curation.merge import MERGED, merge_bucket
 from vqa_pipeline.curation.near_duplicates import NO_PAIRS, Pairs, find_pairs, name_groups, tabulate_pairs
-from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.curation.resolution import MENDS, resolve_references
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.curation.tasks import MapTasks, run_in_order
-from vqa_pipeline.errors import SourceChanged
 from vqa_pipeline.progress import Progress, count_one, follow, silent
 from vqa_pipeline.schemas import (
     ANNOTATION_RECORDS,
@@ -46,7 +45,6 @@ from vqa_pipeline.schemas import (
     Fate,
     Split,
 )
-from vqa_pipeline.sources.formats.format import MalformedRecord
 
 IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_checks.FACTS])
 """`dataset`, file `images.parquet`: one row per accepted image, ordered by sha256; the bytes are in the packs."""
@@ -74,8 +72,14 @@ class SourceRecords:
     folder: Path
     """Records and rejects, as `validation.validate_source` wrote them."""
     image_root: Path | None
+    """Folder or archive that the settings name."""
     num_question_records: int
     num_annotation_records: int
+
+    @property
+    def images(self) -> ImageRoot | None:
+        """Where its images come from."""
+        return open_images(self.image_root, self.folder)
 
 
 class Known(NamedTuple):
@@ -229,31 +233,32 @@ class _Plan:
     def num_buckets(self) -> int:
         return choose_num_buckets(sum(source.num_question_records for source in self.sources))
 
-    def resolve(self) -> tuple[list[tuple[SourceRecords, Path, list[str]]], list[pa.Table]]:
-        """The image files that references mean, in parts of one task each, and verdicts on references that mean none.
+    def resolve(self) -> tuple[list[tuple[SourceRecords, ImageRoot, list[str]]], list[pa.Table]]:
+        """The images that references mean, in parts of one task each, and verdicts on references that mean none.
 
         All at once and not in tasks: the names of an image root are many to send, and comparing with them is quick.
         """
-        parts: list[tuple[SourceRecords, Path, list[str]]] = []
+        parts: list[tuple[SourceRecords, ImageRoot, list[str]]] = []
         refused: list[pa.Table] = []
         mends: list[pa.Table] = []
         for source in self.sources:
-            found = resolve_references(source.name, source.image_root, _list_references(source))
+            root = source.images
+            found = resolve_references(source.name, root, _list_references(source))
             refused.append(_identify(source, found.verdicts))
             mends.append(found.mends)
-            if source.image_root is not None:
+            if root is not None:
                 starts = range(0, len(found.files), _FILES_PER_TASK)
-                parts += [(source, source.image_root, found.files[at : at + _FILES_PER_TASK]) for at in starts]
+                parts += [(source, root, found.files[at : at + _FILES_PER_TASK]) for at in starts]
         _write(MENDS, mends, self.mends)
         return parts, refused
 
-    def check(self, item: tuple[int, tuple[SourceRecords, Path, list[str]]]) -> int:
-        """Task: verdicts on some image files of a source; returns how many they are."""
-        number, (source, root, files) = item
+    def check(self, item: tuple[int, tuple[SourceRecords, ImageRoot, list[str]]]) -> int:
+        """Task: verdicts on some images of a source; returns how many they are."""
+        number, (source, root, names) = item
         known = read_known_images(self.known_images, image_checks.DECODED)
-        verdicts = _identify(source, image_checks.check_images(source.name, root, files, known))
+        verdicts = _identify(source, image_checks.check_images(source.name, root, names, known))
         _write(verdicts.schema, [verdicts], self.scratch / "checked" / f"{number:05d}.parquet")
-        return len(files)
+        return len(names)
 
     def relate_images(self, refused: Sequence[pa.Table]) -> Pairs:
         """Remember what was decoded, find near-duplicates, and bring all verdicts together, each with its group."""
@@ -329,19 +334,16 @@ class _Plan:
         used = {sha for table in self.read_questions(["image_sha256"]) for sha in table["image_sha256"].to_pylist()}
         used.discard(None)
         packed = image_checks.read_packed(known_packs)
-        roots = {source.name: source.image_root for source in self.sources}
-        found: dict[str, tuple[dict[str, Any], str, Path | None, str]] = {}
+        roots = {source.name: source.images for source in self.sources}
+        found: dict[str, image_checks.Found] = {}
         for row in pq.read_table(self.verdicts).to_pylist():
-            if row["image_sha256"] in used:
+            root = roots[row["source"]]
+            if row["image_sha256"] in used and root is not None:
                 facts = {name: row[name] for name in image_checks.FACTS}
-                found.setdefault(row["image_sha256"], (facts, row["source"], roots[row["source"]], row["image"]))
+                found.setdefault(row["image_sha256"], image_checks.Found(facts, row["source"], root, row["image"]))
         ordered = [found[sha] for sha in sorted(found)]
-        new = [
-            (facts, source, _find_again(source, root, image))
-            for facts, source, root, image in ordered
-            if root is not None and facts["image_sha256"] not in packed
-        ]
-        table = pa.Table.from_pylist([facts for facts, *_ in ordered], IMAGE_FACTS)
+        new = [image for image in ordered if image.facts["image_sha256"] not in packed]
+        table = pa.Table.from_pylist([image.facts for image in ordered], IMAGE_FACTS)
         _write(IMAGE_FACTS, [table], self.output / "images.parquet")
         told = follow(new, progress, "packing images", len(new), "images", count_one)
         return table, image_checks.write_packs(told, self.output / "packs")
@@ -358,15 +360,6 @@ class _Plan:
 def _append_groups(verdicts: pa.Table, groups: Mapping[str, str]) -> pa.Table:
     named = [groups.get(identity, identity) for identity in verdicts["identity"].to_pylist()]
     return verdicts.append_column(_GROUP, pa.array(named, pa.string())).select(_JUDGED.names)
-
-
-def _find_again(source: str, root: Path, image: str) -> Path:
-    """The file of an image that was there when it was checked."""
-    try:
-        with image_checks.reading(source, root / image):
-            return resolve_reference(root, image)
-    except MalformedRecord as error:
-        raise SourceChanged(source, image) from error
 
 
 def _list_references(source: SourceRecords) -> list[str]:

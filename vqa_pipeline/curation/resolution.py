@@ -5,16 +5,14 @@ What comes out are tables: a check of an image then needs only its file, whereve
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from vqa_pipeline.curation.image_checks import VERDICTS, reading
 from vqa_pipeline.curation.image_index import Found, ImageIndex
-from vqa_pipeline.curation.paths import resolve_reference
+from vqa_pipeline.curation.image_roots import ImageRoot
 from vqa_pipeline.schemas import REPAIRS
 from vqa_pipeline.sources.formats.format import MalformedRecord
 
@@ -33,7 +31,7 @@ class Resolution(NamedTuple):
     """`image_checks.VERDICTS` on references that mean no file."""
 
 
-def resolve_references(source: str, root: Path | None, references: Sequence[str]) -> Resolution:
+def resolve_references(source: str, root: ImageRoot | None, references: Sequence[str]) -> Resolution:
     """Find the file of each tidy reference; without a root every image is missing.
 
     Raises:
@@ -42,8 +40,8 @@ def resolve_references(source: str, root: Path | None, references: Sequence[str]
     """
     if root is None:
         return Resolution([], MENDS.empty_table(), _miss_all(source, references))
-    with reading(source, root):
-        index = ImageIndex.scan(root)
+    with reading(source, root.path):
+        index = ImageIndex(root.list_names(), root.name)
     files: set[str] = set()
     mends: list[dict[str, Any]] = []
     verdicts: list[dict[str, Any]] = []
@@ -52,7 +50,7 @@ def resolve_references(source: str, root: Path | None, references: Sequence[str]
             files.add(reference)
             continue
         try:
-            with reading(source, root / reference):
+            with reading(source, root.path / reference):
                 found = _find(index, root, reference)
         except MalformedRecord as error:
             told = {"image_rule": error.rule, "image_reason": error.reason, "image_fix": error.fix}
@@ -64,14 +62,18 @@ def resolve_references(source: str, root: Path | None, references: Sequence[str]
     return Resolution(sorted(files), pa.Table.from_pylist(mends, MENDS), pa.Table.from_pylist(verdicts, VERDICTS))
 
 
-def _find(index: ImageIndex, root: Path, reference: str) -> Found:
-    """Ask the index and, where it knows nothing, the disk: it has linked folders, which the index does not enter."""
+def _find(index: ImageIndex, root: ImageRoot, reference: str) -> Found:
+    """Ask the index and, where it knows nothing, the root: a folder has linked folders, which are not listed."""
     try:
         return index.find(reference)
     except MalformedRecord as error:
-        if error.rule != "image_missing" or not os.path.lexists(root / reference):
+        if error.rule != "image_missing":
             raise
-    resolve_reference(root, reference)
+        missing = error
+    try:
+        root.check(reference)
+    except MalformedRecord as error:
+        raise (missing if error.rule == "image_missing" else error) from error
     return Found(reference, [])
 
 

@@ -1,7 +1,7 @@
 """Raw records become records or rejects, by what the row alone can tell. Streams: memory is one block's.
 
 Writes `questions-*.parquet`, `annotations-*.parquet` and `rejects-*.parquet` into a folder it is given, bucketed by
-question id for the plan. Reads only the source's own files.
+question id for the plan, and the images that the source's files hold. Reads only the source's own files.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError
 
 from vqa_pipeline.curation.buckets import write_buckets
 from vqa_pipeline.curation.digest import format_digest, sum_rows
+from vqa_pipeline.curation.image_roots import EmbeddedImagesWriter
 from vqa_pipeline.curation.paths import check_reference
 from vqa_pipeline.curation.reading_progress import ReadingProgress
 from vqa_pipeline.curation.splits import parse_split
@@ -62,6 +63,7 @@ class RecordsSummary(Frozen):
     num_questions: int = Field(description="Valid question records.")
     num_annotations: int = Field(description="Valid annotation records.")
     num_rejects: int = Field(description="Records rejected by what they alone tell.")
+    num_embedded_images: int = Field(description="Distinct images that the source's own files hold.")
     has_annotations: bool = Field(description="Whether answers are in records of their own.")
     rejects_by_rule: dict[str, int]
     repairs_by_kind: dict[str, int]
@@ -85,13 +87,16 @@ def validate_source(
     """
     reading = ReadingProgress(source, root, progress)
     with _no_cyclic_collection(), _Writer(source.name, output, block_rows) as writer:
-        for number, (raw, outcome) in enumerate(validate_records(source, root)):
-            writer.add(raw, outcome)
-            if number % _TOLD_EVERY == 0:
-                reading.reach(raw.locator)
+        with EmbeddedImagesWriter(output) as images:
+            for number, (raw, outcome) in enumerate(validate_records(source, root)):
+                if raw.image is not None:
+                    images.add(raw.image)
+                writer.add(raw, outcome)
+                if number % _TOLD_EVERY == 0:
+                    reading.reach(raw.locator)
         writer.flush()
         reading.end()
-        return writer.summarize()
+        return writer.summarize(len(images))
 
 
 def validate_records(
@@ -285,13 +290,14 @@ class _Writer:
         self._start_block()
         self._end_block()
 
-    def summarize(self) -> RecordsSummary:
+    def summarize(self, num_embedded_images: int) -> RecordsSummary:
         return RecordsSummary(
             num_question_records=self.read["question"],
             num_annotation_records=self.read["annotation"],
             num_questions=self.kept["questions"],
             num_annotations=self.kept["annotations"],
             num_rejects=self.kept["rejects"],
+            num_embedded_images=num_embedded_images,
             has_annotations=self.read["annotation"] > 0,
             rejects_by_rule=dict(sorted(self.rules.items())),
             repairs_by_kind=dict(sorted(self.repairs.items())),

@@ -80,6 +80,8 @@ def records_markdown(facts: Mapping[str, Any]) -> str:
         ("rejected", facts["num_rejects"]),
     ]
     parts = [_draw_table([f"records of {facts['source']}", "rows"], counts)]
+    if facts["num_embedded_images"]:
+        parts.append(f"The files hold {facts['num_embedded_images']:,} distinct images, kept in `images.zip`.")
     if facts["rejects_by_rule"]:
         parts.append(_draw_table(["rejected by rule", "rows"], facts["rejects_by_rule"].items()))
     if facts["repairs_by_kind"]:

@@ -33,14 +33,16 @@ def source_base(source: Source, root: Path) -> Path:
 
 
 def find_source_files(source: Source, root: Path) -> list[Path]:
-    """The files with rows or splits and every file below the image root whose name a record could give.
+    """The files with rows or splits, and every file of the image root whose name a record could give, or the archive.
 
     Raises:
         SourceError: a file or folder that the settings name does not exist.
     """
     files = set(_find_named_files(source, root))
     images = get_format(source).find_image_root(source, root)
-    if images:
+    if images and images.is_file():
+        files.add(images)
+    elif images:
         files |= {images / name for name in list_tree(images) if _is_unicode(name)}
     return sorted(files)
 

@@ -99,8 +99,8 @@ def _check_not_lost(pipeline: Pipeline, summary: DatasetSummary, inputs: Mapping
         if not looked_for or isinstance(source, ShapesSource):
             continue  # a generated source's files are published: nobody moves them
         images = get_format(source).find_image_root(source, pipeline.project_root)
-        if images is None:
-            continue
+        if images is None or images.is_file():
+            continue  # an archive is one file, and `unchanged` looks after it
         base = source_base(source, pipeline.project_root)
         listed = [base / file for file in list_raw_files(inputs[f"raw/{name}"])]
         inside = (file.relative_to(images).as_posix() for file in listed if file.is_relative_to(images))

@@ -15,6 +15,7 @@ from vqa_pipeline.sources.formats.easy_vqa import EasyVqaFormat, EasyVqaSource
 from vqa_pipeline.sources.formats.format import Format
 from vqa_pipeline.sources.formats.fvqa import FVQA, FvqaSource
 from vqa_pipeline.sources.formats.gqa import GQA, GqaSource
+from vqa_pipeline.sources.formats.hf_parquet import HfParquetFormat, HfParquetSource
 from vqa_pipeline.sources.formats.nlvr2 import NLVR2, Nlvr2Source
 from vqa_pipeline.sources.formats.owleval import OWLEVAL, OwlEvalSource
 from vqa_pipeline.sources.formats.pope import POPE, PopeSource
@@ -23,12 +24,14 @@ from vqa_pipeline.sources.formats.slake import SLAKE, SlakeSource
 from vqa_pipeline.sources.formats.snli_ve import SNLI_VE, SnliVeSource
 from vqa_pipeline.sources.formats.table import TableFormat, TableSource
 from vqa_pipeline.sources.formats.textvqa import TEXTVQA, TextVqaSource
+from vqa_pipeline.sources.formats.tsv_base64 import TsvBase64Format, TsvBase64Source
 from vqa_pipeline.sources.formats.visual_genome import VISUAL_GENOME, VisualGenomeSource
 from vqa_pipeline.sources.formats.vizwiz import VIZWIZ, VizWizSource
 from vqa_pipeline.sources.formats.vqa_med_2019 import VQA_MED_2019, VqaMed2019Source
 from vqa_pipeline.sources.formats.vqa_rad import VQA_RAD, VqaRadSource
 from vqa_pipeline.sources.formats.vqa_v2 import VqaV2Format, VqaV2Source
 from vqa_pipeline.sources.formats.vsr import VSR, VsrSource
+from vqa_pipeline.sources.formats.webdataset import WebDatasetFormat, WebDatasetSource
 from vqa_pipeline.sources.settings import ChosenBy
 
 
@@ -46,6 +49,7 @@ Source = Annotated[
     | EasyVqaSource
     | FvqaSource
     | GqaSource
+    | HfParquetSource
     | Nlvr2Source
     | OwlEvalSource
     | PopeSource
@@ -54,12 +58,14 @@ Source = Annotated[
     | SnliVeSource
     | TableSource
     | TextVqaSource
+    | TsvBase64Source
     | VisualGenomeSource
     | VizWizSource
     | VqaMed2019Source
     | VqaRadSource
     | VqaV2Source
-    | VsrSource,
+    | VsrSource
+    | WebDatasetSource,
     Field(discriminator="format"),
     ChosenBy("format"),
 ]
@@ -73,6 +79,7 @@ FORMATS: dict[str, Format] = {
     "easy_vqa": EasyVqaFormat(),
     "fvqa": FVQA,
     "gqa": GQA,
+    "hf_parquet": HfParquetFormat(),
     "nlvr2": NLVR2,
     "owleval": OWLEVAL,
     "pope": POPE,
@@ -81,10 +88,12 @@ FORMATS: dict[str, Format] = {
     "snli_ve": SNLI_VE,
     "table": TableFormat(),
     "textvqa": TEXTVQA,
+    "tsv_base64": TsvBase64Format(),
     "visual_genome": VISUAL_GENOME,
     "vizwiz": VIZWIZ,
     "vqa_med_2019": VQA_MED_2019,
     "vqa_rad": VQA_RAD,
     "vqa_v2": VqaV2Format(),
     "vsr": VSR,
+    "webdataset": WebDatasetFormat(),
 }

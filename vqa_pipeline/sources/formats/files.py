@@ -17,6 +17,7 @@ from pydantic import Field
 
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.files import open_file
+from vqa_pipeline.sources.archives import is_archive
 from vqa_pipeline.sources.delimited_records import DelimitedError
 from vqa_pipeline.sources.encodings import read_as_utf_8
 from vqa_pipeline.sources.json_records import JsonError
@@ -85,6 +86,22 @@ def find_folder(source: str, setting: str, folder: SourcePath | None, root: Path
     if not path.is_dir():
         raise SourceError(source, setting, path, "no such folder", f"Correct `{setting}`, or bring the folder.")
     return path
+
+
+def find_image_root(source: str, image_root: SourcePath | None, root: Path) -> Path | None:
+    """The folder, or zip or uncompressed tar archive, that `image_root` names, or None when it names none.
+
+    Raises:
+        SourceError: there is no such folder, and no such archive.
+    """
+    if image_root is None or not (root / image_root).is_file():
+        return find_folder(source, "image_root", image_root, root)
+    path = _make_plain(root / image_root)
+    with reading(source, "image_root", path):
+        if is_archive(path):
+            return path
+    reason = "is neither a folder nor a zip or tar archive that single images can be read from"
+    raise SourceError(source, "image_root", path, reason, "Name the folder of the images; decompress a tar.gz first.")
 
 
 def find_base(files: list[Path], image_root: Path | None) -> Path:

@@ -93,10 +93,10 @@ class Format(Protocol):
         ...
 
     def find_image_root(self, settings: Any, root: Path) -> Path | None:
-        """The folder that image references are relative to; None when the source has no images.
+        """The folder or archive that image references are relative to; None when there is none beside the files.
 
         Raises:
-            SourceError: the folder does not exist.
+            SourceError: it does not exist.
         """
         ...
 

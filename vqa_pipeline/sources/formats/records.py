@@ -18,7 +18,7 @@ from typing import Annotated, Any, BinaryIO, Generic, NamedTuple, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from vqa_pipeline.schemas import Answer, Locator, QuestionFields, RawRecord
-from vqa_pipeline.sources.formats.files import Paths, find_base, find_folder, find_paths, read_each
+from vqa_pipeline.sources.formats.files import Paths, find_base, find_image_root, find_paths, read_each
 from vqa_pipeline.sources.formats.format import MalformedRecord, Recognition, Sample
 from vqa_pipeline.sources.json_records import Scalar, Slice, read_scalars, split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn
@@ -47,7 +47,9 @@ class RecordsSource(SourceSettings):
     """Files of records, and a folder of images."""
 
     files: Paths = Field(description="Files or globs, relative to the project; gzip is recognised by content.")
-    image_root: SourcePath | None = Field(None, description="Folder that image references are relative to.")
+    image_root: SourcePath | None = Field(
+        None, description="Folder, or zip or tar archive, that image references are relative to."
+    )
 
 
 class Part(NamedTuple):
@@ -116,8 +118,8 @@ class RecordsFormat(Generic[Settings, Record]):
         return find_paths(settings.name, "files", settings.files, root)
 
     def find_image_root(self, settings: Settings, root: Path) -> Path | None:
-        """The folder that `image_root` names."""
-        return find_folder(settings.name, "image_root", settings.image_root, root)
+        """The folder or archive that `image_root` names."""
+        return find_image_root(settings.name, settings.image_root, root)
 
     def read(self, settings: Settings, root: Path, most: int | None = None) -> Iterator[RawRecord]:
         """Every question of every record; a record that is not of its type, or asks nothing, is one row."""

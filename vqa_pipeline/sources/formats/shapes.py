@@ -18,7 +18,8 @@ from pydantic import Field
 
 from vqa_pipeline.schemas import RawRecord, Split
 from vqa_pipeline.sources.formats.format import Parser, Sample
-from vqa_pipeline.sources.formats.table import Columns, TableFormat, TableSource
+from vqa_pipeline.sources.formats.rows import Columns
+from vqa_pipeline.sources.formats.table import TableFormat, TableSource
 from vqa_pipeline.sources.settings import SourceSettings, SplitColumn, Splits
 
 SHAPES = ("circle", "square", "triangle")

@@ -22,7 +22,7 @@ from vqa_pipeline.schemas import AnnotationFields, Answer, Locator, QuestionFiel
 from vqa_pipeline.sources.formats.files import (
     Paths,
     find_base,
-    find_folder,
+    find_image_root,
     find_paths,
     name_file,
     open_rows,
@@ -87,7 +87,7 @@ class VqaV2Source(SourceSettings):
     format: Literal["vqa_v2"] = Field(description="Kind of source: vqa_v2.")
     questions: Paths = Field(description="Questions files or globs; gzip is recognised by content.")
     annotations: Paths | None = Field(None, description="Annotations files or globs; null: unanswered questions.")
-    image_root: SourcePath | None = Field(None, description="Folder of the images.")
+    image_root: SourcePath | None = Field(None, description="Folder of the images, or a zip or tar archive.")
     image_pattern: Annotated[str, AfterValidator(_check_pattern)] = Field(
         DEFAULT_PATTERN,
         description="An image's file name by {data_subtype} and {image_id}, for numbers and texts, or {image_id:012d}, "
@@ -113,8 +113,8 @@ class VqaV2Format:
         return [path for _, paths in self._find(settings, root) for path in paths]
 
     def find_image_root(self, settings: VqaV2Source, root: Path) -> Path | None:
-        """The folder that `image_root` names."""
-        return find_folder(settings.name, "image_root", settings.image_root, root)
+        """The folder or archive that `image_root` names."""
+        return find_image_root(settings.name, settings.image_root, root)
 
     def read(self, settings: VqaV2Source, root: Path, most: int | None = None) -> Iterator[RawRecord]:
         """Every question, then every annotation."""

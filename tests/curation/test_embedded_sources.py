@@ -1,0 +1,137 @@
+"""Sources whose images are in their files, or in an archive, become the dataset that a folder of images becomes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from curation_world import Curated, curate, draw_png, encode_lines, make_table_source, prepare, read_tree, write_files
+from PIL import Image
+from pydantic import TypeAdapter
+
+from vqa_pipeline.sources.formats import Source
+
+SOURCE = TypeAdapter(Source)
+ASKED = [("what is it?", "red", 1), ("and this?", "blue", 2), ("once more?", "red", 1)]
+"""Question, answer, picture: two questions about one picture."""
+
+SHAS = {number: hashlib.sha256(draw_png(number)).hexdigest() for number in (1, 2)}
+
+
+def write_parquet(root: Path) -> dict[str, Any]:
+    rows = [{"image": {"bytes": draw_png(n), "path": None}, "question": q, "answers": [a]} for q, a, n in ASKED]
+    pq.write_table(pa.Table.from_pylist(rows), root / "train.parquet")
+    return {"format": "hf_parquet", "files": "train.parquet"}
+
+
+def write_tsv(root: Path) -> dict[str, Any]:
+    rows = [f"{i}\t{base64.b64encode(draw_png(n)).decode()}\t{q}\t{a}\n" for i, (q, a, n) in enumerate(ASKED)]
+    (root / "train.tsv").write_text("index\timage\tquestion\tanswer\n" + "".join(rows))
+    return {"format": "tsv_base64", "files": "train.tsv", "columns": {"answers": "answer"}}
+
+
+def write_shard(root: Path) -> dict[str, Any]:
+    with tarfile.open(root / "train.tar", "w") as archive:
+        for i, (question, answer, number) in enumerate(ASKED):
+            told = json.dumps({"question": question, "answers": [answer]}).encode()
+            for name, content in ((f"{i}.json", told), (f"{i}.png", draw_png(number))):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    return {"format": "webdataset", "files": "train.tar"}
+
+
+def curate_embedded(root: Path, told: dict[str, Any], **settings: Any) -> Curated:
+    return curate([SOURCE.validate_python({"name": "inside", **told})], root, root / "work", **settings)
+
+
+@pytest.mark.parametrize("write", [write_parquet, write_tsv, write_shard])
+def test_every_format_gives_the_same_questions_and_images(tmp_path, write):
+    curated = curate_embedded(tmp_path, write(tmp_path), split_fractions={"train": 1, "val": 0, "test": 0})
+    assert curated.rejects == []
+    rows = {row["question"]: row for row in curated.questions}
+    assert {question: row["answers"][0]["answer"] for question, row in rows.items()} == {q: a for q, a, _ in ASKED}
+    assert {question: row["image_sha256"] for question, row in rows.items()} == {q: SHAS[n] for q, _, n in ASKED}
+    assert {row["split"] for row in curated.questions} == {"train"}
+    (pack,) = curated.summary.new_packs
+    assert {row["image_sha256"]: row["image"]["bytes"] for row in pq.read_table(pack).to_pylist()} == {
+        SHAS[number]: draw_png(number) for number in (1, 2)
+    }
+
+
+@pytest.mark.parametrize("write", [write_parquet, write_tsv, write_shard])
+def test_records_are_the_same_bytes_each_time_and_keep_each_image_once(tmp_path, write):
+    source = SOURCE.validate_python({"name": "inside", **write(tmp_path)})
+    (_, summary), _ = prepare(source, tmp_path, tmp_path / "a"), prepare(source, tmp_path, tmp_path / "b")
+    assert summary.num_embedded_images == 2
+    assert read_tree(tmp_path / "a") == read_tree(tmp_path / "b")
+    with zipfile.ZipFile(tmp_path / "a" / "images.zip") as kept:
+        assert sorted(kept.namelist()) == sorted(SHAS.values())
+
+
+def test_an_embedded_image_that_cannot_be_used_costs_its_rows_and_their_payload_tells_which(tmp_path):
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(file, "JPEG")
+    images = [draw_png(1), file.getvalue()[:-100], b"", b"<html>"]
+    rows = [
+        {"image": {"bytes": image, "path": f"{i}.png"}, "question": "q?", "answers": ["a"]}
+        for i, image in enumerate(images)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    curated = curate_embedded(tmp_path, {"format": "hf_parquet", "files": "train.parquet"})
+    assert [row["image_sha256"] for row in curated.questions] == [SHAS[1]]
+    rules = {json.loads(row["raw"])["image"]["path"]: row["rule"] for row in curated.rejects}
+    assert rules == {"1.png": "image_truncated", "2.png": "image_empty", "3.png": "image_unreadable"}
+
+
+def test_the_image_of_a_rejected_row_may_be_another_rows(tmp_path):
+    image = base64.b64encode(draw_png(1)).decode()
+    (tmp_path / "a.tsv").write_text(f"index\timage\tquestion\tanswer\n0\t{image}\t \tred\n1\t0\twhat?\tred\n")
+    curated = curate_embedded(tmp_path, {"format": "tsv_base64", "files": "a.tsv"})
+    assert [(row["rule"], row["locator"]["line"]) for row in curated.rejects] == [("question_empty", 2)]
+    assert [(row["question_id"], row["image_sha256"]) for row in curated.questions] == [("inside/1", SHAS[1])]
+
+
+def test_rows_may_hold_their_image_or_name_it(tmp_path):
+    write_files(tmp_path / "pictures", {"2.png": draw_png(2)})
+    images = [
+        {"bytes": draw_png(1), "path": "1.png"},
+        {"bytes": None, "path": "2.png"},
+        {"bytes": None, "path": "3.png"},
+    ]
+    rows = [{"image": image, "question": "q?", "answers": ["a"]} for image in images]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    told = {"format": "hf_parquet", "files": "train.parquet", "image_root": "pictures"}
+    curated = curate_embedded(tmp_path, told)
+    assert sorted(row["image_sha256"] for row in curated.questions) == sorted(SHAS.values())
+    assert [row["rule"] for row in curated.rejects] == ["image_missing"]
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_an_archive_of_images_gives_the_dataset_that_its_folder_gives(tmp_path, suffix):
+    rows = [{"id": str(i), "image": f"{n}.png", "question": q, "answers": [a]} for i, (q, a, n) in enumerate(ASKED)]
+    write_files(tmp_path, {"clinic.jsonl": encode_lines([*rows, {**rows[0], "id": "lost", "image": "3.png"}])})
+    write_files(tmp_path / "images", {f"{number}.png": draw_png(number) for number in (1, 2)})
+    archive = tmp_path / f"images.{suffix}"
+    if suffix == "zip":
+        with zipfile.ZipFile(archive, "w") as file:
+            for number in (1, 2):
+                file.write(tmp_path / "images" / f"{number}.png", f"{number}.png")
+    else:
+        with tarfile.open(archive, "w") as file:
+            file.add(tmp_path / "images", ".")
+    told = {"splits": "by_image"}
+    packed = curate([make_table_source(image_root=archive.name, **told)], tmp_path, tmp_path / "packed")
+    unpacked = curate([make_table_source(**told)], tmp_path, tmp_path / "unpacked")
+    assert packed.questions == unpacked.questions
+    assert [row["rule"] for row in packed.rejects] == [row["rule"] for row in unpacked.rejects] == ["image_missing"]
+    assert packed.summary.data_version == unpacked.summary.data_version

@@ -1,0 +1,136 @@
+"""Where images come from: folders, archives and the source's own files are listed and read alike, and nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from curation_world import write_files
+
+from vqa_pipeline.curation.image_roots import EmbeddedImagesWriter, ImageRoot, open_images
+from vqa_pipeline.schemas import EmbeddedImage
+from vqa_pipeline.sources.formats.format import MalformedRecord
+
+FILES = {"1.png": b"one", "a/2.png": b"two"}
+
+
+def make_folder(parent: Path) -> Path:
+    write_files(parent / "pictures", FILES)
+    return parent / "pictures"
+
+
+def make_zip(parent: Path) -> Path:
+    with zipfile.ZipFile(parent / "pictures", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in FILES.items():
+            archive.writestr(name, content)
+    return parent / "pictures"
+
+
+def make_tar(parent: Path) -> Path:
+    write_files(parent / "unpacked", FILES)
+    with tarfile.open(parent / "pictures", "w") as archive:
+        archive.add(parent / "unpacked", ".")
+    return parent / "pictures"
+
+
+def embed(*contents: bytes) -> list[EmbeddedImage]:
+    return [EmbeddedImage(hashlib.sha256(content).hexdigest(), content) for content in contents]
+
+
+def keep(records: Path, *contents: bytes) -> Path:
+    records.mkdir(parents=True, exist_ok=True)
+    with EmbeddedImagesWriter(records) as writer:
+        for image in embed(*contents):
+            writer.add(image)
+    return records
+
+
+def refuse(root: ImageRoot, name: str) -> tuple[str, str]:
+    with pytest.raises(MalformedRecord) as refused:
+        root.read(name)
+    return refused.value.rule, refused.value.reason
+
+
+@pytest.mark.parametrize("make", [make_folder, make_zip, make_tar])
+def test_every_root_is_listed_and_read_alike(tmp_path, make):
+    root = open_images(make(tmp_path), tmp_path)
+    assert root.list_names() == ["1.png", "a/2.png"]
+    assert {name: root.read(name) for name in root.list_names()} == FILES
+    assert root.path == tmp_path / "pictures"
+    for name in ("3.png", "a", "../3.png"):
+        assert refuse(root, name)[0] in {"image_missing", "image_outside_root"}
+
+
+@pytest.mark.parametrize("make", [make_folder, make_zip, make_tar])
+def test_a_root_is_a_value_that_processes_can_be_given(tmp_path, make):
+    root = open_images(make(tmp_path), tmp_path)
+    root.list_names()
+    assert pickle.loads(pickle.dumps(root)) == root
+    assert pickle.loads(pickle.dumps(root)).read("1.png") == b"one"
+
+
+def test_without_folder_archive_or_embedded_images_there_is_no_root(tmp_path):
+    assert open_images(None, tmp_path) is None
+
+
+def test_a_member_that_may_not_be_read_is_refused_with_its_reason(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        link = tarfile.TarInfo("1.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    root = open_images(tmp_path / "a.tar", tmp_path)
+    assert refuse(root, "1.png") == ("image_refused", "1.png in a.tar is a link, so it is not read")
+
+
+def test_a_damaged_member_is_a_verdict_on_its_image_alone(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("1.png", b"a picture")
+        archive.writestr("2.png", b"another")
+    data = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(data.replace(b"a picture", b"a pixture"))
+    root = open_images(tmp_path / "a.zip", tmp_path)
+    rule, reason = refuse(root, "1.png")
+    assert (rule, reason) == ("image_unreadable", "a.zip is damaged at 1.png (Bad CRC-32 for file '1.png')")
+    assert root.read("2.png") == b"another"
+
+
+def test_an_archive_that_was_replaced_is_opened_again(tmp_path):
+    root = open_images(make_zip(tmp_path), tmp_path)
+    assert root.read("1.png") == b"one"
+    with zipfile.ZipFile(tmp_path / "pictures", "w") as archive:
+        archive.writestr("1.png", b"another one")
+    assert root.read("1.png") == b"another one"
+
+
+# ------------------------------------------------------------------------------------------------------ embedded images
+
+
+def test_embedded_images_are_kept_once_and_read_by_their_sha256(tmp_path):
+    one, two = embed(b"one", b"two")
+    root = open_images(None, keep(tmp_path / "records", b"one", b"two", b"one"))
+    assert root.list_names() == sorted([one.sha256, two.sha256])
+    assert (root.read(one.sha256), root.read(two.sha256)) == (b"one", b"two")
+    assert refuse(root, "1.png") == ("image_missing", "there is no 1.png in images.zip")
+
+
+def test_images_that_rows_name_instead_are_beside_those_that_they_hold(tmp_path):
+    (one,) = embed(b"embedded")
+    root = open_images(make_folder(tmp_path), keep(tmp_path / "records", b"embedded"))
+    assert root.list_names() == sorted([one.sha256, "1.png", "a/2.png"])
+    assert (root.read(one.sha256), root.read("1.png")) == (b"embedded", b"one")
+    assert root.path == tmp_path / "pictures"
+    assert refuse(root, "3.png")[0] == "image_missing"
+
+
+def test_the_same_images_make_the_same_file(tmp_path):
+    first, second = keep(tmp_path / "a", b"one", b"two"), keep(tmp_path / "b", b"one", b"two", b"two")
+    assert (first / "images.zip").read_bytes() == (second / "images.zip").read_bytes()
+
+
+def test_a_source_without_embedded_images_keeps_no_file_of_them(tmp_path):
+    keep(tmp_path / "records")
+    assert list((tmp_path / "records").iterdir()) == []

@@ -1,0 +1,270 @@
+"""Where a source's images come from: a folder, an archive, or the source's own files, whose images `records` keeps.
+
+One way to list and to read them, so that resolving, checking and packing know no difference. Nothing outside the root
+is ever read; what is larger than an image within the limit of pixels can be is refused before it is read.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
+
+from vqa_pipeline.curation.paths import resolve_reference
+from vqa_pipeline.files import list_names
+from vqa_pipeline.schemas import EmbeddedImage
+from vqa_pipeline.sources.archives import Archive, ArchiveError, open_archive
+from vqa_pipeline.sources.formats.format import MalformedRecord
+from vqa_pipeline.sources.image_limits import MAX_BYTES, exceed
+
+EMBEDDED_IMAGES = "images.zip"
+"""`records/<source>`: the images that the source's own files hold, each once, named by their sha256, uncompressed."""
+
+_OPEN_ARCHIVES = 4
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip knows: equal images make equal files
+
+
+class ImageRoot(Protocol):
+    """A place that image references are relative to. A value: processes are given it and open it themselves."""
+
+    @property
+    def path(self) -> Path:
+        """What messages name; empty for what lies on no disk."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What references may call the place, before their own first `/`."""
+        ...
+
+    def list_names(self) -> list[str]:
+        """Every image's name, sorted.
+
+        Raises:
+            OSError: it cannot be listed.
+        """
+        ...
+
+    def check(self, name: str) -> None:
+        """Make sure that there is an image of this name and that it may be read; its bytes are not looked at.
+
+        Raises:
+            MalformedRecord: there is none, or it may not be read.
+            OSError: that cannot be told.
+        """
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The bytes of an image.
+
+        Raises:
+            MalformedRecord: as `check`, or what the name stands for is damaged.
+            OSError: it cannot be read, which says nothing about the image.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Files below a folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """As `ImageRoot.name`."""
+        return self.path.name
+
+    def list_names(self) -> list[str]:
+        """As `ImageRoot.list_names`."""
+        return list_names(self.path)
+
+    def check(self, name: str) -> None:
+        """As `ImageRoot.check`."""
+        self._find(name)
+
+    def read(self, name: str) -> bytes:
+        """As `ImageRoot.read`."""
+        return self._find(name).read_bytes()
+
+    def _find(self, name: str) -> Path:
+        """The file of this name; links are followed and must end inside."""
+        file = resolve_reference(self.path, name)
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise MalformedRecord(*exceed(f"the file has {size:,} bytes, more than {MAX_BYTES:,}"))
+        return file
+
+
+@dataclass(frozen=True)
+class ArchivedImages:
+    """Members of a zip or an uncompressed tar archive; one of a single folder is taken for that folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """As `ImageRoot.name`: the single folder in it, or what the archive is called."""
+        return _open(self.path).top.rstrip("/") or self.path.name.partition(".")[0]
+
+    def list_names(self) -> list[str]:
+        """As `ImageRoot.list_names`; members that may not be read included, so that a reference to one tells why."""
+        opened = _open(self.path)
+        return sorted(name.removeprefix(opened.top) for name in opened.archive.members)
+
+    def check(self, name: str) -> None:
+        """As `ImageRoot.check`."""
+        opened = _open(self.path)
+        member = opened.archive.members.get(opened.top + name)
+        if member is None:
+            reason = f"there is no {name} in {self.path.name}"
+            raise MalformedRecord("image_missing", reason, "Bring the file, or correct the reference.")
+        if member.problem is not None:
+            reason = f"{name} in {self.path.name} {member.problem}, so it is not read"
+            raise MalformedRecord("image_refused", reason, "Pack the image itself, under a name of its own.")
+
+    def read(self, name: str) -> bytes:
+        """As `ImageRoot.read`."""
+        self.check(name)
+        opened = _open(self.path)
+        try:
+            return opened.archive.read(opened.top + name)
+        except ArchiveError as error:
+            fix = "Write or download the archive again."
+            raise MalformedRecord("image_unreadable", f"{self.path.name} {error}", fix) from error
+
+
+@dataclass(frozen=True)
+class HeldImages:
+    """Images in memory, by name."""
+
+    images: Mapping[str, bytes]
+    path: Path = Path()
+    name: str = ""
+
+    def list_names(self) -> list[str]:
+        """As `ImageRoot.list_names`."""
+        return sorted(self.images)
+
+    def check(self, name: str) -> None:
+        """As `ImageRoot.check`."""
+        self.read(name)
+
+    def read(self, name: str) -> bytes:
+        """As `ImageRoot.read`."""
+        if name in self.images:
+            return self.images[name]
+        reason = f"there is no {name} among the images that the files hold"
+        raise MalformedRecord("image_missing", reason, "Correct the reference.")
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Images that the source's own files hold, and those that its rows name instead, where there is a root of them."""
+
+    kept: ImageRoot
+    beside: ImageRoot | None
+
+    @property
+    def path(self) -> Path:
+        """As `ImageRoot.path`."""
+        return self.beside.path if self.beside else self.kept.path
+
+    @property
+    def name(self) -> str:
+        """As `ImageRoot.name`."""
+        return self.beside.name if self.beside else ""
+
+    def list_names(self) -> list[str]:
+        """As `ImageRoot.list_names`."""
+        return sorted({*self.kept.list_names(), *(self.beside.list_names() if self.beside else ())})
+
+    def check(self, name: str) -> None:
+        """As `ImageRoot.check`."""
+        self._choose(name).check(name)
+
+    def read(self, name: str) -> bytes:
+        """As `ImageRoot.read`."""
+        return self._choose(name).read(name)
+
+    def _choose(self, name: str) -> ImageRoot:
+        if self.beside is not None:
+            try:
+                self.kept.check(name)
+            except MalformedRecord:
+                return self.beside
+        return self.kept
+
+
+def open_image_root(path: Path | None) -> ImageRoot | None:
+    """The folder or archive that a source's settings name as a root."""
+    if path is None:
+        return None
+    return ArchivedImages(path) if path.is_file() else Folder(path)
+
+
+def open_images(path: Path | None, records: Path) -> ImageRoot | None:
+    """Where the images of a source come from; None: it has none.
+
+    Args:
+        path: The folder or archive that the source's settings name.
+        records: The source's records, with the images that its files hold.
+    """
+    kept = records / EMBEDDED_IMAGES
+    beside = open_image_root(path)
+    return EmbeddedImages(ArchivedImages(kept), beside) if kept.is_file() else beside
+
+
+class _Opened(NamedTuple):
+    """An archive as this process has it open."""
+
+    archive: Archive
+    top: str
+    """The folder, with its slash, that all members lie in; empty where there is none."""
+
+
+def _open(path: Path) -> _Opened:
+    stat = path.stat()
+    return _open_as_it_is(path, stat.st_size, stat.st_mtime_ns, os.getpid())
+
+
+@lru_cache(_OPEN_ARCHIVES)
+def _open_as_it_is(path: Path, *_: int) -> _Opened:
+    """An archive, opened once by each process: a child shares its parent's place in an open file."""
+    archive = open_archive(path)
+    tops = {name.partition("/")[0] if "/" in name else "" for name, one in archive.members.items() if not one.problem}
+    return _Opened(archive, f"{tops.pop()}/" if len(tops) == 1 and tops != {""} else "")
+
+
+class EmbeddedImagesWriter:
+    """Keeps each distinct image once, as it comes; memory is that of their names."""
+
+    def __init__(self, records: Path) -> None:
+        self._path = records / EMBEDDED_IMAGES
+        self._zip: zipfile.ZipFile | None = None
+        self._written: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._zip is not None:
+            self._zip.close()
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def add(self, image: EmbeddedImage) -> None:
+        """Write an image that has not been written."""
+        if image.sha256 in self._written:
+            return
+        self._written.add(image.sha256)
+        if self._zip is None:
+            self._zip = zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED)
+        entry = zipfile.ZipInfo(image.sha256, _EPOCH)
+        entry.create_system = 3  # Unix, whatever this machine is
+        self._zip.writestr(entry, image.data)
