@@ -75,4 +75,4 @@ def sample_lines(name: str, *records: Any) -> Sample:
 
 def sample_text(name: str, text: str) -> Sample:
     """A sample of a file of lines that are not JSON."""
-    return Sample(name, text.encode(), "text", {}, ())
+    return Sample(name, text.encode(), "text", {}, tuple(text.splitlines()))

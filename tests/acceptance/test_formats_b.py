@@ -15,7 +15,7 @@ from source_reading import SOURCE, read_fields, read_rows
 
 from vqa_pipeline.curation.validation import validate_source
 from vqa_pipeline.sources.formats.format import MalformedRecord
-from vqa_pipeline.sources.formats.split_lists import SplitLists
+from vqa_pipeline.sources.formats.split_lists import SplitLists, is_split_list
 from vqa_pipeline.sources.recognition import list_tree_near, recognize_files
 from vqa_pipeline.sources.settings import SplitList
 
@@ -202,3 +202,10 @@ def test_curation_finds_nothing_else_wrong_and_every_question_has_an_id_of_its_o
 def test_samples_are_recognised(folder, known):
     found = recognize_files(list_tree_near(formats() / folder))
     assert {one.format for one in found} == {known}
+
+
+@pytest.mark.parametrize("folder", ["karpathy_split_txt", "karpathy_quoted", "scienceqa_pid_splits"])
+def test_split_lists_are_no_sources_and_told_from_other_files(folder):
+    [found] = recognize_files(list_tree_near(formats() / folder))
+    assert found.format is None
+    assert is_split_list(found.file.sample)

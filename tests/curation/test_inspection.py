@@ -156,6 +156,15 @@ def test_what_no_format_knows_is_told_with_its_fields(tmp_path):
     assert file.reason == "no format is known for it"
 
 
+def test_a_split_list_is_no_source_and_says_where_it_goes(tmp_path):
+    (tmp_path / "karpathy_val_images.txt").write_text("val2014/1.jpg 1\nval2014/2.jpg 2\n")
+    (tmp_path / "notes.txt").write_text("1.jpg is fine\n")
+    inspection = inspect(tmp_path, tmp_path)
+    [file] = inspection.unknown
+    assert (inspection.sources, file.name) == ((), "karpathy_val_images.txt")
+    assert file.reason.startswith("a split list: name it in the `splits: {list: FILES}`")
+
+
 def test_a_half_alone_says_what_it_lacks(tmp_path):
     annotation = {"question_id": 1, "answers": [{"answer": "red"}]}
     (tmp_path / "a.json").write_text(json.dumps({"annotations": [annotation]}))

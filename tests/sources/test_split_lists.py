@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_reading import sample_object, sample_text
 
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.sources.formats.format import MalformedRecord
-from vqa_pipeline.sources.formats.split_lists import SplitLists, find_split_lists
+from vqa_pipeline.sources.formats.split_lists import SplitLists, find_split_lists, is_split_list
 from vqa_pipeline.sources.settings import SplitList
 
 
@@ -133,3 +134,24 @@ def test_a_list_that_is_not_there_is_named(tmp_path):
 
 def test_other_splits_have_no_lists(tmp_path):
     assert find_split_lists("coco", "by_image", tmp_path) == []
+
+
+# --------------------------------------------------------------------------------------------------------- recognition
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (sample_text("karpathy_val_images.txt", "val2014/1.jpg 1\n2.jpg\n"), True),
+        (sample_text("images.txt", "val2014/1.jpg 1\n2.jpg\n"), False),
+        (sample_text("test_questions.txt", "1.jpg|what is it?\n"), False),
+        (sample_object("pids.json", {"train": ["1"], "minival": ["2"]}, []), True),
+        (sample_object("pids.json", {"test": [3]}, []), True),
+        (sample_object("pids.json", {"minival": ["2"]}, []), False),
+        (sample_object("q.json", {"train": [{"question": "a?"}]}, [{"question": "a?"}]), False),
+        (sample_object("c.json", {"images": []}, [{"filepath": "a", "filename": "1.jpg", "split": "val"}]), True),
+        (sample_object("c.json", {"images": []}, [{"file_name": "1.jpg", "id": 1}]), False),
+    ],
+)
+def test_a_list_is_recognised_by_what_it_lists(sample, expected):
+    assert is_split_list(sample) == expected

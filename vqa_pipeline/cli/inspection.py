@@ -21,6 +21,7 @@ _LAYOUTS = {
     "delimited": "a table",
     "parquet": "Parquet",
     "archive": "an archive",
+    "text": "a text",
 }
 _OF_ROWS = {"list", "lines", "delimited", "parquet"}
 

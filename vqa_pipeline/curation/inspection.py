@@ -32,7 +32,8 @@ from vqa_pipeline.errors import SettingsError, SourceError
 from vqa_pipeline.schemas import QuestionFields, RawRecord, RecordKind, Reject
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.files import find_base, name_file
-from vqa_pipeline.sources.formats.format import MalformedRecord
+from vqa_pipeline.sources.formats.format import MalformedRecord, Sample
+from vqa_pipeline.sources.formats.split_lists import is_split_list
 from vqa_pipeline.sources.image_search import find_image_root, has_image_suffix
 from vqa_pipeline.sources.recognition import (
     Draft,
@@ -57,6 +58,7 @@ _DECODED = 24
 _SHOWN = 3
 _SHOWN_FIELDS = 12
 _NAMES_NEAR = 50_000
+_SPLIT_LIST = "a split list: name it in the `splits: {list: FILES}` of the source that it is about"
 _DATA_LAYOUTS = {"list", "object", "lines", "delimited", "parquet", "archive"}
 
 
@@ -114,14 +116,14 @@ def inspect(path: Path, project: Path) -> Inspection:
             unknown += [_describe_unknown(file, _explain_incomplete(draft, error)) for file in draft.sampled.values()]
         else:
             sources.append(_inspect_source(draft, source, settings, tree, project))
-    unknown += [_describe_unknown(one.file, "no format is known for it") for one in found if one.format is None]
+    unknown += [_describe_unknown(one.file, _explain_unknown(one.file.sample)) for one in found if one.format is None]
     return Inspection(
         path=str(path),
         num_files=len(looked_at.names),
         num_images=sum(map(has_image_suffix, tree.names)),
         is_whole=tree.is_whole,
         sources=tuple(sources),
-        unknown=tuple(file for file in unknown if file.layout in _DATA_LAYOUTS),
+        unknown=tuple(file for file in unknown if file.layout in _DATA_LAYOUTS or file.reason == _SPLIT_LIST),
     )
 
 
@@ -142,6 +144,10 @@ def _explain_incomplete(draft: Draft, error: ValidationError) -> str:
     missing = [str(one["loc"][-1]) for one in error.errors(include_url=False) if one["type"] == "missing"]
     lacks = f" that lacks {', '.join(missing)}" if missing else f" that cannot be: {error.errors()[0]['msg']}"
     return f"{', '.join(draft.places)} of a {draft.format} source{lacks}"
+
+
+def _explain_unknown(sample: Sample) -> str:
+    return _SPLIT_LIST if is_split_list(sample) else "no format is known for it"
 
 
 def _describe_unknown(file: SampledFile, reason: str) -> UnknownFile:

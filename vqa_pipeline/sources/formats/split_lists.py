@@ -16,7 +16,9 @@ from typing_extensions import TypedDict
 
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.sources.formats.files import find_paths, open_rows, reading
-from vqa_pipeline.sources.formats.format import MalformedRecord
+from vqa_pipeline.sources.formats.format import MalformedRecord, Sample
+from vqa_pipeline.sources.formats.records import hold
+from vqa_pipeline.sources.image_search import has_image_suffix
 from vqa_pipeline.sources.json_records import split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SplitList, Splits
 from vqa_pipeline.sources.split_words import find_split_word, parse_split_word
@@ -93,6 +95,18 @@ def find_split_lists(source: str, splits: Splits, root: Path) -> list[Path]:
         SourceError: one is not there.
     """
     return find_paths(source, "splits", splits.list, root) if isinstance(splits, SplitList) else []
+
+
+def is_split_list(sample: Sample) -> bool:
+    """Whether a file looks like a split list, so that whoever brings one can be told where it goes."""
+    if sample.layout == "object":
+        lists = [value for key, value in sample.fields.items() if parse_split_word(key) and isinstance(value, list)]
+        is_of_ids = any(isinstance(entry, str | int) for entries in lists for entry in entries)
+        return is_of_ids or hold(sample, "filepath", "filename", "split")
+    if sample.layout != "text" or find_split_word(sample.name) is None:
+        return False
+    named = [line for line in sample.records if has_image_suffix(_ID_AT_END.sub("", line))]
+    return 2 * len(named) > len(sample.records)
 
 
 def _list_ends(name: str) -> Iterator[str]:
