@@ -68,6 +68,20 @@ def test_every_place_in_the_layout_exists():
     assert [name for name in places if not (PROJECT / "vqa_pipeline" / name).exists()] == []
 
 
+def test_every_word_for_what_is_done_to_an_image_is_explained():
+    sources = PROJECT / "vqa_pipeline" / "sources"
+    code = (sources / "images.py").read_text() + (sources / "rgb.py").read_text()
+    words = set(re.findall(r'"([a-z]+(?:_[a-z0-9]+)*_(?:frame|icon|bit|fractions|range|zero|applied|white))"', code))
+    assert words >= {
+        "first_frame",
+        "largest_icon",
+        "orientation_applied",
+        "transparency_on_white",
+        "not_finite_as_zero",
+    }
+    assert [word for word in words if f"`{word}`" not in TEXTS["docs/images.md"] and "_bit" not in word] == []
+
+
 def test_the_pins_are_names_and_versions_alone():
     pins = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert len(pins) > 100
