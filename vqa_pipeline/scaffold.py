@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from vqa_pipeline.declarations import COMPONENT
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.files import write_atomically
+from vqa_pipeline.reporting.escaping import escape_control
 from vqa_pipeline.schemas import Name
 
 EXAMPLE_SOURCES = textwrap.dedent("""\
@@ -70,6 +71,8 @@ _DECLARATION = textwrap.dedent("""\
         splits: [test]
       retrain: manual                      # or {{cron: "0 2 * * *", timezone: Europe/Berlin}}
     """)
+
+_TEMPLATE = re.compile(r"\{[{%#]")
 
 _PROJECT = {
     "pyproject.toml": """\
@@ -145,11 +148,14 @@ def render_declaration(folder: str, sources: str = EXAMPLE_SOURCES) -> str:
     return _DECLARATION.format(component=COMPONENT, name=name, sources=textwrap.indent(sources.rstrip("\n"), " " * 4))
 
 
-def render_source(settings: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
-    """A source as an item of `sources:`, a line for each setting, under comments of a line each."""
-    told = "".join(f"# {' '.join(comment.split())}\n" for comment in comments)
+def render_source(settings: Mapping[str, Any], above: Sequence[str] = (), below: Sequence[str] = ()) -> str:
+    """A source as an item of `sources:`, a line for each setting, between comments of a line each."""
     lines = [f"{name}: {_render_value(value)}" for name, value in settings.items()]
-    return told + "- " + "\n  ".join(lines) + "\n"
+    return _comment_out(above) + "- " + "\n  ".join(lines) + "\n" + textwrap.indent(_comment_out(below), "  ")
+
+
+def _comment_out(lines: Sequence[str]) -> str:
+    return "".join(f"# {escape_control(' '.join(line.split()))}\n" for line in lines)
 
 
 def _render_value(value: Any) -> str:
@@ -165,7 +171,9 @@ def _keep_braces(value: Any) -> Any:
         return {key: _keep_braces(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_keep_braces(item) for item in value]
-    return value.replace("{{", "{{ '{{' }}") if isinstance(value, str) else value
+    if isinstance(value, str) and "{{" in value:  # else it is no template, whatever it holds
+        return _TEMPLATE.sub(r"{{ '\g<0>' }}", value)
+    return value
 
 
 def write_new(path: Path, text: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from pathlib import Path
 
 import pytest
 from reporting_world import HOSTILE, make_reject, write_rejects
@@ -153,3 +155,30 @@ def test_before_anything_is_published_it_says_what_to_do(call, project):
     ended = call("rejects")
     assert ended.status == 1
     assert ended.err == f"error: {NotPublished('dataset', project.root / 'data/store/clinic')}\n"
+
+
+def test_the_rows_are_written_as_corrections_to_fill_in(call, rejected):
+    ended = call("rejects", "--rule", "image_missing", "--limit", "1", "--as-corrections", "mine/corrections.csv")
+    assert ended.status == 0
+    assert ended.out == "mine/corrections.csv: 2 rows; write edit, drop or accept into `action`.\n"
+    with Path("mine/corrections.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["question_id"], row["locator"], row["action"], row["rule"]) for row in rows] == [
+        ("shapes/0", "questions.jsonl:1", "", "image_missing"),
+        ("shapes/1", "questions.jsonl:2", "", "image_missing"),
+    ]
+
+
+def test_a_corrections_file_that_is_there_stays(call, rejected):
+    Path("corrections.csv").write_text("an evening's work")
+    ended = call("rejects", "--as-corrections", "corrections.csv")
+    assert ended.status == 1
+    assert ended.err == (
+        "error: `--as-corrections`: corrections.csv is there already. Choose another name, or move it away.\n"
+    )
+    assert Path("corrections.csv").read_text() == "an evening's work"
+
+
+def test_corrections_are_told_as_json_too(call, rejected):
+    told = json.loads(call("rejects", "--as-corrections", "c.csv", "--json").out)
+    assert told == {"file": "c.csv", "num_rows": 4}

@@ -241,3 +241,16 @@ def test_what_the_schema_sees_is_told_with_file_line_and_culprit_by_dagster_itse
     checked = project.call("dg", "check", "yaml")
     assert checked.status == 1
     assert re.match(rf"{re.escape(str(project.file('clinic')))}:{line} - .*{BY_SCHEMA[kind]}", checked.out)
+
+
+def test_a_project_that_new_made_is_one_to_dagster(copy, tmp_path):
+    """Where there was none: made from data, checked and listed by `dg` in it."""
+    (tmp_path / "rows.csv").write_text("image,question,answer\n1.png,what?,red\n")
+    outside = Copy.__new__(Copy)
+    outside.root, outside.environment = tmp_path, copy.environment
+    assert outside.call("vqa-pipeline", "new", "ward", "rows.csv").status == 0
+    outside.root = tmp_path / "ward"
+    outside.environment = {**copy.environment, "DAGSTER_HOME": str(outside.root)}
+    checked = outside.call("dg", "check", "defs")
+    assert checked.status == 0, checked.out
+    assert outside.list_assets() == expect_assets("ward", "rows")

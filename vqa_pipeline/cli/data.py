@@ -77,7 +77,7 @@ def new(
     if found is None:
         write_project(project, name)
     file = find_defs_folder(project) / name / "defs.yaml"
-    write_new(file, render_declaration(name, render_sources(inspection)))
+    write_new(file, render_declaration(name, render_sources(inspection, teach=True)))
     if as_json:
         print(json.dumps({"pipeline": name, "file": str(file), "made_project": found is None}, indent=1))
         return

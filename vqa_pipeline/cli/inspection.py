@@ -8,6 +8,7 @@ from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.curation.findings import Count, InspectedSource, Inspection, Problem, UnknownFile
 from vqa_pipeline.reporting.escaping import escape_control, shorten
 from vqa_pipeline.scaffold import render_source
+from vqa_pipeline.sources.recognition import validate_settings
 
 _RAW_CHARACTERS = 160
 _CELL_CHARACTERS = 48
@@ -36,9 +37,18 @@ def render_block(inspection: Inspection) -> str:
     return "sources:\n" + "".join(f"  {line}\n" for line in render_sources(inspection).splitlines())
 
 
-def render_sources(inspection: Inspection) -> str:
-    """The items of the block, each under lines that tell what it holds."""
-    return "".join(render_source(source.settings, _comment(source)) for source in inspection.sources)
+def render_sources(inspection: Inspection, *, teach: bool = False) -> str:
+    """The items of the block, each under lines that tell what it holds; to teach, over what else could be set."""
+    return "".join(
+        render_source(source.settings, _comment(source), _list_others(source) if teach else ())
+        for source in inspection.sources
+    )
+
+
+def _list_others(source: InspectedSource) -> list[str]:
+    fields = type(validate_settings(source.settings)).model_fields
+    others = {name: field.description for name, field in fields.items() if name not in source.settings}
+    return ["Also:"] * bool(others) + [f"{name}: {description}" for name, description in others.items()]
 
 
 def _tell(inspection: Inspection) -> Iterator[str]:
