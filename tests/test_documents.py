@@ -12,6 +12,7 @@ import yaml
 
 from vqa_pipeline.cli import app
 from vqa_pipeline.pipeline import PipelineSettings
+from vqa_pipeline.sources.formats import FORMATS
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -86,3 +87,7 @@ def test_the_pins_are_names_and_versions_alone():
     pins = [line for line in (PROJECT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert len(pins) > 100
     assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin)] == []
+
+
+def test_every_format_stands_in_the_table_of_formats():
+    assert re.findall(r"(?m)^\| `(\w+)` \|", TEXTS["docs/formats.md"]) == sorted(FORMATS)

@@ -98,7 +98,7 @@ SAMPLES = [
 ]
 
 
-REJECTED = [({"kind": "nlvr2", "files": "nlvr2_jsonl/*.json"}, {"several_images": 3})]
+REJECTED = [({"kind": "nlvr2", "files": "nlvr2_jsonl/*.json"}, {"images_several": 3})]
 
 
 def formats() -> Path:

@@ -155,13 +155,13 @@ def test_an_image_is_a_text_or_a_list_of_the_same(tmp_path, named):
 @pytest.mark.parametrize("named", [{}, {"image": None}, {"image": ""}, {"images": []}])
 def test_text_alone_is_refused_as_one_row(tmp_path, named):
     refused = refuse(tmp_path, {**named, "conversations": say("a?", "1", "b?", "2")})
-    assert refused.error.rule == "image_none"
+    assert refused.error.rule == "image_path_empty"
     assert refused.error.reason == "the record names no image: it is text only"
 
 
 def test_several_pictures_are_refused_and_one_is_named(tmp_path):
     refused = refuse(tmp_path, {"images": ["1.jpg", "2.jpg"], "messages": write_messages("a?", "1")})
-    assert refused.error.rule == "several_images"
+    assert refused.error.rule == "images_several"
     assert "2 images, '1.jpg' and others" in refused.error.reason
 
 

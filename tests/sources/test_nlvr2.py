@@ -21,12 +21,12 @@ def test_every_statement_is_rejected_and_its_two_pictures_are_named(tmp_path):
     assert [(str(row.raw.locator), row.error.rule, row.error.reason) for row in rows] == [
         (
             "balanced_dev.json:1",
-            "several_images",
+            "images_several",
             "it is a statement about two images, dev-896-0-img0.png and dev-896-0-img1.png",
         ),
         (
             "balanced_dev.json:2",
-            "several_images",
+            "images_several",
             "it is a statement about two images, dev-896-2-img0.png and dev-896-2-img1.png",
         ),
     ]

@@ -122,10 +122,10 @@ def _take_image(record: _Record) -> str:
     images = list(dict.fromkeys([named] if isinstance(named, str) else named))
     if not images:
         reason = "the record names no image: it is text only"
-        raise MalformedRecord("image_none", reason, "Nothing to do: a question is about one image here.")
+        raise MalformedRecord("image_path_empty", reason, "Nothing to do: a question is about one image here.")
     if len(images) > 1:
         reason = f"the record is about {len(images)} images, {images[0]!r:.80} and others"
-        raise MalformedRecord("several_images", reason, "Nothing to do: a question is about one image here.")
+        raise MalformedRecord("images_several", reason, "Nothing to do: a question is about one image here.")
     return images[0]
 
 

@@ -34,7 +34,7 @@ class Nlvr2Source(RecordsSource):
 def _ask(_settings: Nlvr2Source, statement: _Statement, _locator: Locator) -> list[QuestionFields]:
     pictures, _, _ = statement["identifier"].rpartition("-")  # dev-896-0-1 is a sentence about the pictures dev-896-0
     reason = f"it is a statement about two images, {pictures}-img0.png and {pictures}-img1.png"
-    raise MalformedRecord("several_images", reason, "Leave this source out: a question is about one image here.")
+    raise MalformedRecord("images_several", reason, "Leave this source out: a question is about one image here.")
 
 
 def _recognize(sample: Sample) -> Recognition | None:
