@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 from pydantic_core import from_json
 
 from vqa_pipeline.sources.delimited_records import DelimitedError, DelimitedFile
+from vqa_pipeline.sources.encodings import BYTE_ORDER_MARK, is_text, read_as_utf_8
 from vqa_pipeline.sources.formats.format import Sample
 
 _HEADS = (1 << 18, 1 << 20, 1 << 24)
@@ -33,8 +34,6 @@ _LONGEST_HEADING = 60
 
 _GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
 _TAR_MAGIC, _TAR_PLACE = b"ustar", 257
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BLANK = b" \t\r\n"
 _LINE_SUFFIXES = {".jsonl", ".ndjson"}
 _NUMBER = re.compile(r"[-+]?[\d.,]+")
@@ -146,10 +145,8 @@ def _decompress(file: BinaryIO, most: int) -> tuple[bytes, int]:
 
 
 def _recode(data: bytes) -> bytes:
-    """The text as UTF-8 without a mark, as far as it can be told; other bytes as they are."""
-    if data.startswith(_UTF_16):
-        return data.decode("utf-16", "replace").encode()
-    return data.removeprefix(_BYTE_ORDER_MARK)
+    """The text as UTF-8 without a mark; other bytes as they are."""
+    return read_as_utf_8(io.BytesIO(data)).read().removeprefix(BYTE_ORDER_MARK)
 
 
 # -------------------------------------------------------------------------------------------------------------- layout
@@ -161,7 +158,7 @@ def _look_at(path: Path, head: _Head) -> _Content:
         return _look_at_parquet(path)
     if data.startswith(_ZIP) or data[_TAR_PLACE:].startswith(_TAR_MAGIC):
         return _Content("archive", members=tuple(islice(_list_members(path), _MOST_MEMBERS)))
-    if b"\0" in data and not data.startswith(_UTF_16):
+    if not is_text(data):
         return _Content("binary")
     text = _recode(data).lstrip(_BLANK)
     looks = {b"[": (_look_at_array,), b"{": (_look_at_lines, _look_at_object)}.get(text[:1], (_look_at_table,))
