@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -77,6 +78,9 @@ def test_a_valid_row_becomes_a_record(tmp_path):
         "num_rejects": 0,
         "num_embedded_images": 0,
         "has_annotations": False,
+        "num_files": 1,
+        "num_junk_files": 0,
+        "encodings": {},
         "rejects_by_rule": {},
         "repairs_by_kind": {"backslash": 1},
     }
@@ -246,6 +250,32 @@ def test_a_file_that_breaks_off_costs_one_row_that_says_so(tmp_path):
     (reject,) = read_rows(tmp_path, "rejects")
     assert reject["raw"] == text[text.index("}, ") + 3 : -9].encode()
     assert reject["fix"] == "Bring its file whole, or remove the record."
+
+
+def test_texts_of_every_encoding_are_read_and_the_summary_tells_which_and_what_was_passed_by(tmp_path):
+    row = json.dumps(GOOD | {"question": "Où est le café ?"}, ensure_ascii=False)
+    contents = {
+        "a.jsonl": row.encode(),
+        "b.jsonl": ("\ufeff" + row).encode("utf-16-le"),
+        "c.jsonl": row.encode("cp1252"),
+        "d.jsonl": ("\ufeff" + row).encode(),
+    }
+    write_files(tmp_path, {f"raw/{name}": content for name, content in contents.items()} | {"raw/Thumbs.db": b"x"})
+    summary = validate(tmp_path, make_table_source(image_root=None, files="raw"))
+    assert {row["question"] for row in read_rows(tmp_path, "questions")} == {"Où est le café ?"}
+    assert (summary.num_questions, summary.num_files, summary.num_junk_files) == (4, 4, 1)
+    assert summary.encodings == {"b.jsonl": "utf-16", "c.jsonl": "cp1252", "d.jsonl": "utf-8-sig"}
+
+
+def test_rows_of_an_archive_have_its_name_and_theirs(tmp_path):
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+        archive.writestr("train/a.jsonl", encode_lines([GOOD, {}]))
+        archive.writestr("__MACOSX/train/._a.jsonl", b"\0\5\x16\7")
+    summary = validate(tmp_path, make_table_source(image_root=None, files="rows.zip"))
+    assert (summary.num_files, summary.num_junk_files) == (1, 1)
+    assert [row["locator"]["file"] for kind in ("questions", "rejects") for row in read_rows(tmp_path, kind)] == [
+        "rows.zip!/train/a.jsonl"
+    ] * 2
 
 
 def test_numbers_that_json_does_not_have_cost_their_row_wherever_they_stand(tmp_path):

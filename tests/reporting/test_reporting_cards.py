@@ -37,6 +37,9 @@ RECORDS = {
     "num_annotations": 0,
     "num_rejects": 10,
     "num_embedded_images": 0,
+    "num_files": 2,
+    "num_junk_files": 0,
+    "encodings": {},
     "rejects_by_rule": {"image_missing": 10},
     "repairs_by_kind": {"backslash": 3},
 }
@@ -77,6 +80,21 @@ def test_images_inside_the_files_of_a_source_are_counted():
         "The files hold 1,024 distinct images" in show(records_markdown({**RECORDS, "num_embedded_images": 1024})).text
     )
     assert "images, kept in" not in show(records_markdown(RECORDS)).text
+
+
+def test_files_are_told_by_what_was_passed_by_and_how_they_were_read():
+    encodings = {f"train.zip!/{number}.csv": "cp1252" for number in range(23)}
+    page = show(records_markdown({**RECORDS, "num_files": 1200, "num_junk_files": 3, "encodings": encodings}))
+    assert "Read from 1,200 files. Passed by: 3 files that systems and editors leave behind." in page.text
+    assert ["train.zip!/19.csv", "cp1252"] in page.rows
+    assert ["train.zip!/20.csv", "cp1252"] not in page.rows
+    assert "And 3 more." in page.text
+
+
+def test_a_source_that_breaks_off_is_told_above_its_rules():
+    page = show(records_markdown({**RECORDS, "rejects_by_rule": {"record_truncated": 1}}))
+    assert "A file or a row breaks off" in page.text
+    assert "breaks off" not in show(records_markdown(RECORDS)).text
 
 
 def test_a_clean_source_has_one_table():
@@ -183,6 +201,7 @@ def test_no_text_changes_the_shape_of_a_page(text):
         leak = {"image": word, "near": word, "distance": 1, "splits": ["train"], "question_ids": [word]}
         return [
             show(records_markdown({**RECORDS, "rejects_by_rule": {word: 1}, "repairs_by_kind": {word: 2}})),
+            show(records_markdown({**RECORDS, "encodings": {word: "cp1252"}})),
             show(dataset_markdown({**FACTS, "leaks": [leak]})),
             show(vocabulary_markdown(VOCABULARY, [word], [7])),
         ]

@@ -168,7 +168,7 @@ def test_folders_are_not_files_and_files_no_folders(tmp_path):
     touch(tmp_path / "a.csv")
     (tmp_path / "b.csv").mkdir()
     assert find("*.csv", tmp_path) == ["a.csv"]
-    with pytest.raises(SourceError, match="is a folder, not a file"):
+    with pytest.raises(SourceError, match="holds no files of rows, by their names"):
         find("b.csv", tmp_path)
     with pytest.raises(SourceError, match=r"source 's', `image_root`: .*a\.csv: no such folder"):
         find_folder("s", "image_root", "a.csv", tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.sources.formats.easy_vqa import EasyVqaSource
 from vqa_pipeline.sources.formats.table import TableSource
 from vqa_pipeline.sources.observation import (
+    FilesSummary,
     FileState,
+    describe_files,
     digest_states,
     find_source_files,
     observe_files,
@@ -204,3 +207,12 @@ def test_it_is_told_how_much_of_what_moved_is_digested(tmp_path):
     states = observe_files(paths, tmp_path, known, lambda *words: told.append(words), "digesting clinic")
     assert list(states) == ["a", "b", "c"]
     assert told == [("digesting clinic", done, 10, "bytes") for done in (0, 3, 10)]
+
+
+def test_an_archive_is_observed_as_a_whole_for_its_members(tmp_path):
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+        archive.writestr("a.csv", "image,question,answers\n")
+        archive.writestr("b.csv", "image,question,answers\n")
+    source = TableSource(name="clinic", format="table", files="rows.zip")
+    assert list(observe_source_files(source, tmp_path, {})) == ["rows.zip"]
+    assert describe_files(source, tmp_path) == FilesSummary(2, 0, {})

@@ -258,17 +258,22 @@ def test_a_parquet_column_of_images_is_refused_as_a_whole(tmp_path, kind, told):
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ("raw", "raw: is a folder, not a file. Name the files in it, such as `files: raw/*.jsonl`."),
-        ("raw/", "raw: is a folder, not a file. Name the files in it, such as `files: raw/*.jsonl`."),
-        ("raw/im*", "raw/im*: matches folders, but no file. Name the files in it, such as `files: raw/im*/*`."),
+        ("raw/images", "raw/images: holds no files of rows, by their names. Name them: `files: raw/images/*.txt`."),
+        ("raw/images/", "raw/images: holds no files of rows, by their names. Name them: `files: raw/images/*.txt`."),
+        ("raw/im*", "raw/im*: matches folders, but no file. Name the files in them: `files: raw/im*/*.json`."),
     ],
 )
-def test_a_folder_in_place_of_files_is_told_with_the_glob_of_what_is_in_it(tmp_path, files, reason):
-    for name in ("a.jsonl", "b.jsonl", "c.csv", *(f"{number}.png" for number in range(9)), "images/1.png"):
-        write(tmp_path / "raw" / name, CONTENTS["rows.jsonl"])
+def test_a_folder_without_rows_is_told_with_how_to_name_files(tmp_path, files, reason):
+    write(tmp_path / "raw" / "images" / "1.png", CONTENTS["rows.jsonl"])
     with pytest.raises(SourceError) as caught:
         read(tmp_path, files=files)
     assert str(caught.value) == f"source 'clinic', `files`: {tmp_path}/{reason}"
+
+
+def test_a_folder_stands_for_the_files_with_rows_in_it(tmp_path):
+    for name in ("b/2.jsonl", "a.csv", "c.parquet", "1.png", "README.txt", "._a.csv", "Thumbs.db", ".hidden/3.jsonl"):
+        write(tmp_path / "raw" / name, CONTENTS.get(f"rows{Path(name).suffix}", "no rows"))
+    assert {row.locator.file for row in read(tmp_path, files="raw")} == {"a.csv", "b/2.jsonl", "c.parquet"}
 
 
 @pytest.mark.parametrize("files", ["none.csv", "*.csv", ["rows.jsonl", "none.csv"]])

@@ -191,7 +191,7 @@ def test_a_damaged_shard_is_told_by_name(tmp_path):
     with pytest.raises(SourceError, match=r"a\.tar: is no tar archive, or damaged"):
         read(tmp_path)
     (tmp_path / "a.tar").write_bytes(gzip.compress(pack(("1.jpg", ONE)))[:40])
-    with pytest.raises(SourceError, match=r"a\.tar: cannot be read"):
+    with pytest.raises(SourceError, match=r"a\.tar: is no tar archive, or damaged \(Compressed file ended"):
         read(tmp_path)
 
 

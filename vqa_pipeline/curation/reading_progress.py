@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vqa_pipeline.files import measure_content
 from vqa_pipeline.progress import Progress
 from vqa_pipeline.schemas import Locator
+from vqa_pipeline.sources.containers import measure_content, measure_file
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.files import find_base, name_file
 
@@ -27,7 +27,7 @@ class ReadingProgress:
         base = find_base(paths, chosen.find_image_root(source, root))
         self._task, self._progress = f"reading {source.name}", progress
         self._paths = {name_file(path, base): path for path in paths}
-        self._sizes = {name: path.stat().st_size for name, path in self._paths.items()}
+        self._sizes = {name: measure_file(path) for name, path in self._paths.items()}
         self._total = sum(self._sizes.values())
         self._before, self._file, self._shrink = 0, "", 1.0
 

@@ -40,9 +40,11 @@ from vqa_pipeline.schemas import (
     Reject,
     Split,
 )
+from vqa_pipeline.sources.encodings import Encoding
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, find_json_problem
 from vqa_pipeline.sources.formats.split_lists import SplitLists
+from vqa_pipeline.sources.observation import FilesSummary, describe_files
 from vqa_pipeline.sources.settings import SplitList
 
 BLOCK_ROWS = 50_000
@@ -65,6 +67,9 @@ class RecordsSummary(Frozen):
     num_rejects: int = Field(description="Records rejected by what they alone tell.")
     num_embedded_images: int = Field(description="Distinct images that the source's own files hold.")
     has_annotations: bool = Field(description="Whether answers are in records of their own.")
+    num_files: int = Field(description="Files and members of archives that the records were read from.")
+    num_junk_files: int = Field(description="Files passed by in their folders and archives, such as Thumbs.db.")
+    encodings: dict[str, Encoding] = Field(description="Of files that are not plain UTF-8, by name in locators.")
     rejects_by_rule: dict[str, int]
     repairs_by_kind: dict[str, int]
     data_version: str = Field(description="Order-independent digest of the rows, without locators.")
@@ -96,7 +101,7 @@ def validate_source(
                     reading.reach(raw.locator)
         writer.flush()
         reading.end()
-        return writer.summarize(len(images))
+        return writer.summarize(len(images), describe_files(source, root))
 
 
 def validate_records(
@@ -290,7 +295,7 @@ class _Writer:
         self._start_block()
         self._end_block()
 
-    def summarize(self, num_embedded_images: int) -> RecordsSummary:
+    def summarize(self, num_embedded_images: int, files: FilesSummary) -> RecordsSummary:
         return RecordsSummary(
             num_question_records=self.read["question"],
             num_annotation_records=self.read["annotation"],
@@ -299,6 +304,7 @@ class _Writer:
             num_rejects=self.kept["rejects"],
             num_embedded_images=num_embedded_images,
             has_annotations=self.read["annotation"] > 0,
+            **files._asdict(),
             rejects_by_rule=dict(sorted(self.rules.items())),
             repairs_by_kind=dict(sorted(self.repairs.items())),
             data_version=format_digest(*self.sums.values()),

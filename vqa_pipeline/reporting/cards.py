@@ -12,6 +12,8 @@ from vqa_pipeline.schemas import FATES, SPLITS
 
 _SHOWN_LEAKS = 10
 _SHOWN_ANSWERS = 20
+_SHOWN_FILES = 20
+_BROKEN_OFF = "record_truncated"
 _SHOWN_VALUES = 16
 _BAR_LENGTH = 20
 _DEFAULT_CONFIG = "questions"
@@ -79,14 +81,28 @@ def records_markdown(facts: Mapping[str, Any]) -> str:
         ("valid annotations", facts["num_annotations"]),
         ("rejected", facts["num_rejects"]),
     ]
-    parts = [_draw_table([f"records of {facts['source']}", "rows"], counts)]
+    parts = [_draw_table([f"records of {facts['source']}", "rows"], counts), *_tell_files(facts)]
     if facts["num_embedded_images"]:
         parts.append(f"The files hold {facts['num_embedded_images']:,} distinct images, kept in `images.zip`.")
+    if _BROKEN_OFF in facts["rejects_by_rule"]:
+        parts.append("**A file or a row breaks off**: what is missing behind it is in no count. Bring it whole.")
     if facts["rejects_by_rule"]:
         parts.append(_draw_table(["rejected by rule", "rows"], facts["rejects_by_rule"].items()))
     if facts["repairs_by_kind"]:
         parts.append(_draw_table(["mended and recorded", "times"], facts["repairs_by_kind"].items()))
     return "\n\n".join(parts)
+
+
+def _tell_files(facts: Mapping[str, Any]) -> list[str]:
+    """What the files were that the records were read from."""
+    told = f"Read from {facts['num_files']:,} files."
+    if facts["num_junk_files"]:
+        told += f" Passed by: {facts['num_junk_files']:,} files that systems and editors leave behind."
+    encodings = list(facts["encodings"].items())
+    if not encodings:
+        return [told]
+    more = f"And {len(encodings) - _SHOWN_FILES:,} more." if len(encodings) > _SHOWN_FILES else ""
+    return [told, _draw_table(["not plain UTF-8", "read as"], encodings[:_SHOWN_FILES]), *([more] if more else [])]
 
 
 def dataset_markdown(facts: Mapping[str, Any], picture: str | None = None) -> str:

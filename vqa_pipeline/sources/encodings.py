@@ -52,7 +52,7 @@ def tell_encoding(start: bytes) -> Encoding:
     marked = _tell_mark(start)
     if marked is not None or start.isascii():
         return marked or "utf-8"
-    text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(start)
+    text, _ = codecs.utf_8_decode(start, "surrogateescape", False)
     num_stray = len(_STRAY.findall(text))
     num_characters = len(text) - len(text.encode("ascii", "ignore")) - num_stray
     return "cp1252" if num_stray > _BY_CHANCE * num_characters and _is_western(start) else "utf-8"
@@ -72,6 +72,12 @@ def _is_western(start: bytes) -> bool:
 def is_text(start: bytes) -> bool:
     """Whether a file's first bytes are a text's: no NUL is in them, unless a mark tells UTF-16 or UTF-32."""
     return _tell_mark(start) is not None or not (b"\0" in start or start.startswith(_PARQUET))
+
+
+def find_encoding(stream: BinaryIO) -> Encoding | None:
+    """The encoding that `read_as_utf_8` finds in a stream from its start; None: it is no text."""
+    start = stream.read(_BLOCK)
+    return tell_encoding(start + stream.read(SAMPLE - len(start))) if is_text(start) else None
 
 
 def read_as_utf_8(stream: BinaryIO) -> io.BufferedReader:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 from vqa_pipeline.errors import SourceChanged, SourceError
 from vqa_pipeline.files import digest_file, list_tree
 from vqa_pipeline.progress import Progress, follow, silent
+from vqa_pipeline.sources.containers import count_junk, open_content, split_member
+from vqa_pipeline.sources.encodings import Encoding, find_encoding
 from vqa_pipeline.sources.formats import Source, get_format
-from vqa_pipeline.sources.formats.files import find_base
+from vqa_pipeline.sources.formats.files import find_base, name_file, reading
 from vqa_pipeline.sources.formats.split_lists import find_split_lists
 
 
@@ -21,6 +23,17 @@ class FileState(NamedTuple):
     size: int
     modified_ns: int
     sha256: str
+
+
+class FilesSummary(NamedTuple):
+    """What the files with rows are."""
+
+    num_files: int
+    """Files and members of archives that rows were read from."""
+    num_junk_files: int
+    """Files in their folders and archives that are no data (`containers.is_junk`)."""
+    encodings: dict[str, Encoding]
+    """By name in locators, of the texts that are not plain UTF-8."""
 
 
 def source_base(source: Source, root: Path) -> Path:
@@ -48,13 +61,33 @@ def find_source_files(source: Source, root: Path) -> list[Path]:
 
 
 def _find_named_files(source: Source, root: Path) -> list[Path]:
-    """The files that the settings name: those with rows, and split lists."""
-    return [*get_format(source).find_files(source, root), *find_split_lists(source.name, source.splits, root)]
+    """The files that the settings name: those with rows, and split lists; an archive for its members."""
+    named = [*get_format(source).find_files(source, root), *find_split_lists(source.name, source.splits, root)]
+    return list(dict.fromkeys(split_member(path)[0] for path in named))
 
 
 def _is_unicode(name: str) -> bool:
     """Bytes of a name that are not UTF-8 come as lone surrogates, which no text can hold."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def describe_files(source: Source, root: Path) -> FilesSummary:
+    """What the files with rows are, found again as reading finds it.
+
+    Raises:
+        SourceError: a file or folder that the settings name does not exist, or one cannot be read.
+    """
+    chosen = get_format(source)
+    paths = chosen.find_files(source, root)
+    base = find_base(paths, chosen.find_image_root(source, root))
+    encodings: dict[str, Encoding] = {}
+    for path in paths:
+        with reading(source.name, "files", path), open_content(path) as file:
+            encoding = find_encoding(file)
+        if encoding is not None and encoding != "utf-8":
+            encodings[name_file(path, base)] = encoding
+    with reading(source.name, "files", base):
+        return FilesSummary(len(paths), count_junk(paths), encodings)
 
 
 def observe_source_files(

@@ -9,6 +9,7 @@ Source: https://docs.python.org/3/library/pickle.html (warning; opcodes in Lib/p
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 
 class UnreadableFile(ValueError):
@@ -45,6 +46,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
         "Run `git lfs pull`.",
     ),
     (re.compile(rb"(?i)\s*<(!doctype html|html)"), "is a web page, not the file", "Download the file itself."),
+    (re.compile(rb"PK\x03\x04|PK\x05\x06|(?s:.){257}ustar"), "is an archive in an archive", "Unpack the outer one."),
     (re.compile(rb"%PDF|\{\\rtf|\xd0\xcf\x11\xe0"), "is a document, not a file of records", "Save its table as CSV."),
 )
 """What is matched at a file's start, what it is, and what to do; the first match counts."""
@@ -54,7 +56,7 @@ def refuse_by_content(start: bytes) -> None:
     """Refuse what is never read.
 
     Args:
-        start: A file's first bytes, decompressed; 256 tell all.
+        start: A file's first bytes, decompressed; 512 tell all.
 
     Raises:
         UnreadableFile: it is one of those.
@@ -62,3 +64,18 @@ def refuse_by_content(start: bytes) -> None:
     for pattern, reason, fix in _SIGNATURES:
         if pattern.match(start):
             raise UnreadableFile(reason, fix)
+
+
+def refuse_by_members(names: Collection[str]) -> None:
+    """Refuse an archive that is another kind of file, told by the names of its members.
+
+    Raises:
+        UnreadableFile: it is one of those.
+    """
+    lasts = {name.rpartition("/")[2] for name in names}
+    if "data.pkl" in lasts:
+        raise UnreadableFile(f"is a PyTorch file with a Python pickle in it, {_RUNS_CODE}", _EXPORT)
+    if "[Content_Types].xml" in lasts:
+        raise UnreadableFile("is an Office document, such as an Excel workbook", "Save its table as CSV.")
+    if names and all(name.endswith(".npy") for name in names):
+        raise UnreadableFile("holds NumPy arrays, not files of records", _EXPORT)

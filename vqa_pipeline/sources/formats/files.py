@@ -1,11 +1,11 @@
-"""How formats find the files that their settings name. Reads folders, not files."""
+"""How formats find the files that their settings name, and go through them."""
 
 from __future__ import annotations
 
 import glob
 import os
+import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -16,8 +16,8 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from vqa_pipeline.errors import SourceError
-from vqa_pipeline.files import open_file
-from vqa_pipeline.sources.archives import is_archive
+from vqa_pipeline.sources.archives import ArchiveError, is_archive
+from vqa_pipeline.sources.containers import MARK, is_junk, list_folder, list_members, open_content, split_member
 from vqa_pipeline.sources.delimited_records import DelimitedError
 from vqa_pipeline.sources.encodings import read_as_utf_8
 from vqa_pipeline.sources.json_records import JsonError
@@ -26,47 +26,79 @@ from vqa_pipeline.sources.signatures import UnreadableFile, refuse_by_content
 
 Item = TypeVar("Item")
 
-_START = 256
-
-_SUFFIXES_OF_ROWS = {".csv", ".gz", ".gzip", ".json", ".jsonl", ".ndjson", ".parquet", ".tab", ".tsv", ".txt"}
+_START = 512
 
 Paths = SourcePath | Annotated[tuple[SourcePath, ...], Field(min_length=1)]
 """One path or glob, or several."""
 
 
-def find_paths(source: str, setting: str, patterns: Paths, root: Path) -> list[Path]:
-    """The files that a setting names, in its order; a glob's in alphabetical order.
+def find_paths(source: str, setting: str, patterns: Paths, root: Path, *, whole: bool = False) -> list[Path]:
+    """The files that a setting names, in its order; a glob's, folder's or archive's in alphabetical order.
+
+    A folder stands for the files with rows in it and below, an archive for its members with rows, and
+    `train.zip!/annotations/*.json` for the members that the pattern fits: see `containers`. What is no data, such as
+    `Thumbs.db`, is only taken when it is named.
+
+    Args:
+        source: Name of the source.
+        setting: Name of the setting.
+        patterns: What it says.
+        root: Where relative paths start.
+        whole: Take archives as they are: the format reads them itself.
 
     Raises:
-        SourceError: a name or glob matches no file.
+        SourceError: a path or glob matches no file, a folder or archive holds none with rows, or an archive may not be
+            read.
     """
     found: dict[Path, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        matches = _expand(pattern, root)
-        files = [path for path in matches if path.is_file()]
-        if not files:
-            reason, fix = "no such file", f"Correct `{setting}`, or bring the file."
-            folders = [path for path in matches if path.is_dir()]
-            if folders:
-                reason = "is a folder, not a file" if (root / pattern).is_dir() else "matches folders, but no file"
-                fix = f"Name the files in it, such as `{setting}: {pattern.rstrip('/')}/{_suggest_glob(folders)}`."
+        outer, member = _split_pattern(pattern, root)
+        files = _list_files(outer, root)
+        chosen = files if whole else [path for file in files for path in _list_inside(source, setting, file, member)]
+        if not chosen:
+            reason, fix = _explain_nothing(outer, member, files, root)
+            fix = fix.replace("{setting}", setting)
             raise SourceError(source, setting, _make_plain(root / pattern), reason, fix)
-        found |= dict.fromkeys(files)
+        found |= dict.fromkeys(chosen)
     return list(found)
 
 
-def _expand(pattern: str, root: Path) -> list[Path]:
-    """The path itself where there is one of this name, brackets and stars included; else what the glob matches."""
-    if (root / pattern).exists():
-        return [_make_plain(root / pattern)]
-    return sorted(_make_plain(root / match) for match in glob.glob(pattern, root_dir=root, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+def _split_pattern(pattern: str, root: Path) -> tuple[str, str | None]:
+    """The part that names files, and the part after the mark that names members."""
+    outer, mark, member = pattern.partition(MARK)
+    return (outer, member) if mark and not (root / pattern).exists() else (pattern, None)
 
 
-def _suggest_glob(folders: list[Path]) -> str:
-    """The glob of the commonest kind of file with rows in these folders."""
-    files = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
-    suffixes = Counter(path.suffix for path in files if path.suffix.lower() in _SUFFIXES_OF_ROWS)
-    return f"*{suffixes.most_common(1)[0][0]}" if suffixes else "*"
+def _list_files(pattern: str, root: Path) -> list[Path]:
+    """The file of this name, brackets and stars included, or a folder's; else what the glob matches."""
+    path = _make_plain(root / pattern)
+    if path.is_dir():
+        return list_folder(path)
+    if path.exists():
+        return [path]
+    matches = (_make_plain(root / match) for match in glob.glob(pattern, root_dir=root, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+    return sorted(match for match in matches if match.is_file() and not is_junk(match.name))
+
+
+def _list_inside(source: str, setting: str, file: Path, member: str | None) -> list[Path]:
+    """The members of an archive, or the file itself."""
+    with reading(source, setting, file):
+        members = list_members(file, member)
+        if members is None and member is not None:
+            raise UnreadableFile("is no archive, and has no members", f"Correct `{setting}`.")
+    return [file] if members is None else members
+
+
+def _explain_nothing(pattern: str, member: str | None, files: list[Path], root: Path) -> tuple[str, str]:
+    """Why a pattern names no file, and what to do about it."""
+    if files and member is not None:
+        return f"has no member that fits {member!r}", "Correct `{setting}`."
+    if files or (root / pattern).is_dir():
+        mark = MARK if files else "/"
+        return "holds no files of rows, by their names", f"Name them: `{{setting}}: {pattern.rstrip('/')}{mark}*.txt`."
+    if glob.glob(pattern, root_dir=root, recursive=True):  # noqa: PTH207 - the pattern may be absolute
+        return "matches folders, but no file", f"Name the files in them: `{{setting}}: {pattern}/*.json`."
+    return "no such file", "Correct `{setting}`, or bring the file."
 
 
 def _make_plain(path: Path) -> Path:
@@ -109,7 +141,7 @@ def find_base(files: list[Path], image_root: Path | None) -> Path:
 
     Locators and digests are relative to it, so that moving the data as a whole changes nothing.
     """
-    folders = [path.parent for path in files]
+    folders = [split_member(path)[0].parent for path in files]
     return Path(os.path.commonpath([*folders, image_root] if image_root else folders))
 
 
@@ -148,7 +180,7 @@ def open_rows(path: Path) -> Iterator[BufferedReader]:
     Raises:
         UnreadableFile: no rows are read from such files, a pickle for example.
     """
-    with open_file(path) as file:
+    with open_content(path) as file:
         refuse_by_content(file.read(_START))
         file.seek(0)
         yield read_as_utf_8(file)
@@ -167,7 +199,9 @@ def reading(source: str, setting: str, path: Path) -> Iterator[None]:
         raise SourceError(source, setting, path, error.reason, error.fix) from error
     except DelimitedError as error:
         raise SourceError(source, setting, path, error.reason, "Mend the row.", line=error.line) from error
-    except (OSError, EOFError, zlib.error, UnicodeError) as error:
+    except ArchiveError as error:
+        raise SourceError(source, setting, path, str(error), "Write or download it again.") from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, UnicodeError) as error:
         raise SourceError(
             source, setting, path, f"cannot be read ({error})", "Check the file and its rights."
         ) from error

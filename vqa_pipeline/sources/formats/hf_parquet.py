@@ -25,8 +25,8 @@ from typing import Any, BinaryIO, Literal
 from pydantic import Field
 
 from vqa_pipeline.errors import SourceError
-from vqa_pipeline.files import open_file
 from vqa_pipeline.schemas import Locator, RawRecord
+from vqa_pipeline.sources.containers import open_content
 from vqa_pipeline.sources.formats.embedded import (
     FILE_SPLITS,
     FileSplits,
@@ -80,7 +80,7 @@ class HfParquetFormat:
         paths = self.find_files(settings, root)
         base = find_base(paths, self.find_image_root(settings, root))
         for path in paths:
-            with reading(settings.name, "files", path), open_file(path) as file:
+            with reading(settings.name, "files", path), open_content(path) as file:
                 yield from islice(_read_file(settings, file, path, name_file(path, base)), most)
 
     def build_parser(self, settings: HfParquetSource, root: Path) -> Parser:
