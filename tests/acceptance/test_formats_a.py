@@ -30,8 +30,10 @@ def tell(fields: dict[str, Any]) -> tuple[Any, ...]:
 def test_gqa():
     hanging = ("202218649", "n578564.jpg", "What is hanging above the chalkboard?", None, ["picture"])
     wooden = ("20240871", "n166008.jpg", "Does the table below the water look wooden and round?", None, ["yes"])
-    assert [tell(fields) for fields in read_fields(FORMATS, "gqa", "gqa/questions.json")] == [hanging]
-    shards = read_fields(FORMATS, "gqa", "gqa/questions[0-9].json")
+    assert [tell(fields) for fields in read_fields(FORMATS, "gqa", "gqa/questions.json", splits="by_image")] == [
+        hanging
+    ]
+    shards = read_fields(FORMATS, "gqa", "gqa/questions[0-9].json", splits="by_image")
     assert [tell(fields) for fields in shards] == [hanging, wooden]
     assert [fields["question_type"] for fields in shards] == ["query", "logical"]
 
@@ -118,7 +120,7 @@ def test_fvqa():
 def test_vqa_med_2019():
     references = read_fields(FORMATS, "vqa_med_2019", "vqa_med_2019/test_w_ref.head5.txt")
     questions = read_fields(FORMATS, "vqa_med_2019", "vqa_med_2019/test_q.head3.txt")
-    asked = (None, "synpic54082.jpg", "what modality is shown?", None)
+    asked = (None, "synpic54082.jpg", "what modality is shown?", "test")
     assert [len(references), len(questions)] == [5, 3]
     assert tell(references[0]) == (*asked, ["cta - ct angiography"])
     assert tell(questions[0]) == (*asked, None)
@@ -128,9 +130,15 @@ def test_vqa_med_2019():
 def test_daquar():
     beside, front, desk = read_fields(FORMATS, "daquar", "daquar/*.head9")
     question = "what is on the right side of the black telephone and on the left side of the red chair ?"
-    assert tell(beside) == (None, "image3.png", question, None, ["desk"])
+    assert tell(beside) == (None, "image3.png", question, "train", ["desk"])
     assert tell(front)[4] == ["telephone"]
-    assert tell(desk) == (None, "image3.png", "what is on the desk ?", None, ["book, scissor, papers, tape_dispenser"])
+    assert tell(desk) == (
+        None,
+        "image3.png",
+        "what is on the desk ?",
+        "train",
+        ["book, scissor, papers, tape_dispenser"],
+    )
 
 
 def test_the_official_form_of_vqa():
@@ -175,6 +183,6 @@ def test_a_part_of_vqa_with_a_split_in_each_record(suffix):
     ],
 )
 def test_curation_takes_every_row_of_a_sample(tmp_path, kind, files, num_questions):
-    source = SOURCE.validate_python({"name": kind, "format": kind, "files": files})
+    source = SOURCE.validate_python({"name": kind, "format": kind, "files": files, "splits": "by_image"})
     summary = validate_source(source, FORMATS, tmp_path)
     assert (summary.num_questions, summary.rejects_by_rule) == (num_questions, {})

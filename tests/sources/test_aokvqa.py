@@ -20,7 +20,7 @@ WAITING = {
 }
 
 
-def test_the_direct_answers_are_read_and_pictures_are_those_of_coco_2017(tmp_path):
+def test_the_direct_answers_are_read_and_images_are_those_of_coco_2017(tmp_path):
     write_json(tmp_path / "q.json", [WAITING])
     assert read_fields(tmp_path, "aokvqa", "q.json") == [
         {

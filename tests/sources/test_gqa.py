@@ -26,7 +26,7 @@ def test_a_question_is_a_member_with_its_id_as_key(tmp_path):
             "native_id": "0207",
             "image": "n57.jpg",
             "question": "What is hanging on the wall?",
-            "split": None,
+            "split": "val",
             "question_type": "query",
             "answer_type": None,
             "answers": number_answers("clock"),
@@ -35,14 +35,23 @@ def test_a_question_is_a_member_with_its_id_as_key(tmp_path):
 
 
 def test_shards_are_read_one_after_another(tmp_path):
-    write_json(tmp_path / "train" / "q_0.json", {"1": HANGING, "2": ROUND})
-    write_json(tmp_path / "train" / "q_1.json", {"3": ROUND})
+    write_json(tmp_path / "train" / "train_q_0.json", {"1": HANGING, "2": ROUND})
+    write_json(tmp_path / "train" / "train_q_1.json", {"3": ROUND})
     rows = read_rows(tmp_path, "gqa", "train/*.json")
     assert [(row.raw.locator.file, row.raw.locator.record, row.fields["native_id"]) for row in rows] == [
-        ("q_0.json", 0, "1"),
-        ("q_0.json", 1, "2"),
-        ("q_1.json", 0, "3"),
+        ("train_q_0.json", 0, "1"),
+        ("train_q_0.json", 1, "2"),
+        ("train_q_1.json", 0, "3"),
     ]
+
+
+def test_a_file_whose_name_says_no_split_asks_for_one(tmp_path):
+    write_json(tmp_path / "questions.json", {"1": HANGING})
+    [row] = read_rows(tmp_path, "gqa", "questions.json")
+    assert row.error.rule == "split_unknown"
+    assert "questions.json" in row.error.reason
+    [fields] = read_fields(tmp_path, "gqa", "questions.json", splits="by_image")
+    assert fields["split"] is None
 
 
 def test_questions_of_the_test_set_have_no_answers(tmp_path):
@@ -59,7 +68,7 @@ def test_questions_of_the_test_set_have_no_answers(tmp_path):
 )
 def test_a_question_that_is_not_one_costs_only_itself(tmp_path, change):
     write_json(tmp_path / "q.json", {"1": HANGING | change, "2": ROUND})
-    bad, good = read_rows(tmp_path, "gqa", "q.json")
+    bad, good = read_rows(tmp_path, "gqa", "q.json", splits="train")
     assert next(iter(change)) in str(bad.error)
     assert good.fields["native_id"] == "2"
 
@@ -67,6 +76,7 @@ def test_a_question_that_is_not_one_costs_only_itself(tmp_path, change):
 def test_a_file_of_questions_by_id_is_recognised():
     found = GQA.recognize(sample_object("q/val.json", {"1": HANGING, "2": ROUND}, [HANGING, ROUND]))
     assert found is not None
-    assert dict(found.settings) == {"files": "q/val.json"}
+    assert dict(found.settings) == {"files": "q/val.json", "splits": "declared"}
+    assert GQA.recognize(sample_object("q.json", {"1": HANGING}, [HANGING])).settings["splits"] == "by_image"
     assert GQA.recognize(sample_list("q.json", [HANGING])) is None
     assert GQA.recognize(sample_object("q.json", {"1": {"question": "a?"}}, [{"question": "a?"}])) is None

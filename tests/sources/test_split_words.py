@@ -21,6 +21,8 @@ from vqa_pipeline.sources.split_words import find_split_word
         ("test_data/slake/questions.json", None),
         ("v2_OpenEnded_mscoco_val2014_questions.json", "val"),
         ("test-dev2015.json", "test"),
+        ("testdev_balanced_questions.json", "test"),
+        ("train_all_questions_0.json", "train"),
         ("VizWiz-validation", "val"),
         ("questions.json", None),
         ("train_and_test.json", None),

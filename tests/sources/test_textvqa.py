@@ -28,7 +28,7 @@ def write_file(folder, *questions, **header) -> None:
     write_json(folder / "q.json", {"data": list(questions), "dataset_name": "TextVQA", "version": 0.1, **header})
 
 
-def test_the_picture_s_folder_says_nothing_of_the_split(tmp_path):
+def test_the_image_s_folder_says_nothing_of_the_split(tmp_path):
     write_file(tmp_path, OLD, dataset_type="val")
     assert read_fields(tmp_path, "textvqa", "q.json") == [
         {
@@ -43,7 +43,7 @@ def test_the_picture_s_folder_says_nothing_of_the_split(tmp_path):
     ]
 
 
-def test_later_versions_name_split_and_picture_in_the_question(tmp_path):
+def test_later_versions_name_split_and_image_in_the_question(tmp_path):
     write_file(tmp_path, NEW, dataset_type="train")
     [fields] = read_fields(tmp_path, "textvqa", "q.json")
     assert (fields["native_id"], fields["image"], fields["split"]) == (7, "66ab.jpg", "val")
@@ -71,7 +71,7 @@ def test_a_split_that_nothing_declares_is_asked_for(tmp_path):
     assert fields["split"] is None
 
 
-def test_a_question_without_a_picture_is_refused(tmp_path):
+def test_a_question_without_an_image_is_refused(tmp_path):
     write_file(tmp_path, {"question": "what?", "answers": ["a"]}, NEW)
     bad, good = read_rows(tmp_path, "textvqa", "q.json")
     assert str(bad.error) == "the question has neither `image` nor `image_id`"

@@ -1,4 +1,4 @@
-"""`visual_genome`: several questions in each image's record, and pictures in two folders."""
+"""`visual_genome`: several questions in each image's record, and images in two folders."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_answer_keeps_its_capital_and_its_full_stop(tmp_path):
     assert first["answers"] == number_answers("A teddy bear.")
 
 
-def test_a_picture_is_looked_for_in_both_folders(tmp_path):
+def test_an_image_is_looked_for_in_both_folders(tmp_path):
     write_json(tmp_path / "qa.json", [*IMAGES, {"id": 6, "qas": [ask(90, 6)]}])
     place(tmp_path / "images" / "VG_100K" / "4.jpg", tmp_path / "images" / "VG_100K_2" / "5.jpg")
     fields = read_fields(tmp_path, "visual_genome", "qa.json", image_root="images")

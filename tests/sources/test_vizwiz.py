@@ -10,7 +10,7 @@ from vqa_pipeline.sources.formats.vizwiz import VIZWIZ
 SPOKEN = {
     "answerable": 1,
     "image": "VizWiz_train_00000000.jpg",
-    "question": "Ok. There is another picture I hope it is a better one.",
+    "question": "Ok. There is another image I hope it is a better one.",
     "answer_type": "other",
     "answers": [
         {"answer": "soap", "answer_confidence": "yes"},
@@ -26,7 +26,7 @@ def test_equal_answers_stay_as_many_and_get_no_ids(tmp_path):
         {
             "native_id": None,
             "image": "VizWiz_train_00000000.jpg",
-            "question": "Ok. There is another picture I hope it is a better one.",
+            "question": "Ok. There is another image I hope it is a better one.",
             "split": "train",
             "question_type": None,
             "answer_type": "other",
@@ -45,7 +45,7 @@ def test_questions_of_the_test_set_have_no_answers(tmp_path):
     assert (fields["split"], fields["answers"]) == ("test", None)
 
 
-def test_a_picture_of_another_name_declares_no_split(tmp_path):
+def test_an_image_of_another_name_declares_no_split(tmp_path):
     write_json(tmp_path / "q.json", [SPOKEN | {"image": "mine.jpg"}])
     [row] = read_rows(tmp_path, "vizwiz", "q.json")
     assert row.error.rule == "split_unknown"
@@ -59,6 +59,6 @@ def test_a_question_that_is_not_one_costs_only_itself(tmp_path, change):
     assert good.error is None
 
 
-def test_a_list_with_pictures_of_vizwiz_is_recognised():
+def test_a_list_with_images_of_vizwiz_is_recognised():
     assert VIZWIZ.recognize(sample_list("train.json", [SPOKEN])) == (1.0, {"files": "train.json"})
     assert VIZWIZ.recognize(sample_list("q.json", [SPOKEN | {"image": "mine.jpg"}])) is None

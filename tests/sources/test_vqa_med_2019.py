@@ -15,14 +15,14 @@ REFERENCES = (
 )
 
 
-def test_four_fields_are_picture_category_question_and_answers(tmp_path):
+def test_four_fields_are_image_category_question_and_answers(tmp_path):
     (tmp_path / "test.txt").write_text(REFERENCES)
     first, second = read_fields(tmp_path, "vqa_med_2019", "test.txt")
     assert first == {
         "native_id": None,
         "image": "synpic54082.jpg",
         "question": "what modality is shown?",
-        "split": None,
+        "split": "test",
         "question_type": "modality",
         "answer_type": None,
         "answers": number_answers("cta - ct angiography"),
@@ -68,8 +68,11 @@ def test_every_question_and_answer_comes_out_as_it_went_in(tmp_path_factory, que
     ]
 
 
-def test_lines_about_synpic_pictures_are_recognised():
-    assert VQA_MED_2019.recognize(sample_text("test.txt", REFERENCES)) == (1.0, {"files": "test.txt"})
+def test_lines_about_synpic_images_are_recognised():
+    assert VQA_MED_2019.recognize(sample_text("test.txt", REFERENCES)) == (
+        1.0,
+        {"files": "test.txt", "splits": "declared"},
+    )
     assert VQA_MED_2019.recognize(sample_text("train.txt", "synpic1|a?|b\r\nsynpic2|c?\r\n")) is not None
     assert VQA_MED_2019.recognize(sample_text("q.txt", "id|question|answer\n1|a?|b\n")) is None
     assert VQA_MED_2019.recognize(sample_text("q.txt", "")) is None

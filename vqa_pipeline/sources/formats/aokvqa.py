@@ -1,6 +1,6 @@
 """`aokvqa`: A-OKVQA: a JSON list of questions that ask for knowledge, with ten direct answers and four choices.
 
-The direct answers are read; the choices belong to another task. The test set has none. Pictures are those of COCO 2017,
+The direct answers are read; the choices belong to another task. The test set has none. Images are those of COCO 2017,
 `<image_id, twelve digits>.jpg`.
 
 Source: https://github.com/allenai/aokvqa
@@ -28,11 +28,11 @@ class _Question(TypedDict):
 
 
 class AokVqaSource(RecordsSource):
-    """A-OKVQA: questions that ask for knowledge beyond the picture."""
+    """A-OKVQA: questions that ask for knowledge beyond the image."""
 
     format: Literal["aokvqa"] = Field(description="Kind of source: aokvqa.")
     splits: DeclaredSplits = Field(
-        "declared", description="declared (the `split` of each question), by_image, train, val or test."
+        "declared", description="declared (the `split` of each question), by_image, train, val, test or {list: FILES}."
     )
 
 

@@ -46,7 +46,7 @@ class ClevrSource(RecordsSource):
 
     format: Literal["clevr"] = Field(description="Kind of source: clevr.")
     splits: DeclaredSplits = Field(
-        "declared", description="declared (the `split` of each question), by_image, train, val or test."
+        "declared", description="declared (the `split` of each question), by_image, train, val, test or {list: FILES}."
     )
 
 

@@ -1,11 +1,11 @@
-"""`daquar`: questions about indoor scenes, in text files of three lines each (question, answer, picture) or of two.
+"""`daquar`: questions about indoor scenes, in text files of three lines each (question, answer, image) or of two.
 
-With two lines, the picture is named inside the question: "what is on the table in the image3 ?". Which of the two a
-file has is told by its first lines. A picture is `<image3>.png`. A comma-separated answer ("table, chair") is one
+With two lines, the image is named inside the question: "what is on the table in the image3 ?". Which of the two a
+file has is told by its first lines. An image is `<image3>.png`. A comma-separated answer ("table, chair") is one
 answer, a set: a part of it is not the right answer, as one of several annotators' would be.
 
 Texts stay as they are, the blank before "?" included; blanks at the ends of lines and blank lines are structure. The
-line that names a picture tells records apart, so that a line too many or too few costs one record, not all that follow.
+line that names an image tells records apart, so that a line too many or too few costs one record, not all that follow.
 Questions have no id.
 
 Source: https://www.mpi-inf.mpg.de/departments/computer-vision-and-machine-learning/research/vision-and-language/visual-turing-challenge
@@ -23,8 +23,15 @@ from pydantic import Field, TypeAdapter
 
 from vqa_pipeline.schemas import Locator, QuestionFields
 from vqa_pipeline.sources.formats.format import MalformedRecord, Recognition, Sample
-from vqa_pipeline.sources.formats.records import Part, RecordsFormat, RecordsSource, claim, in_lines, take_answers
-from vqa_pipeline.sources.settings import ImageSplits
+from vqa_pipeline.sources.formats.records import (
+    Part,
+    RecordsFormat,
+    RecordsSource,
+    claim_by_name,
+    in_lines,
+    take_answers,
+)
+from vqa_pipeline.sources.settings import DeclaredSplits
 
 _IMAGE_LINE = re.compile(rb"image\d+")
 _IMAGE = re.compile(r"\bimage\d+\b")
@@ -38,7 +45,10 @@ class DaquarSource(RecordsSource):
     """DAQUAR: questions about indoor scenes."""
 
     format: Literal["daquar"] = Field(description="Kind of source: daquar.")
-    splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
+    splits: DeclaredSplits = Field(
+        "declared",
+        description="declared (the file's name: qa.894.raw.train.txt), by_image, train, val, test or {list: FILES}.",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -57,7 +67,7 @@ def _are_triples(lines: Sequence[Part]) -> bool:
 
 
 def _split_triples(lines: Iterator[Part]) -> Iterator[list[Part]]:
-    """A record ends with the line that is a picture's name."""
+    """A record ends with the line that is an image's name."""
     record: list[Part] = []
     for line in lines:
         record.append(line)
@@ -69,7 +79,7 @@ def _split_triples(lines: Iterator[Part]) -> Iterator[list[Part]]:
 
 
 def _split_pairs(lines: Iterator[Part]) -> Iterator[list[Part]]:
-    """A record begins with the line in which a picture is named."""
+    """A record begins with the line in which an image is named."""
     record: list[Part] = []
     for line in lines:
         if record and (_IMAGE_LINE.search(line.payload) or len(record) == _MOST_LINES):
@@ -108,14 +118,14 @@ def _ask(_settings: DaquarSource, lines: list[str], _locator: Locator) -> list[Q
 
 
 def _tell_apart(lines: list[str]) -> tuple[str, str, str]:
-    """Question, answer and the picture's name."""
+    """Question, answer and the image's name."""
     match lines:
         case [question, answer, image] if _IMAGE.fullmatch(image):
             return question, answer, image
         case [question, answer] if len(images := set(_IMAGE.findall(question))) == 1:
             return question, answer, images.pop()
-    reason = f"the record has {len(lines)} lines that are not a question, its answer and one picture"
-    fix = "Write question, answer and picture in a line each, or question and answer with the picture in the question."
+    reason = f"the record has {len(lines)} lines that are not a question, its answer and one image"
+    fix = "Write question, answer and image in a line each, or question and answer with the image in the question."
     raise MalformedRecord("record_malformed", reason, fix)
 
 
@@ -124,8 +134,8 @@ def _recognize(sample: Sample) -> Recognition | None:
     whole = sum(bool(_IMAGE_LINE.fullmatch(line)) for line in lines)
     inside = sum(bool(_IMAGE_LINE.search(line)) for line in lines)
     if whole and 4 * whole >= len(lines):
-        return claim(sample, 1.0)
-    return claim(sample, 0.8) if sample.layout == "text" and inside and 3 * inside >= len(lines) else None
+        return claim_by_name(sample, 1.0)
+    return claim_by_name(sample, 0.8) if sample.layout == "text" and inside and 3 * inside >= len(lines) else None
 
 
 DAQUAR = RecordsFormat(_in_groups, TypeAdapter(_Lines), _ask, _recognize)

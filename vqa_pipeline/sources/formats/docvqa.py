@@ -34,7 +34,7 @@ class DocVqaSource(RecordsSource):
     splits: DeclaredSplits = Field(
         "declared",
         description="declared (the `data_split` of each question, else the file's `dataset_split`), by_image, train, "
-        "val or test.",
+        "val, test or {list: FILES}.",
     )
 
 

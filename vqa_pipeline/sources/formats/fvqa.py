@@ -39,7 +39,7 @@ class FvqaSource(RecordsSource):
     """FVQA: questions that need a fact of a knowledge base."""
 
     format: Literal["fvqa"] = Field(description="Kind of source: fvqa.")
-    splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
+    splits: ImageSplits = Field("by_image", description="by_image, train, val, test or {list: FILES}.")
 
 
 def _ask(_settings: FvqaSource, entry: Entry[_Question], _locator: Locator) -> list[QuestionFields]:

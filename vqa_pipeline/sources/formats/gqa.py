@@ -1,7 +1,8 @@
 """`gqa`: compositional questions about scenes, in JSON objects keyed by question id; the whole set comes in shards.
 
 A question's own object is `{imageId, question, answer, fullAnswer, types, semantic, …}`; those of the test set have no
-answer. The short `answer` is read, not `fullAnswer`: it is what GQA scores. No record names its split: the file does.
+answer. The short `answer` is read, not `fullAnswer`: it is what GQA scores. No record names its split: its file's name
+does (`train_all_questions_0.json`).
 
 Source: https://cs.stanford.edu/people/dorarad/gqa/download.html
 """
@@ -19,12 +20,12 @@ from vqa_pipeline.sources.formats.records import (
     Entry,
     RecordsFormat,
     RecordsSource,
-    claim,
+    claim_by_name,
     hold,
     in_object,
     take_answers,
 )
-from vqa_pipeline.sources.settings import ImageSplits
+from vqa_pipeline.sources.settings import DeclaredSplits
 
 
 class _Types(TypedDict):
@@ -42,7 +43,10 @@ class GqaSource(RecordsSource):
     """GQA: compositional questions about scenes; an image is `<imageId>.jpg`."""
 
     format: Literal["gqa"] = Field(description="Kind of source: gqa.")
-    splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
+    splits: DeclaredSplits = Field(
+        "declared",
+        description="declared (the file's name: val_balanced_questions), by_image, train, val, test or {list: FILES}.",
+    )
 
 
 def _ask(_settings: GqaSource, entry: Entry[_Question], _locator: Locator) -> list[QuestionFields]:
@@ -62,7 +66,7 @@ def _ask(_settings: GqaSource, entry: Entry[_Question], _locator: Locator) -> li
 
 
 def _recognize(sample: Sample) -> Recognition | None:
-    return claim(sample, 1.0) if sample.layout == "object" and hold(sample, "imageId", "question") else None
+    return claim_by_name(sample, 1.0) if sample.layout == "object" and hold(sample, "imageId", "question") else None
 
 
 GQA = RecordsFormat(in_object, TypeAdapter(Entry[_Question]), _ask, _recognize)

@@ -22,6 +22,7 @@ from vqa_pipeline.sources.formats.files import Paths, find_base, find_image_root
 from vqa_pipeline.sources.formats.format import MalformedRecord, Recognition, Sample
 from vqa_pipeline.sources.json_records import Scalar, Slice, read_scalars, split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn
+from vqa_pipeline.sources.split_words import find_split_word
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
@@ -172,10 +173,11 @@ class RecordsFormat(Generic[Settings, Record]):
 
 
 def _find_split(question: QuestionFields, splits_of_files: Mapping[str, Scalar], locator: Locator) -> str:
-    split = question["split"] or splits_of_files.get(locator.file)
+    """The split that a record declares, else its file, else the file's name."""
+    split = question["split"] or splits_of_files.get(locator.file) or find_split_word(locator.file)
     if isinstance(split, str):
         return split
-    reason = "neither the record nor its file declares a split"
+    reason = f"neither the record nor its file declares a split, nor does the file's name, {locator.file}"
     raise MalformedRecord("split_unknown", reason, "Set `splits` of the source: train, val, test or by_image.")
 
 
@@ -233,3 +235,8 @@ def hold(sample: Sample, *fields: str) -> bool:
 def claim(sample: Sample, certainty: float, **settings: Any) -> Recognition:
     """The recognition of a file whose format needs no more than `files` and, perhaps, some other settings."""
     return Recognition(certainty, {"files": sample.name, **settings})
+
+
+def claim_by_name(sample: Sample, certainty: float) -> Recognition:
+    """The recognition of a file whose split only its name can declare."""
+    return claim(sample, certainty, splits="declared" if find_split_word(sample.name) else "by_image")

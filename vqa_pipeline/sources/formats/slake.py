@@ -16,9 +16,16 @@ from typing_extensions import TypedDict
 
 from vqa_pipeline.schemas import Locator, QuestionFields
 from vqa_pipeline.sources.formats.format import Recognition, Sample
-from vqa_pipeline.sources.formats.records import Id, RecordsFormat, RecordsSource, claim, hold, in_list, take_answers
+from vqa_pipeline.sources.formats.records import (
+    Id,
+    RecordsFormat,
+    RecordsSource,
+    claim_by_name,
+    hold,
+    in_list,
+    take_answers,
+)
 from vqa_pipeline.sources.settings import DeclaredSplits
-from vqa_pipeline.sources.split_words import find_split_word
 
 
 class _Question(TypedDict):
@@ -40,13 +47,13 @@ class SlakeSource(RecordsSource):
     )
 
 
-def _ask(_settings: SlakeSource, question: _Question, locator: Locator) -> list[QuestionFields]:
+def _ask(_settings: SlakeSource, question: _Question, _locator: Locator) -> list[QuestionFields]:
     return [
         QuestionFields(
             native_id=question["qid"],
             image=question["img_name"],
             question=question["question"],
-            split=find_split_word(locator.file),
+            split=None,
             question_type=question.get("content_type"),
             answer_type=question.get("answer_type"),
             answers=take_answers(question["answer"]),
@@ -57,7 +64,7 @@ def _ask(_settings: SlakeSource, question: _Question, locator: Locator) -> list[
 def _recognize(sample: Sample) -> Recognition | None:
     if sample.layout != "list" or not hold(sample, "qid", "img_name", "question", "answer", "q_lang"):
         return None
-    return claim(sample, 1.0, splits="declared" if find_split_word(sample.name) else "by_image")
+    return claim_by_name(sample, 1.0)
 
 
 SLAKE = RecordsFormat(in_list(), TypeAdapter(_Question), _ask, _recognize)

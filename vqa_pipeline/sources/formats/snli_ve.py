@@ -16,9 +16,16 @@ from typing_extensions import TypedDict
 
 from vqa_pipeline.schemas import Locator, QuestionFields
 from vqa_pipeline.sources.formats.format import MalformedRecord, Recognition, Sample
-from vqa_pipeline.sources.formats.records import Id, RecordsFormat, RecordsSource, claim, hold, in_lines, take_answers
+from vqa_pipeline.sources.formats.records import (
+    Id,
+    RecordsFormat,
+    RecordsSource,
+    claim_by_name,
+    hold,
+    in_lines,
+    take_answers,
+)
 from vqa_pipeline.sources.settings import DeclaredSplits
-from vqa_pipeline.sources.split_words import find_split_word
 
 
 class _Pair(TypedDict):
@@ -38,7 +45,7 @@ class SnliVeSource(RecordsSource):
     )
 
 
-def _ask(_settings: SnliVeSource, pair: _Pair, locator: Locator) -> list[QuestionFields]:
+def _ask(_settings: SnliVeSource, pair: _Pair, _locator: Locator) -> list[QuestionFields]:
     if pair["gold_label"] == "-":
         reason = "its annotators did not agree on a label (gold_label is -)"
         raise MalformedRecord("answers_disagree", reason, "Nothing to do: the task leaves such pairs out.")
@@ -47,7 +54,7 @@ def _ask(_settings: SnliVeSource, pair: _Pair, locator: Locator) -> list[Questio
             native_id=pair["pairID"],
             image=f"{pair['Flickr30K_ID']}.jpg",
             question=pair["sentence2"],
-            split=find_split_word(locator.file),
+            split=None,
             question_type=None,
             answer_type=None,
             answers=take_answers(pair["gold_label"]),
@@ -58,7 +65,7 @@ def _ask(_settings: SnliVeSource, pair: _Pair, locator: Locator) -> list[Questio
 def _recognize(sample: Sample) -> Recognition | None:
     if sample.layout != "lines" or not hold(sample, "Flickr30K_ID", "pairID", "sentence2", "gold_label"):
         return None
-    return claim(sample, 1.0, splits="declared" if find_split_word(sample.name) else "by_image")
+    return claim_by_name(sample, 1.0)
 
 
 SNLI_VE = RecordsFormat(in_lines, TypeAdapter(_Pair), _ask, _recognize)

@@ -1,8 +1,8 @@
 """`textvqa`: TextVQA as its authors publish it: `{dataset_type, dataset_name, version, data: […]}`.
 
-Up to version 0.1 a question names its picture's path (`train/<id>.jpg`, also in the file of val) and has 6 to 19
-answers; from 0.5 on it has `question_id`, `set_name`, `image_id` (the picture is `<image_id>.jpg`) and 10 answers. The
-picture's folder says nothing of the split: the question's `set_name` does, else the file's `dataset_type`. Remarks of
+Up to version 0.1 a question names its image's path (`train/<id>.jpg`, also in the file of val) and has 6 to 19
+answers; from 0.5 on it has `question_id`, `set_name`, `image_id` (the image is `<image_id>.jpg`) and 10 answers. The
+image's folder says nothing of the split: the question's `set_name` does, else the file's `dataset_type`. Remarks of
 annotators ("not a question") are answers like the others.
 
 Source: https://textvqa.org/dataset/
@@ -31,13 +31,13 @@ class _Question(TypedDict):
 
 
 class TextVqaSource(RecordsSource):
-    """TextVQA: questions about text in pictures."""
+    """TextVQA: questions about text in images."""
 
     format: Literal["textvqa"] = Field(description="Kind of source: textvqa.")
     splits: DeclaredSplits = Field(
         "declared",
-        description="declared (the `set_name` of each question, else the file's `dataset_type`), by_image, train, val "
-        "or test.",
+        description="declared (the `set_name` of each question, else the file's `dataset_type`), by_image, train, "
+        "val, test or {list: FILES}.",
     )
 
 
@@ -62,7 +62,7 @@ def _name_image(question: _Question) -> str:
     if "image_id" in question:
         return f"{question['image_id']}.jpg"
     reason = "the question has neither `image` nor `image_id`"
-    raise MalformedRecord("record_malformed", reason, "Name the picture in `image`.")
+    raise MalformedRecord("record_malformed", reason, "Name the image in `image`.")
 
 
 def _recognize(sample: Sample) -> Recognition | None:

@@ -1,7 +1,7 @@
 """`visual_genome`: the question-answer pairs of Visual Genome: a JSON list of images, each with its `qas`.
 
 Answers stay as they are written, with a capital and a full stop ("A teddy bear."): scoring normalizes both sides. The
-pictures come in two folders, and no record says in which one `<image_id>.jpg` lies: it is looked up.
+images come in two folders, and no record says in which one `<image_id>.jpg` lies: it is looked up.
 
 Source: https://homes.cs.washington.edu/~ranjay/visualgenome/api.html
 """
@@ -47,23 +47,23 @@ _QUESTION = TypeAdapter(_Question)
 
 
 class VisualGenomeSource(RecordsSource):
-    """Visual Genome: free questions about regions of pictures, several on each."""
+    """Visual Genome: free questions about regions of images, several on each."""
 
     format: Literal["visual_genome"] = Field(description="Kind of source: visual_genome.")
     image_folders: tuple[SourcePath, ...] = Field(
-        ("VG_100K", "VG_100K_2"), description="Folders below `image_root` that the pictures are looked for in."
+        ("VG_100K", "VG_100K_2"), description="Folders below `image_root` that the images are looked for in."
     )
-    splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
+    splits: ImageSplits = Field("by_image", description="by_image, train, val, test or {list: FILES}.")
 
 
 class VisualGenomeFormat(RecordsFormat[VisualGenomeSource, _Image]):
-    """Questions of an image's `qas`; a picture in none of the folders is looked for in `image_root` itself."""
+    """Questions of an image's `qas`; an image in none of the folders is looked for in `image_root` itself."""
 
     def build_parser(self, settings: VisualGenomeSource, root: Path) -> QuestionParser:
-        """The function from a row to its fields; it knows which pictures lie in which folder."""
+        """The function from a row to its fields; it knows which images lie in which folder."""
         parse_question = super().build_parser(settings, root)
         image_root = self.find_image_root(settings, root)
-        places = dict(_list_pictures(image_root, settings.image_folders)) if image_root else {}
+        places = dict(_list_images(image_root, settings.image_folders)) if image_root else {}
 
         def parse(raw: RawRecord) -> QuestionFields:
             fields = parse_question(raw)
@@ -72,8 +72,8 @@ class VisualGenomeFormat(RecordsFormat[VisualGenomeSource, _Image]):
         return parse
 
 
-def _list_pictures(image_root: Path, folders: tuple[SourcePath, ...]) -> Iterator[tuple[str, str]]:
-    """Each picture's name, and the name with its folder."""
+def _list_images(image_root: Path, folders: tuple[SourcePath, ...]) -> Iterator[tuple[str, str]]:
+    """Each image's name, and the name with its folder."""
     for folder in folders:
         if (image_root / folder).is_dir():
             for name in os.listdir(image_root / folder):  # noqa: PTH208 - a hundred thousand names, not as many paths

@@ -1,8 +1,8 @@
-"""`vizwiz`: VizWiz as its authors publish it: a JSON list of what blind people asked about their pictures.
+"""`vizwiz`: VizWiz as its authors publish it: a JSON list of what blind people asked about their images.
 
 A question is `{image, question, answers: [{answer, answer_confidence}], answer_type, answerable}`; the test set has no
 answers. There is no id, and answers have none either: equal ones of several annotators stay as many. The split stands
-in the picture's name, `VizWiz_train_00000000.jpg`. Questions are speech, often without "?", and stay as they are.
+in the image's name, `VizWiz_train_00000000.jpg`. Questions are speech, often without "?", and stay as they are.
 
 Written from the description at https://vizwiz.org/tasks-and-datasets/vqa/
 """
@@ -37,11 +37,12 @@ class _Question(TypedDict):
 
 
 class VizWizSource(RecordsSource):
-    """VizWiz: what blind people asked about pictures that they took."""
+    """VizWiz: what blind people asked about images that they took."""
 
     format: Literal["vizwiz"] = Field(description="Kind of source: vizwiz.")
     splits: DeclaredSplits = Field(
-        "declared", description="declared (by each picture's name, VizWiz_train_…), by_image, train, val or test."
+        "declared",
+        description="declared (the image's name, VizWiz_train_…), by_image, train, val, test or {list: FILES}.",
     )
 
 

@@ -1,7 +1,7 @@
 """`vqa_med_2019`: VQA-Med of ImageCLEF 2019: text files with one question per line, `|` between its fields, no header.
 
 A line is `image|question` (the test set as it was given out), `image|question|answer` (training and validation) or
-`image|category|question|answer` (the test set with references); the picture is `<image>.jpg`. `#` stands between
+`image|category|question|answer` (the test set with references); the image is `<image>.jpg`. `#` stands between
 several right answers. Blanks at the ends of a line belong to the line, not to its fields. Questions have no id.
 
 Source: https://github.com/abachaa/VQA-Med-2019
@@ -18,8 +18,15 @@ from pydantic import Field, TypeAdapter
 
 from vqa_pipeline.schemas import Locator, QuestionFields
 from vqa_pipeline.sources.formats.format import Recognition, Sample
-from vqa_pipeline.sources.formats.records import Part, RecordsFormat, RecordsSource, claim, in_lines, take_answers
-from vqa_pipeline.sources.settings import ImageSplits
+from vqa_pipeline.sources.formats.records import (
+    Part,
+    RecordsFormat,
+    RecordsSource,
+    claim_by_name,
+    in_lines,
+    take_answers,
+)
+from vqa_pipeline.sources.settings import DeclaredSplits
 
 _LINE = re.compile(rb"synpic\d+\|[^|\r\n]+(\|[^|\r\n]+){0,2}\r?$", re.MULTILINE)
 
@@ -31,7 +38,10 @@ class VqaMed2019Source(RecordsSource):
     """VQA-Med 2019: questions about radiology images."""
 
     format: Literal["vqa_med_2019"] = Field(description="Kind of source: vqa_med_2019.")
-    splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
+    splits: DeclaredSplits = Field(
+        "declared",
+        description="declared (the file's name: All_QA_Pairs_train.txt), by_image, train, val, test or {list: FILES}.",
+    )
 
 
 def _in_fields(stream: BinaryIO) -> Iterator[Part]:
@@ -63,7 +73,7 @@ def _ask(_settings: VqaMed2019Source, fields: list[str], _locator: Locator) -> l
 
 def _recognize(sample: Sample) -> Recognition | None:
     lines = sample.start.splitlines()[:100]
-    return claim(sample, 1.0) if lines and 2 * sum(map(bool, map(_LINE.match, lines))) > len(lines) else None
+    return claim_by_name(sample, 1.0) if lines and 2 * sum(map(bool, map(_LINE.match, lines))) > len(lines) else None
 
 
 VQA_MED_2019 = RecordsFormat(_in_fields, TypeAdapter(_Fields), _ask, _recognize)

@@ -16,9 +16,15 @@ from typing_extensions import TypedDict
 
 from vqa_pipeline.schemas import Locator, QuestionFields
 from vqa_pipeline.sources.formats.format import Recognition, Sample
-from vqa_pipeline.sources.formats.records import RecordsFormat, RecordsSource, claim, hold, in_lines, take_answers
+from vqa_pipeline.sources.formats.records import (
+    RecordsFormat,
+    RecordsSource,
+    claim_by_name,
+    hold,
+    in_lines,
+    take_answers,
+)
 from vqa_pipeline.sources.settings import DeclaredSplits
-from vqa_pipeline.sources.split_words import find_split_word
 
 _ANSWERS = ("false", "true")
 
@@ -40,13 +46,13 @@ class VsrSource(RecordsSource):
     )
 
 
-def _ask(_settings: VsrSource, caption: _Caption, locator: Locator) -> list[QuestionFields]:
+def _ask(_settings: VsrSource, caption: _Caption, _locator: Locator) -> list[QuestionFields]:
     return [
         QuestionFields(
             native_id=None,
             image=caption["image"],
             question=caption["caption"],
-            split=find_split_word(locator.file),
+            split=None,
             question_type=caption.get("relation"),
             answer_type=None,
             answers=take_answers(_ANSWERS[caption["label"]]),
@@ -57,7 +63,7 @@ def _ask(_settings: VsrSource, caption: _Caption, locator: Locator) -> list[Ques
 def _recognize(sample: Sample) -> Recognition | None:
     if sample.layout != "lines" or not hold(sample, "image", "caption", "label", "relation"):
         return None
-    return claim(sample, 1.0, splits="declared" if find_split_word(sample.name) else "by_image")
+    return claim_by_name(sample, 1.0)
 
 
 VSR = RecordsFormat(in_lines, TypeAdapter(_Caption), _ask, _recognize)
