@@ -174,7 +174,7 @@ CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several a
         (
             "files: raw/*.csv",
             "image_root: raw",
-            "line 8, `sources.1.files` is missing: Files or globs, relative to the project; gzip is recognised by content",
+            "line 8, `sources.1.files` is missing: Files, folders, archives or globs, relative to the project; `train.zip!/*.json` names members of an archive",
         ),
         ("  training:\n    epochs: 3\n", "  retrain: {}\n", "line 10, `retrain.cron` is missing: Five cron fields: minute, hour, day of month, month, day of week"),
         # by the rules of a setting of its own

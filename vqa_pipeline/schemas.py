@@ -27,13 +27,13 @@ class Locator(NamedTuple):
     """Where a raw record lies; valid for the raw version that the manifest beside it names."""
 
     file: str
-    """Path of the file relative to the source's root, `/` between parts."""
+    """Path of the file relative to the source's root, `/` between parts; of a member, `train.zip!/a.json`."""
     record: int
     """Number of the record in its file, from 0."""
     item: int | None = None
     """Number of the question inside the record, from 0, where one record holds several."""
     byte_offset: int | None = None
-    """Offset of the record's first byte in the (uncompressed) file, where known."""
+    """Offset of the record's first byte in the uncompressed file, in its UTF-8 form if it has another; where known."""
     line: int | None = None
     """Line of the record in its file, from 1, where the format has lines."""
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,36 @@ CONTENTS = {
 
 
 # --------------------------------------------------------------------------------------------------- kinds of file
+
+
+def zip_file(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"rows/{name}", content)
+        archive.writestr("__MACOSX/rows/._" + name, b"\0\5\x16\7")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8", "utf-32-le"])
+@pytest.mark.parametrize("name", [name for name in CONTENTS if name != "rows.parquet"])
+def test_a_marked_text_gives_the_same_rows_in_every_encoding(tmp_path, name, encoding):
+    write(tmp_path / name, ("\ufeff" + CONTENTS[name]).encode(encoding))
+    assert [json.loads(record.payload) for record in read(tmp_path)] == ROWS
+
+
+def test_a_table_as_spreadsheets_save_it_in_the_west(tmp_path):
+    write(tmp_path / "rows.csv", "image;question;answers\r\na.png;Où ça ?;café – ici\r\n".encode("cp1252"))
+    (record,) = read(tmp_path, delimiter=";")
+    assert json.loads(record.payload) == {"image": "a.png", "question": "Où ça ?", "answers": "café – ici"}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_every_kind_of_file_is_read_inside_an_archive(tmp_path, name):
+    content = CONTENTS[name] if isinstance(CONTENTS[name], bytes) else CONTENTS[name].encode()
+    write(tmp_path / "all.zip", zip_file(name, content))
+    records = read(tmp_path, files="all.zip")
+    assert [json.loads(record.payload) for record in records] == ROWS
+    assert {record.locator.file for record in records} == {f"all.zip!/rows/{name}"}
 
 
 @pytest.mark.parametrize("zipped", [False, True])

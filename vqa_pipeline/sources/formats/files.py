@@ -31,6 +31,9 @@ _START = 512
 Paths = SourcePath | Annotated[tuple[SourcePath, ...], Field(min_length=1)]
 """One path or glob, or several."""
 
+FILES = "Files, folders, archives or globs, relative to the project; `train.zip!/*.json` names members of an archive."
+"""What a setting of files with rows says of itself."""
+
 
 def find_paths(source: str, setting: str, patterns: Paths, root: Path, *, whole: bool = False) -> list[Path]:
     """The files that a setting names, in its order; a glob's, folder's or archive's in alphabetical order.

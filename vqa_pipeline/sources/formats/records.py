@@ -18,7 +18,7 @@ from typing import Annotated, Any, BinaryIO, Generic, NamedTuple, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from vqa_pipeline.schemas import Answer, Locator, QuestionFields, RawRecord
-from vqa_pipeline.sources.formats.files import Paths, find_base, find_image_root, find_paths, read_each
+from vqa_pipeline.sources.formats.files import FILES, Paths, find_base, find_image_root, find_paths, read_each
 from vqa_pipeline.sources.formats.format import MalformedRecord, Recognition, Sample
 from vqa_pipeline.sources.json_records import Scalar, Slice, read_scalars, split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn
@@ -47,7 +47,7 @@ Asked = QuestionFields | MalformedRecord | ValidationError
 class RecordsSource(SourceSettings):
     """Files of records, and a folder of images."""
 
-    files: Paths = Field(description="Files or globs, relative to the project; gzip is recognised by content.")
+    files: Paths = Field(description=FILES)
     image_root: SourcePath | None = Field(
         None, description="Folder, or zip or tar archive, that image references are relative to."
     )

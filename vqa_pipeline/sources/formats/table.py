@@ -19,6 +19,7 @@ from vqa_pipeline.schemas import Locator, RawRecord
 from vqa_pipeline.sources.columns import guess_columns, guess_split_column
 from vqa_pipeline.sources.delimited_records import DelimitedFile
 from vqa_pipeline.sources.formats.files import (
+    FILES,
     Paths,
     find_base,
     find_image_root,
@@ -48,7 +49,7 @@ class TableSource(SourceSettings):
     """A table with one question per row: JSON, JSON Lines, CSV, TSV or Parquet, with a column mapping."""
 
     format: Literal["table"] = Field(description="Kind of source: table.")
-    files: Paths = Field(description="Files or globs, relative to the project; gzip is recognised by content.")
+    files: Paths = Field(description=FILES)
     image_root: SourcePath | None = Field(
         None, description="Folder, or zip or tar archive, that image references are relative to."
     )

@@ -45,7 +45,7 @@ from vqa_pipeline.sources.formats.embedded import (
     guess_settings,
     take_image,
 )
-from vqa_pipeline.sources.formats.files import Paths, find_base, find_paths, name_file, open_rows, reading
+from vqa_pipeline.sources.formats.files import FILES, Paths, find_base, find_paths, name_file, open_rows, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.formats.rows import Columns, Row, find_column_problem, name_columns
 from vqa_pipeline.sources.settings import SourceSettings, SplitColumn
@@ -67,7 +67,7 @@ class TsvBase64Source(SourceSettings):
     """Tab-separated rows with the image in base64, as VLMEvalKit (header) or OFA (none) write them."""
 
     format: Literal["tsv_base64"] = Field(description="Kind of source: tsv_base64.")
-    files: Paths = Field(description="Files or globs, relative to the project; gzip is recognised by content.")
+    files: Paths = Field(description=FILES)
     columns: Columns = Field(
         Columns(id="index", answers="answer"), description="Which column holds what, in files that have a header."
     )

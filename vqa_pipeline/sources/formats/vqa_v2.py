@@ -85,8 +85,12 @@ class VqaV2Source(SourceSettings):
     """The official VQA form: a questions file and an annotations file, joined on question_id."""
 
     format: Literal["vqa_v2"] = Field(description="Kind of source: vqa_v2.")
-    questions: Paths = Field(description="Questions files or globs; gzip is recognised by content.")
-    annotations: Paths | None = Field(None, description="Annotations files or globs; null: unanswered questions.")
+    questions: Paths = Field(
+        description="Questions files, folders, archives or globs; `v2.zip!/*Questions*` names members."
+    )
+    annotations: Paths | None = Field(
+        None, description="Annotations files, as `questions`; null: unanswered questions."
+    )
     image_root: SourcePath | None = Field(None, description="Folder of the images, or a zip or tar archive.")
     image_pattern: Annotated[str, AfterValidator(_check_pattern)] = Field(
         DEFAULT_PATTERN,
