@@ -420,6 +420,44 @@ def test_an_image_that_is_away_for_a_moment_is_not_missing(project, monkeypatch)
     assert runner.run("dataset")["dataset"].version.manifest.numbers["num_rejected"] == 0
 
 
+def test_an_image_that_is_away_for_a_moment_does_not_lend_its_name_to_another(project, monkeypatch):
+    """`0.png` means itself; while it is away only `0.jpg` fits, and would be taken for it by its stem."""
+    images = project / "raw" / "images"
+    (images / "0.jpg").write_bytes((images / "1.png").read_bytes())
+    runner = Runner(make_pipeline(project))
+    runner.run("records")
+    build = plan.build_dataset
+
+    def build_meanwhile(*given, **told):
+        (images / "0.png").rename(project / "elsewhere.png")
+        try:
+            return build(*given, **told)
+        finally:
+            (project / "elsewhere.png").rename(images / "0.png")
+
+    with monkeypatch.context() as other_program:
+        other_program.setattr(plan, "build_dataset", build_meanwhile)
+        with pytest.raises(SourceChanged, match=r"raw/images/0\.png: changed"):
+            stages.build_dataset(runner.pipeline, print)
+    assert find_published(runner.pipeline) == {"raw/colours", "records/colours"}
+
+
+def test_references_of_another_machine_are_mended_and_told_on_the_datasets_page(project):
+    write_source(project, change={0: {"image": "C:\\data\\images\\0.png"}, 1: {"image": "/mnt/images/1.PNG"}})
+    dataset = Runner(make_pipeline(project)).run("dataset")["dataset"].version
+    assert dataset.manifest.numbers["num_rejected"] == 0
+    assert dataset.manifest.details["repairs_by_kind"] == {
+        "absolute_path": 2,
+        "backslash": 1,
+        "drive_letter": 1,
+        "letter_case": 1,
+    }
+    tables = [pq.read_table(path, columns=["question_id", "image"]) for path in (dataset.path / "questions").iterdir()]
+    images = {row["question_id"]: row["image"] for table in tables for row in table.to_pylist()}
+    assert (images["colours/0"], images["colours/1"]) == ("0.png", "1.png")
+    assert "absolute_path 2" in (dataset.path / "page.html").read_text()
+
+
 def test_a_file_that_changes_while_a_dataset_is_built_is_named(project, monkeypatch):
     runner = Runner(make_pipeline(project, dataset={"max_reject_fraction": 0.5}))
     runner.run("records")
@@ -556,9 +594,9 @@ def test_a_generated_source_with_broken_rows_becomes_a_dataset(project):
     shapes = {"name": "colours", "format": "shapes", "images": 16, "image_pixels": 32}
     pipeline = make_pipeline(project, sources=[shapes], dataset={"max_reject_fraction": 0.5})
     numbers = Runner(pipeline).run("dataset")["dataset"].version.manifest.numbers
-    assert numbers["num_rows"] == 16 * 4 + 26
+    assert numbers["num_rows"] == 16 * 4 + 27
     assert numbers["num_questions"] == 16 * 4 + 1
-    assert numbers["num_rejected"] == 23
+    assert numbers["num_rejected"] == 24
 
 
 def test_a_lost_image_pack_is_told_by_name_and_made_again_with_the_dataset(project):

@@ -31,25 +31,26 @@ WORLD_FATES = (
     WorldFate(8, "rejected", "image_path_too_long"),
     WorldFate(9, "rejected", "image_path_empty"),
     WorldFate(10, "rejected", "image_missing"),
-    WorldFate(11, "rejected", "image_truncated"),
-    WorldFate(12, "rejected", "image_unreadable"),
-    WorldFate(13, "rejected", "image_unsupported"),
-    WorldFate(14, "rejected", "image_empty"),
-    WorldFate(15, "rejected", "image_too_large"),
-    WorldFate(16, "rejected", "question_empty"),
-    WorldFate(17, "rejected", "answers_empty"),
-    WorldFate(18, "rejected", "annotation_missing"),
-    WorldFate(19, "rejected", "record_malformed"),
-    WorldFate(20, "rejected", "split_unknown"),
-    WorldFate(21, "duplicate", "duplicate_question"),
-    WorldFate(22, "rejected", "duplicate_id"),
+    WorldFate(11, "rejected", "image_ambiguous"),
+    WorldFate(12, "rejected", "image_truncated"),
+    WorldFate(13, "rejected", "image_unreadable"),
+    WorldFate(14, "rejected", "image_unsupported"),
+    WorldFate(15, "rejected", "image_empty"),
+    WorldFate(16, "rejected", "image_too_large"),
+    WorldFate(17, "rejected", "question_empty"),
+    WorldFate(18, "rejected", "answers_empty"),
+    WorldFate(19, "rejected", "annotation_missing"),
+    WorldFate(20, "rejected", "record_malformed"),
+    WorldFate(21, "rejected", "split_unknown"),
+    WorldFate(22, "duplicate", "duplicate_question"),
     WorldFate(23, "rejected", "duplicate_id"),
-    WorldFate(24, "duplicate", "duplicate_row"),
-    WorldFate(25, "rejected", "record_truncated"),
+    WorldFate(24, "rejected", "duplicate_id"),
+    WorldFate(25, "duplicate", "duplicate_row"),
+    WorldFate(26, "rejected", "record_truncated"),
 )
 """Row 0 is accepted, with a repaired backslash."""
 
-NUM_BROKEN = 26
+NUM_BROKEN = 27
 QUESTIONS_PER_IMAGE = 4
 
 

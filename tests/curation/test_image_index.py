@@ -174,6 +174,15 @@ def test_of_many_candidates_four_are_named():
     assert error.reason == "1 may mean 1.bmp, 1.gif, 1.jpg, 1.png and 2 more"
 
 
+def test_a_file_name_that_a_terminal_would_obey_is_told_in_escapes():
+    assert refuse("a", "a.png", "a.\x1b[2J", "a.jpg").reason == "a may mean a.jpg, a.png"
+    assert refuse("A\x1b[2J", "a\x1b[2J.png", "a\x1b[2J.jpg").reason.endswith(
+        "may mean 'a\\x1b[2J.jpg', 'a\\x1b[2J.png'"
+    )
+    assert refuse("b/c.png", "a/c\n.png", "c\u202e.png", "b/c.pngs").fix.endswith("Near it: b/c.pngs.")
+    assert refuse("b/c\n.png", "a/c\n.png").fix.endswith("Near it: 'a/c\\n.png'.")
+
+
 # ------------------------------------------------------------------------------------------------------------ missing
 
 

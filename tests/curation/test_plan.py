@@ -85,14 +85,14 @@ def test_the_worlds_rows_become_what_its_table_says_row_for_row(tmp_path):
     assert mended["locator"]["record"] == 4 * world.num_images
     assert curated.summary.ledger.find_imbalances() == []
     assert curated.summary.count() == {
-        "num_rows": 122,
+        "num_rows": 123,
         "num_questions": 97,
         "num_images": 25,
         "num_questions_train": curated.summary.num_questions_by_split["train"],
         "num_questions_val": curated.summary.num_questions_by_split["val"],
         "num_questions_test": curated.summary.num_questions_by_split["test"],
         "num_duplicate": 2,
-        "num_rejected": 23,
+        "num_rejected": 24,
         "num_excluded": 0,
         "num_questions_without_image": 0,
         "num_near_duplicates": 1,  # the picture with one byte more at its end

@@ -22,7 +22,6 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from functools import cached_property
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -39,7 +38,7 @@ _EXTENSIONS = frozenset(
 )
 """What counts as the extension of an image's name; any other end is a part of the name."""
 
-_NUMBERED = re.compile(r"(.*[_-])?0*([0-9]+)")
+_NUMBERED = re.compile(r"(.*[_-])?([0-9]+)")
 _COCO_SET = re.compile(r"(?:coco|abstract_v[0-9]+)_(?:train|val|test)20[0-9]{2}_")
 """Prefix of a COCO file name, before its twelve digits; 2017 left it out (cocodataset.org, visualqa.org/download)."""
 
@@ -47,6 +46,7 @@ _FILE = re.compile(r"file:", re.IGNORECASE)
 _DRIVE = re.compile(r"/?[A-Za-z]:")
 _LISTED_NAMES = 4
 _NEIGHBOURS = 2
+_ALIKE_FRACTION = 0.8
 
 
 class Found(NamedTuple):
@@ -179,7 +179,7 @@ class ImageIndex:
             reason += ", and no end of it names a file of the image root"
             fix = "Bring the file, or make the reference relative to the source's `image_root`."
         near = self._list_near(reference)
-        return MalformedRecord(rule, reason, f"{fix} Near it: {', '.join(near)}." if near else fix)
+        return MalformedRecord(rule, reason, f"{fix} Near it: {_list_names(near)}." if near else fix)
 
     def _list_near(self, reference: str) -> list[str]:
         """Files of this name in other folders, else names beside it in alphabetical order that are much like it.
@@ -191,13 +191,29 @@ class ImageIndex:
             return elsewhere
         place = bisect_left(self._ordered, reference)
         beside = self._ordered[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
-        return get_close_matches(reference, beside, cutoff=0.8)
+        return [name for name in beside if _is_much_alike(reference, name)]
+
+
+def _is_much_alike(text: str, name: str) -> bool:
+    """Whether what two names begin and end with alike is most of the longer one."""
+    alike = _count_alike(text, name) + _count_alike(text[::-1], name[::-1])
+    return alike >= _ALIKE_FRACTION * max(len(text), len(name))
+
+
+def _count_alike(text: str, name: str) -> int:
+    pairs = zip(text, name, strict=False)
+    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(text), len(name)))
 
 
 def _tell_ambiguous(reference: str, names: list[str]) -> MalformedRecord:
     more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
-    reason = f"{reference} may mean {', '.join(names[:_LISTED_NAMES])}{more}"
+    reason = f"{reference} may mean {_list_names(names[:_LISTED_NAMES])}{more}"
     return MalformedRecord("image_ambiguous", reason, "Write the name of the one that is meant.")
+
+
+def _list_names(names: list[str]) -> str:
+    """Names of files for people to read; what a terminal would obey is written as an escape."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in names)
 
 
 def _is_unicode(name: str) -> bool:
@@ -234,7 +250,7 @@ def _loosen(name: str) -> str:
     numbered = _NUMBERED.fullmatch(stem)
     if numbered:
         prefix = numbered[1] or ""
-        stem = ("" if _COCO_SET.fullmatch(prefix) else prefix) + numbered[2]
+        stem = ("" if _COCO_SET.fullmatch(prefix) else prefix) + (numbered[2].lstrip("0") or "0")
     return folder + stem
 
 
@@ -253,6 +269,8 @@ def _measure(text: str, name: str) -> _Distance:
 
 def _list_changes(text: str, name: str) -> list[Repair]:
     """The repairs from a reading to the name of a file that is loosely like it."""
+    if text == name:
+        return []
     _, stem, extension = _split_name(name)
     steps: list[tuple[str, str]] = []
     folder, old_stem, old_extension = _split_name(text)

@@ -177,6 +177,8 @@ def _break_rows(images: Path, row: Row) -> list[bytes]:
     _break_images(images, whole)
     (images / "drawn").mkdir(exist_ok=True)
     (images / "drawn" / "by-hand.png").write_bytes(whole + b"\0")
+    for twin in ("twin.png", "twin.jpg"):
+        (images / "drawn" / twin).write_bytes(whole)
     changes: list[tuple[str, Row]] = [
         ("backslash", {"image": "drawn\\by-hand.png"}),  # repaired, not rejected
         ("absolute", {"image": "/data/shapes/lost.png"}),
@@ -189,6 +191,7 @@ def _break_rows(images: Path, row: Row) -> list[bytes]:
         ("long", {"image": "drawn/" * 200 + "00000.png"}),
         ("no-image-path", {"image": ""}),
         ("missing", {"image": "lost.png"}),
+        ("ambiguous", {"image": "drawn/twin"}),
         ("cut-off", {"image": "cut-off.png"}),
         ("web-page", {"image": "web-page.jpg"}),
         ("drawing", {"image": "drawing.svg"}),
