@@ -33,9 +33,10 @@ def _read_references(folder: Path) -> list[str]:
 
 def resolve(folder: Path, _output: Path) -> int:
     """Returns the number of files found."""
+    from vqa_pipeline.curation.image_roots import Folder
     from vqa_pipeline.curation.resolution import resolve_references
 
-    return len(resolve_references("coco", folder / "images", _read_references(folder)).files)
+    return len(resolve_references("coco", Folder(folder / "images"), _read_references(folder)).files)
 
 
 def ask_disk(folder: Path, _output: Path) -> int:

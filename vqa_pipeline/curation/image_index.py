@@ -49,7 +49,7 @@ _NEIGHBOURS = 2
 _ALIKE_FRACTION = 0.8
 
 
-class Found(NamedTuple):
+class Meaning(NamedTuple):
     """The file that a reference means."""
 
     name: str
@@ -77,7 +77,7 @@ class ImageIndex:
         self.names = frozenset(name for name in names if name.isascii() or _is_unicode(name))
         self.root_name = root_name
 
-    def find(self, reference: str) -> Found:
+    def find(self, reference: str) -> Meaning:
         """The file that a tidy reference means (`paths.check_reference`).
 
         Raises:
@@ -85,15 +85,15 @@ class ImageIndex:
                 (`image_ambiguous`), or what stands behind URL escapes is refused.
         """
         if reference in self.names:
-            return Found(reference, [])
-        fits: dict[str, Found] = {}
+            return Meaning(reference, [])
+        fits: dict[str, Meaning] = {}
         closest: _Distance | None = None
         for text, repairs in self._read(reference):
             distance, names = self._fit(text)
             if distance is None or (closest is not None and distance >= closest):
                 continue  # what an earlier reading found explains more of the reference, and is as close
             closest = distance
-            fits = {name: Found(name, [*repairs, *_list_changes(text, name)]) for name in names} | fits
+            fits = {name: Meaning(name, [*repairs, *_list_changes(text, name)]) for name in names} | fits
         if len(fits) > 1:
             raise _tell_ambiguous(reference, sorted(fits))
         if not fits:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from vqa_pipeline.curation.image_checks import VERDICTS, reading
-from vqa_pipeline.curation.image_index import Found, ImageIndex
+from vqa_pipeline.curation.image_index import ImageIndex, Meaning
 from vqa_pipeline.curation.image_roots import ImageRoot
 from vqa_pipeline.schemas import REPAIRS
 from vqa_pipeline.sources.formats.format import MalformedRecord
@@ -62,7 +62,7 @@ def resolve_references(source: str, root: ImageRoot | None, references: Sequence
     return Resolution(sorted(files), pa.Table.from_pylist(mends, MENDS), pa.Table.from_pylist(verdicts, VERDICTS))
 
 
-def _find(index: ImageIndex, root: ImageRoot, reference: str) -> Found:
+def _find(index: ImageIndex, root: ImageRoot, reference: str) -> Meaning:
     """Ask the index and, where it knows nothing, the root: a folder has linked folders, which are not listed."""
     try:
         return index.find(reference)
@@ -74,7 +74,7 @@ def _find(index: ImageIndex, root: ImageRoot, reference: str) -> Found:
         root.check(reference)
     except MalformedRecord as error:
         raise (missing if error.rule == "image_missing" else error) from error
-    return Found(reference, [])
+    return Meaning(reference, [])
 
 
 def _miss_all(source: str, references: Sequence[str]) -> pa.Table:
