@@ -13,6 +13,7 @@ import pytest
 from source_reading import SOURCE, read_fields, read_rows
 
 from vqa_pipeline.curation.validation import validate_source
+from vqa_pipeline.sources.recognition import list_tree_near, recognize_files
 
 DATA = os.environ.get("VQA_ACCEPTANCE_DATA")
 FORMATS = Path(DATA or ".").resolve() / "formats"
@@ -186,3 +187,34 @@ def test_curation_takes_every_row_of_a_sample(tmp_path, kind, files, num_questio
     source = SOURCE.validate_python({"name": kind, "format": kind, "files": files, "splits": "by_image"})
     summary = validate_source(source, FORMATS, tmp_path)
     assert (summary.num_questions, summary.rejects_by_rule) == (num_questions, {})
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "num_files"),
+    [
+        ("aokvqa_quoted", "aokvqa", 1),
+        ("clevr_quoted", "clevr", 1),
+        ("clevr_readme", None, 1),
+        ("daquar", "daquar", 1),
+        ("docvqa_quoted", "docvqa", 1),
+        ("fvqa_quoted", "fvqa", 1),
+        ("gqa", "gqa", 3),
+        ("textvqa_in_vqa_form", "vqa_v2", 2),
+        ("textvqa_original", "textvqa", 1),
+        ("visual_genome_qa", "visual_genome", 1),
+        ("vizwiz_in_vqa_form", "vqa_v2", 2),
+        ("vqa_v2", "vqa_v2", 2),
+        ("vqa_v2_subset_with_split", "vqa_v2", 4),
+    ],
+)
+def test_a_sample_is_recognised_by_its_content(folder, kind, num_files):
+    assert [one.format for one in recognize_files(list_tree_near(FORMATS / folder))] == [kind] * num_files
+
+
+def test_a_readme_beside_lines_of_questions_is_none():
+    found = {one.file.sample.name: one.format for one in recognize_files(list_tree_near(FORMATS / "vqa_med_2019"))}
+    assert found == {
+        "README-origin.txt": None,
+        "test_q.head3.txt": "vqa_med_2019",
+        "test_w_ref.head5.txt": "vqa_med_2019",
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 from source_reading import number_answers, read_fields, read_rows, sample_list, sample_object, write_json
 
@@ -43,6 +45,27 @@ def test_shards_are_read_one_after_another(tmp_path):
         ("train_q_0.json", 1, "2"),
         ("train_q_1.json", 0, "3"),
     ]
+
+
+def test_a_folder_of_shards_and_an_archive_of_them_are_read_as_their_files(tmp_path):
+    write_json(tmp_path / "shards" / "train_q_1.json", {"3": ROUND})
+    write_json(tmp_path / "shards" / "train_q_0.json", {"1": HANGING, "2": ROUND})
+    with zipfile.ZipFile(tmp_path / "questions.zip", "w") as archive:
+        for path in (tmp_path / "shards").iterdir():
+            archive.write(path, path.name)
+    for files in ("shards", "questions.zip"):
+        fields = read_fields(tmp_path, "gqa", files)
+        assert [(one["native_id"], one["split"]) for one in fields] == [("1", "train"), ("2", "train"), ("3", "train")]
+
+
+def test_a_file_that_breaks_off_costs_its_last_question(tmp_path):
+    write_json(tmp_path / "train.json", {"1": ROUND, "2": HANGING})
+    path = tmp_path / "train.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    good, cut = read_rows(tmp_path, "gqa", "train.json")
+    assert good.fields["native_id"] == "1"
+    assert cut.error is not None
+    assert cut.raw.payload.startswith(b'{"2": {"semantic"')
 
 
 def test_a_file_whose_name_says_no_split_asks_for_one(tmp_path):
