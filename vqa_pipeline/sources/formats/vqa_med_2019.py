@@ -2,7 +2,8 @@
 
 A line is `image|question` (the test set as it was given out), `image|question|answer` (training and validation) or
 `image|category|question|answer` (the test set with references); the image is `<image>.jpg`. `#` stands between
-several right answers. Blanks at the ends of a line belong to the line, not to its fields. Questions have no id.
+several right answers. Blanks at the ends of a line belong to the line, not to its fields. Questions have no id: name the
+test set's file with references or the one without, as the same questions twice with other answers would be rejected.
 
 Source: https://github.com/abachaa/VQA-Med-2019
 """
