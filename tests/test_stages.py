@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fake_worker import FakeWorker
@@ -172,6 +174,41 @@ def test_a_replaced_image_reaches_the_model_though_no_row_changed(project):
     after = runner.run()
     assert after["dataset"].reused is False
     assert runner.worker.num_trainings == 2
+
+
+def test_images_in_an_archive_are_observed_and_mended_references_to_them_kept(project):
+    write_source(project, change={1: {"image": "images/1.PNG"}})
+    archive = project / "raw" / "images.zip"
+
+    def pack() -> None:
+        with zipfile.ZipFile(archive, "w") as file:
+            for path in sorted((project / "raw" / "images").iterdir()):
+                file.write(path, f"images/{path.name}")
+
+    pack()
+    runner = Runner(make_pipeline(project, sources=[declare_source(image_root="raw/images.zip")]))
+    first = runner.run("dataset")
+    assert first["raw"].version.manifest.numbers["num_files"] == 2
+    assert first["dataset"].version.manifest.numbers["num_images"] == 20
+    assert first["dataset"].version.manifest.details["repairs_by_kind"] == {"letter_case": 1, "root_folder": 1}
+    assert all(outcome.reused for outcome in runner.run("dataset").values())
+    Image.new("RGB", (40, 40), "purple").save(project / "raw" / "images" / "0.png")
+    pack()
+    assert not any(outcome.reused for outcome in runner.run("dataset").values())
+
+
+def test_images_inside_the_files_are_published_with_the_records(project):
+    rows = [
+        {"id": str(number), "image": (project / "raw" / "images" / f"{number}.png").read_bytes(), "question": "what?",
+         "answer": COLOURS[number % 4], "split": SPLITS[number % len(SPLITS)]}
+        for number in range(20)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), project / "raw" / "rows.parquet")
+    source = declare_source(format="hf_parquet", files="raw/rows.parquet", image_root=None)
+    outcomes = Runner(make_pipeline(project, sources=[source])).run("dataset")
+    assert "images.zip" in outcomes["records"].version.manifest.files
+    assert outcomes["records"].version.manifest.numbers["num_embedded_images"] == 20
+    assert outcomes["dataset"].version.manifest.numbers["num_images"] == 20
 
 
 def test_going_back_to_earlier_data_uses_the_checkpoint_trained_on_it(project):

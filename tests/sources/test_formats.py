@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import get_args
 
@@ -16,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.sources.formats import FORMATS, Source, get_format
 from vqa_pipeline.sources.formats.easy_vqa import EasyVqaSource
-from vqa_pipeline.sources.formats.files import find_base, find_folder, find_paths, name_file, reading
+from vqa_pipeline.sources.formats.files import find_base, find_folder, find_image_root, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.table import TableSource
 from vqa_pipeline.sources.json_records import JsonError
 
@@ -172,6 +175,24 @@ def test_folders_are_not_files_and_files_no_folders(tmp_path):
         find("b.csv", tmp_path)
     with pytest.raises(SourceError, match=r"source 's', `image_root`: .*a\.csv: no such folder"):
         find_folder("s", "image_root", "a.csv", tmp_path)
+
+
+def test_an_image_root_is_a_folder_or_an_archive_that_single_images_can_be_read_from(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("1.png", b"")
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        archive.add(tmp_path / "folder", "folder")
+    for name in ("folder", "images.zip", "images.tar"):
+        assert find_image_root("s", name, tmp_path) == tmp_path / name
+    assert find_image_root("s", None, tmp_path) is None
+    (tmp_path / "images.tar.gz").write_bytes(gzip.compress((tmp_path / "images.tar").read_bytes()))
+    touch(tmp_path / "a.csv")
+    for name in ("images.tar.gz", "a.csv"):
+        with pytest.raises(SourceError, match=f"`image_root`: .*{name}: is neither a folder nor a zip or tar archive"):
+            find_image_root("s", name, tmp_path)
+    with pytest.raises(SourceError, match="`image_root`: .*lost: no such folder"):
+        find_image_root("s", "lost", tmp_path)
 
 
 def test_the_base_is_what_files_and_images_have_in_common():

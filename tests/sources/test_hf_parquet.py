@@ -18,6 +18,7 @@ from vqa_pipeline.schemas import EmbeddedImage, QuestionFields, RawRecord
 from vqa_pipeline.sources.formats import get_format
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.formats.hf_parquet import HfParquetSource
+from vqa_pipeline.sources.samples import take_sample
 
 PICTURE, OTHER = b"\x89PNG one", b"\xff\xd8 two"
 SHA, OTHER_SHA = hashlib.sha256(PICTURE).hexdigest(), hashlib.sha256(OTHER).hexdigest()
@@ -207,3 +208,32 @@ def test_rows_are_numbered_over_batches_and_gzip_is_told_by_content(tmp_path):
     rows = read(tmp_path)
     assert [raw.locator.record for raw in rows] == list(range(100))
     assert [raw.image.sha256 for raw in rows] == [SHA, OTHER_SHA] * 50
+
+
+# --------------------------------------------------------------------------------------------------------- recognition
+
+
+def recognize(path: Path) -> dict[str, Any] | None:
+    sample = take_sample(path, "data/rows.parquet").sample
+    found = get_format(make_source()).recognize(sample)
+    return None if found is None else dict(found.settings)
+
+
+def test_a_question_beside_bytes_is_recognised_in_every_encoding(tmp_path):
+    columns = {"question": "question", "answers": "answers", "id": "qid", "image": "picture"}
+    held = {"bytes": PICTURE, "path": None}
+    for images in (pa.array([held], STRUCT), pa.array([PICTURE]), pa.array([[held]], pa.list_(STRUCT))):
+        table = pa.table({"question": ["what?"], "answers": ["red"], "qid": [1], "picture": images})
+        pq.write_table(table, tmp_path / "rows.parquet")
+        assert recognize(tmp_path / "rows.parquet") == {"files": "data/rows.parquet", "columns": columns}
+
+
+def test_parquet_without_bytes_or_without_a_question_is_left_to_others(tmp_path):
+    pq.write_table(pa.table({"image": ["1.png"], "question": ["what?"]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"image": [PICTURE], "label": [1]}), tmp_path / "b.parquet")
+    assert [recognize(tmp_path / name) for name in ("a.parquet", "b.parquet")] == [None, None]
+
+
+def test_the_first_records_can_be_read_alone(tmp_path):
+    write(tmp_path, pa.array([PICTURE, OTHER, PICTURE]))
+    assert [raw.locator.record for raw in get_format(make_source()).read(make_source(), tmp_path, 2)] == [0, 1]

@@ -79,6 +79,17 @@ def test_rows_among_the_images_count_once(root):
     assert sorted(names) == ["1.png", "2.png", "a.csv", "b.csv", "notes.txt"]
 
 
+def test_an_archive_of_images_counts_as_the_file_it_is(root):
+    with zipfile.ZipFile(root / "raw" / "images.zip", "w") as archive:
+        archive.writestr("1.png", b"one")
+    source = make_source(image_root="raw/images.zip")
+    before = observe_source_files(source, root, {})
+    assert sorted(before) == ["images.zip", "tables/a.csv", "tables/b.csv"]
+    with zipfile.ZipFile(root / "raw" / "images.zip", "w") as archive:
+        archive.writestr("1.png", b"another")
+    assert digest_states(observe_source_files(source, root, before)) != digest_states(before)
+
+
 def test_what_the_settings_name_must_be_there(root):
     with pytest.raises(SourceError, match="`image_root`"):
         find_source_files(make_source(image_root="raw/pictures"), root)

@@ -19,6 +19,7 @@ from vqa_pipeline.schemas import EmbeddedImage, QuestionFields, RawRecord
 from vqa_pipeline.sources.formats import get_format
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.formats.tsv_base64 import TsvBase64Source, decode_base64
+from vqa_pipeline.sources.samples import take_sample
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 SHA = hashlib.sha256(PICTURE).hexdigest()
@@ -215,3 +216,30 @@ def test_bytes_come_back_from_every_way_to_write_them(data):
 @pytest.mark.parametrize("text", ["", "=", "a", "a.png", "é", "QUJD!", "QU JD"])
 def test_other_text_is_no_base64(text):
     assert decode_base64(text) is None
+
+
+# --------------------------------------------------------------------------------------------------------- recognition
+
+
+def recognize(path: Path) -> dict[str, Any] | None:
+    found = get_format(make_source()).recognize(take_sample(path, path.name).sample)
+    return None if found is None else dict(found.settings)
+
+
+def test_both_layouts_are_recognised_by_an_image_in_base64(tmp_path):
+    write(tmp_path, "index\tpicture\tquestion\tanswer\tsplit", f"0\t{IMAGE}\twhat?\tred\tval", name="a.tsv")
+    columns = {"question": "question", "answers": "answer", "id": "index", "image": "picture"}
+    assert recognize(tmp_path / "a.tsv") == {"files": "a.tsv", "columns": columns, "splits": {"column": "split"}}
+    write(tmp_path, f"1\t1\twhat is it?\t1.0|!+yes\t\t{IMAGE}", f"2\t2\twhat?\t1.0|!+no\t\t{IMAGE}", name="b.tsv")
+    assert recognize(tmp_path / "b.tsv") == {"files": "b.tsv"}
+
+
+def test_other_tables_are_left_to_others(tmp_path):
+    write(tmp_path, HEADER, "0\tpictures/1.png\twhat?\tred", name="a.tsv")
+    write(tmp_path, "one\ttwo\tthree\tfour\tfive\tsix seven eight?", name="b.tsv")
+    assert [recognize(tmp_path / name) for name in ("a.tsv", "b.tsv")] == [None, None]
+
+
+def test_the_first_records_can_be_read_alone(tmp_path):
+    write(tmp_path, HEADER, *(f"{number}\t{IMAGE}\twhat?\tred" for number in range(3)))
+    assert [raw.locator.record for raw in get_format(make_source()).read(make_source(), tmp_path, 2)] == [0, 1]

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vqa_pipeline.schemas import EmbeddedImage, QuestionFields, RawRecord
 from vqa_pipeline.sources.formats import get_format
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.formats.webdataset import WebDatasetFormat, WebDatasetSource
+from vqa_pipeline.sources.samples import take_sample
 
 ONE, TWO = b"\xff\xd8 one", b"\xff\xd8 two"
 SHA_ONE, SHA_TWO = hashlib.sha256(ONE).hexdigest(), hashlib.sha256(TWO).hexdigest()
@@ -213,3 +215,32 @@ def test_the_order_of_members_changes_no_record(tmp_path_factory, members):
     (root / "a.tar").write_bytes(pack(*members))
     found = {json.loads(raw.payload)["__key__"]: raw.image and raw.image.sha256 for raw in read(root)}
     assert found == {"1": SHA_ONE, "2": SHA_TWO, "3": None}
+
+
+# --------------------------------------------------------------------------------------------------------- recognition
+
+
+def recognize(path: Path) -> dict[str, Any] | None:
+    found = WebDatasetFormat().recognize(take_sample(path, path.name).sample)
+    return None if found is None else dict(found.settings)
+
+
+def test_images_with_texts_of_the_same_name_are_recognised(tmp_path):
+    (tmp_path / "a.tar").write_bytes(pack(("1.jpg", ONE), ("1.json", ASKED)))
+    (tmp_path / "b.tgz").write_bytes(gzip.compress(pack(("1.jpg", ONE), ("1.txt", b"what?"), ("1.cls", b"3"))))
+    assert recognize(tmp_path / "a.tar") == {"files": "a.tar"}
+    assert recognize(tmp_path / "b.tgz") == {"files": "b.tgz", "columns": {"question": "txt", "answers": "cls"}}
+
+
+def test_archives_of_images_alone_and_other_archives_are_left_to_others(tmp_path):
+    (tmp_path / "a.tar").write_bytes(pack(("1.jpg", ONE), ("2.jpg", TWO)))
+    (tmp_path / "b.tar").write_bytes(pack(("questions.json", ASKED), ("images/1.jpg", ONE)))
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("1.jpg", ONE)
+        archive.writestr("1.json", ASKED)
+    assert [recognize(tmp_path / name) for name in ("a.tar", "b.tar", "c.zip")] == [None, None, None]
+
+
+def test_the_first_records_can_be_read_alone(tmp_path):
+    (tmp_path / "a.tar").write_bytes(pack(("1.jpg", ONE), ("1.json", ASKED), ("2.jpg", TWO), ("3.jpg", ONE)))
+    assert [raw.locator.record for raw in WebDatasetFormat().read(make_source(), tmp_path, 2)] == [0, 1]

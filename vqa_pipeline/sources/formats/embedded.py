@@ -10,22 +10,19 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vqa_pipeline.schemas import EmbeddedImage, Locator, QuestionFields, RawRecord, Split
 from vqa_pipeline.sources.columns import guess_columns, guess_split_column
 from vqa_pipeline.sources.formats.files import find_base, name_file
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.formats.rows import Columns, Row, build_row_parser
-from vqa_pipeline.sources.settings import ColumnSplits, SplitColumn
+from vqa_pipeline.sources.settings import SplitColumn, Splits
 from vqa_pipeline.sources.split_words import find_split_word
-
-FileSplits = Literal["declared"] | ColumnSplits
-"""How questions get their split in a format whose files are named by it."""
 
 FILE_SPLITS = (
     "declared (the name of a file or of its folder, such as train-00000-of-00002 or validation/0000; by image where "
-    "neither names a split), by_image (a pure function of the image), {column: NAME}, train, val or test."
+    "neither names a split), by_image, {column: NAME}, {list: FILES}, train, val or test."
 )
 
 
@@ -77,7 +74,7 @@ def take_image(row: Row, column: str) -> Row:
 
 def build_parser(
     columns: Columns,
-    splits: FileSplits,
+    splits: Splits,
     answer_separator: str | None,
     declared: Mapping[str, Split | None],
     arrange: Callable[[Row], Row],
@@ -94,9 +91,7 @@ def build_parser(
     return parse
 
 
-def declare_splits(
-    splits: FileSplits, files: list[Path], image_root: Path | None, root: Path
-) -> dict[str, Split | None]:
+def declare_splits(splits: Splits, files: list[Path], image_root: Path | None, root: Path) -> dict[str, Split | None]:
     """The split that each file's name, or else its folder's, declares, by the file's name in locators.
 
     Folders above `root`, where the settings' paths start, say nothing of the data.
@@ -104,13 +99,8 @@ def declare_splits(
     if splits != "declared":
         return {}
     base = find_base(files, image_root)
-    return {name_file(path, base): _find_file_split(path, root) for path in files}
-
-
-def _find_file_split(path: Path, root: Path) -> Split | None:
-    """The word for a split in the name of a file or, if it has none, of its folder."""
-    is_below = path.parent != root and path.is_relative_to(root)
-    return find_split_word(path.name) or (find_split_word(path.parent.name) if is_below else None)
+    below = {path: path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name for path in files}
+    return {name_file(path, base): find_split_word(told) for path, told in below.items()}
 
 
 def guess_settings(rows: Sequence[Row], image: str) -> dict[str, Any] | None:

@@ -29,7 +29,6 @@ from vqa_pipeline.schemas import Locator, RawRecord
 from vqa_pipeline.sources.containers import open_content
 from vqa_pipeline.sources.formats.embedded import (
     FILE_SPLITS,
-    FileSplits,
     build_parser,
     build_record,
     declare_splits,
@@ -39,7 +38,7 @@ from vqa_pipeline.sources.formats.embedded import (
 from vqa_pipeline.sources.formats.files import Paths, find_base, find_image_root, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.format import Parser, Recognition, Sample
 from vqa_pipeline.sources.formats.rows import Columns, find_column_problem, name_columns
-from vqa_pipeline.sources.settings import SourcePath, SourceSettings
+from vqa_pipeline.sources.settings import SourcePath, SourceSettings, Splits
 
 _BATCH_ROWS = 32
 """Rows in memory at once, images included."""
@@ -61,7 +60,7 @@ class HfParquetSource(SourceSettings):
     answer_separator: str | None = Field(
         None, min_length=1, description="Splits one text into several answers, such as `;`."
     )
-    splits: FileSplits = Field("declared", description=FILE_SPLITS)
+    splits: Splits = Field("declared", description=FILE_SPLITS)
 
 
 class HfParquetFormat:

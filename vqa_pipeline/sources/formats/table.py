@@ -175,7 +175,7 @@ def _check_types(settings: TableSource, path: Path, types: Mapping[str, Any]) ->
         kind = types[column].value_type if pa.types.is_dictionary(types[column]) else types[column]
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
             reason = f"column {column!r} holds {types[column]}, but this format reads texts there"
-            fix = "Map a column of texts in `columns`; images are named by their path below `image_root`."
+            fix = "Map a column of texts in `columns`; images as bytes are read by `format: hf_parquet`."
             raise SourceError(settings.name, "columns", path, reason, fix)
 
 

@@ -36,7 +36,6 @@ from vqa_pipeline.schemas import Locator, RawRecord
 from vqa_pipeline.sources.delimited_records import DelimitedFile
 from vqa_pipeline.sources.formats.embedded import (
     FILE_SPLITS,
-    FileSplits,
     build_parser,
     build_record,
     declare_splits,
@@ -48,7 +47,7 @@ from vqa_pipeline.sources.formats.embedded import (
 from vqa_pipeline.sources.formats.files import FILES, Paths, find_base, find_paths, name_file, open_rows, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.formats.rows import Columns, Row, find_column_problem, name_columns
-from vqa_pipeline.sources.settings import SourceSettings, SplitColumn
+from vqa_pipeline.sources.settings import SourceSettings, SplitColumn, Splits
 
 _OFA_CELLS = 6
 _SHOWN = 400
@@ -74,7 +73,7 @@ class TsvBase64Source(SourceSettings):
     answer_separator: str | None = Field(
         None, min_length=1, description="Splits one text into several answers, such as `;`."
     )
-    splits: FileSplits = Field("declared", description=FILE_SPLITS)
+    splits: Splits = Field("declared", description=FILE_SPLITS)
 
 
 class TsvBase64Format:

@@ -36,7 +36,6 @@ from vqa_pipeline.schemas import Locator, RawRecord
 from vqa_pipeline.sources.archives import ArchiveError, Member, is_tar, list_tar, read_stretch
 from vqa_pipeline.sources.formats.embedded import (
     FILE_SPLITS,
-    FileSplits,
     build_parser,
     build_record,
     declare_splits,
@@ -46,7 +45,7 @@ from vqa_pipeline.sources.formats.files import Paths, find_base, find_paths, nam
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.formats.rows import Columns, QuestionColumns, Row
 from vqa_pipeline.sources.image_search import has_image_suffix
-from vqa_pipeline.sources.settings import SourceSettings
+from vqa_pipeline.sources.settings import SourceSettings, Splits
 
 _NAME = re.compile(r"(?P<key>(?:.*/)?[^./]+)\.(?P<extension>[^/]+)")
 _TOLD = {"cls", "json", "txt"}
@@ -72,7 +71,7 @@ class WebDatasetSource(SourceSettings):
     answer_separator: str | None = Field(
         None, min_length=1, description="Splits one text into several answers, such as `;`."
     )
-    splits: FileSplits = Field("declared", description=FILE_SPLITS)
+    splits: Splits = Field("declared", description=FILE_SPLITS)
 
 
 @dataclass(frozen=True)
