@@ -90,4 +90,12 @@ def test_the_pins_are_names_and_versions_alone():
 
 
 def test_every_format_stands_in_the_table_of_formats():
-    assert re.findall(r"(?m)^\| `(\w+)` \|", TEXTS["docs/formats.md"]) == sorted(FORMATS)
+    table, _, _ = TEXTS["docs/formats.md"].partition("\n## ")
+    assert re.findall(r"(?m)^\| `(\w+)` \|", table) == sorted(FORMATS)
+
+
+def test_every_rule_of_a_format_is_explained():
+    code = "".join(path.read_text() for path in (PROJECT / "vqa_pipeline" / "sources" / "formats").glob("*.py"))
+    rules = set(re.findall(r'MalformedRecord\(\s*"(\w+)"', code))
+    assert rules >= {"record_malformed", "images_several", "split_unlisted"}
+    assert [rule for rule in rules if f"`{rule}`" not in TEXTS["docs/formats.md"]] == []
