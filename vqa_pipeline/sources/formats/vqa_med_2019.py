@@ -2,8 +2,8 @@
 
 A line is `image|question` (the test set as it was given out), `image|question|answer` (training and validation) or
 `image|category|question|answer` (the test set with references); the image is `<image>.jpg`. `#` stands between
-several right answers. Blanks at the ends of a line belong to the line, not to its fields. Questions have no id: name the
-test set's file with references or the one without, as the same questions twice with other answers would be rejected.
+several right answers. Blanks at the ends of a line belong to the line, not to its fields. Questions have no id: of the
+test set's two files name one, as rows that ask the same and differ in their answers are rejected.
 
 Source: https://github.com/abachaa/VQA-Med-2019
 """
