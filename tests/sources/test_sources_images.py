@@ -326,6 +326,23 @@ def test_of_several_pictures_in_a_camera_s_file_the_first_is_shown():
     assert alterations(data) == ("first_frame",)
 
 
+def test_an_animated_avif_shows_its_first_frame():
+    frames = [Image.new("RGB", (16, 16), color) for color in (RED, BLUE)]
+    data = encode(frames[0], "AVIF", save_all=True, append_images=frames[1:])
+    assert decode_image(data).rgb.getpixel((3, 3))[0] > 240
+    assert alterations(data) == ("first_frame",)
+
+
+def test_a_camera_s_file_whose_list_of_pictures_is_damaged_is_a_plain_jpeg():
+    frames = [Image.new("RGB", (32, 24), color) for color in (RED, BLUE)]
+    data = bytearray(encode(frames[0], "MPO", save_all=True, append_images=frames[1:]))
+    begin = data.index(b"MPF\0") + 12
+    data[begin : begin + 60] = bytes(60)
+    decoded = decode_image(bytes(data))
+    assert (decoded.format, decoded.alterations) == ("JPEG", ())
+    assert decoded.rgb.getpixel((3, 3))[0] > 250
+
+
 def test_of_several_icons_the_largest_is_shown():
     data = encode(Image.new("RGB", (32, 32), RED), "ICO", sizes=[(16, 16), (32, 32)])
     assert decode_image(data).rgb.size == (32, 32)
@@ -532,6 +549,7 @@ BOMBS = {
     "raw.ppm": (lambda: b"P6 9400 9400 255\n", "image_truncated"),
     "runs.tga": (lambda: grow(encode(picture((64, 64)), "TGA"), SQUARE, 0, "<HH"), "image_truncated"),
     "tiles.tif": (lambda: build_tiled_tiff(20_480), "image_too_large"),
+    "comment.ppm": (lambda: b"P6 #" + bytes(40 << 20), "image_unreadable"),
     "tables.tif": (lambda: build_endless_tiff(100_000), None),
     "frames.gif": (lambda: build_endless_gif(300_000), None),
     "canvas.webp": (lambda: b"RIFF\x12\0\0\0WEBPVP8X\x0a\0\0\0\2\0\0\0\xb7\x24\0\xb7\x24\0", "image_unreadable"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ CONTAINERS = (
 )
 """What is opened; JPEG covers MPO. Others are left out: EPS is a program, which Pillow gives to Ghostscript."""
 
+_PORTABLE = re.compile(rb"P[1-7Ffy]\s")
+_LONGEST_HEADER = 1 << 14
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -123,6 +126,8 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     """Read the header and refuse what is no image, or too large to decode."""
     with _blaming("image_unreadable", "the header is damaged"):
         try:
+            if _PORTABLE.match(data):  # a comment in the header has no end, and Pillow reads it a byte at a time
+                Image.open(io.BytesIO(data[:_LONGEST_HEADER]), formats=("PPM",)).close()
             image = Image.open(io.BytesIO(data), formats=(*CONTAINERS, *_find_plugins(data)))
         except UnidentifiedImageError as error:
             decodable = [*_find_plugins(data), *(["AVIF"] if features.check("avif") else [])]
