@@ -19,7 +19,7 @@ def inspect_folder(folder: Path, megabytes: int, seconds: int) -> dict[str, dict
     Args:
         folder: Holds images and nothing else.
         megabytes: What the process may take beside what it has before the first image.
-        seconds: Of time in all, and of a processor's.
+        seconds: Of a processor's time; of time in all ten times as much, as other processes may be busy.
 
     Raises:
         subprocess.CalledProcessError: it took more memory or processor time, or crashed.
@@ -28,7 +28,7 @@ def inspect_folder(folder: Path, megabytes: int, seconds: int) -> dict[str, dict
     command = [sys.executable, __file__, str(folder), str(megabytes), str(seconds)]
     # numpy's threads would reserve memory of their own; a decoder's threads count as what they are
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(command, timeout=seconds, check=True, stdout=subprocess.PIPE, env=environment)
+    done = subprocess.run(command, timeout=10 * seconds, check=True, stdout=subprocess.PIPE, env=environment)
     return json.loads(done.stdout)
 
 
