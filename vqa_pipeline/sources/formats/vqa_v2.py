@@ -186,9 +186,9 @@ class VqaV2Format:
         return subtypes
 
 
-def _guess_settings(sample: Sample, questions: Sequence[Mapping[str, Any]], subtype: str | None) -> dict[str, str]:
+def _guess_settings(sample: Sample, questions: Sequence[Mapping[str, Any]], subtype: str | None) -> dict[str, Any]:
     """How images are named and where the split stands, where it is not as in the official files."""
-    guessed: dict[str, str] = {}
+    guessed: dict[str, Any] = {}
     first = questions[0]["image_id"]
     if isinstance(first, str):
         guessed |= {} if PurePosixPath(first).suffix else {"image_pattern": "{image_id}.jpg"}
@@ -196,8 +196,9 @@ def _guess_settings(sample: Sample, questions: Sequence[Mapping[str, Any]], subt
         guessed |= {"image_pattern": "{image_id:012d}.jpg"}
     elif str(sample.fields.get("data_type")).startswith("abstract"):
         guessed |= {"image_pattern": ABSTRACT_PATTERN}
-    has_split = any(isinstance(question.get("split"), str) for question in questions)
-    if not has_split and not find_split_word(subtype or ""):
+    if any(isinstance(question.get("split"), str) for question in questions):
+        guessed |= {"splits": {"column": "split"}}
+    elif not find_split_word(subtype or ""):
         guessed |= {"splits": find_split_word(sample.name) or "by_image"}
     return guessed
 
