@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,21 @@ def test_images_are_looked_for_beside_the_folder_too(tmp_path):
     [source] = inspect(tmp_path / "labels", tmp_path).sources
     assert source.settings["image_root"] == "pictures"
     assert source.images.found == 4
+
+
+def test_rows_and_images_in_archives_are_found(tmp_path):
+    write_rows(tmp_path / "scans")
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with zipfile.ZipFile(packed / "rows.zip", "w") as archive:
+        archive.write(tmp_path / "scans" / "rows.json", "rows.json")
+    with zipfile.ZipFile(packed / "images.zip", "w") as archive:
+        for path in (tmp_path / "scans" / "pictures").iterdir():
+            archive.write(path, path.name)
+    [source] = inspect(packed, packed).sources
+    assert (source.settings["files"], source.settings["image_root"]) == ("rows.zip!/rows.json", "images.zip")
+    assert (source.num_questions.value, source.num_questions.basis) == (8, "counted")
+    assert (source.images.found, source.problems) == (4, ())
 
 
 def test_problems_are_told_by_rule_with_their_first_row(tmp_path):

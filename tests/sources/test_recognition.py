@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def write(folder: Path, files: dict[str, object]) -> Path:
 def draft(folder: Path) -> list[dict[str, object]]:
     """The settings of the sources in a folder, paths relative to it."""
     tree = list_tree_near(folder)
-    return [one.build_settings(one.name(), tree, str) for one in draft_sources(recognize_files(tree))]
+    return [one.build_settings(one.name(), tree, str) for one in draft_sources(recognize_files(tree)[0])]
 
 
 def test_a_table_is_mapped_by_the_names_of_its_columns(tmp_path):
@@ -117,9 +118,37 @@ def test_a_glob_would_take_in_others_so_the_files_are_listed(tmp_path):
 
 
 def test_of_many_files_alike_some_are_looked_into(tmp_path):
-    found = recognize_files(list_tree_near(write(tmp_path, {f"{number:03}.json": [ROW] for number in range(200)})))
+    found, rest = recognize_files(list_tree_near(write(tmp_path, {f"{n:03}.json": [ROW] for n in range(200)})))
     assert len(found) < 20
-    assert len(found) + len(found[-1].alike) == 200
+    assert (len(found) + len(found[-1].alike), rest) == (200, [])
+
+
+def test_files_that_are_not_alike_are_looked_into_one_by_one(tmp_path):
+    files = {f"{number:03}.json": [ROW] if number % 2 else {"version": number} for number in range(100)}
+    found, rest = recognize_files(list_tree_near(write(tmp_path, files)))
+    assert [one.file.sample.name for one in found] + rest == sorted(files)
+    assert len(found) == 60
+    assert not any(one.alike for one in found)
+
+
+def pack(path: Path, files: dict[str, object]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, json.dumps(content))
+    return path
+
+
+def test_an_archive_stands_for_its_members(tmp_path):
+    pack(tmp_path / "vqa.zip", {"a/q.json": {"questions": [QUESTION]}, "a/a.json": {"annotations": [ANNOTATION]}})
+    [settings] = draft(tmp_path)
+    assert (settings["questions"], settings["annotations"]) == ("vqa.zip!/a/q.json", "vqa.zip!/a/a.json")
+
+
+def test_an_archive_that_may_not_be_read_says_why(tmp_path):
+    pack(tmp_path / "vqa.zip", {"../q.json": {"questions": [QUESTION]}})
+    [[one], _] = recognize_files(list_tree_near(tmp_path))
+    assert one.format is None
+    assert "../q.json" in one.reason
 
 
 def test_different_columns_make_different_sources(tmp_path):
@@ -130,7 +159,7 @@ def test_different_columns_make_different_sources(tmp_path):
 def test_images_programs_and_hidden_files_are_not_looked_into(tmp_path):
     names = ("1.png", "run.py", ".rows.json", ".git/rows.json", "__MACOSX/rows.json", "notes.md")
     tree = list_tree_near(write(tmp_path, dict.fromkeys(names, [ROW])))
-    assert recognize_files(tree) == []
+    assert recognize_files(tree) == ([], [])
     assert tree.names == ("1.png", "notes.md", "run.py")
 
 
@@ -148,12 +177,12 @@ def test_links_to_folders_are_not_followed(tmp_path):
 
 @pytest.mark.parametrize("content", [[], {}, [1], "", "x,y\n", {"questions": []}, [[]], [None], [{"question": None}]])
 def test_no_format_claims_what_asks_nothing(tmp_path, content):
-    [one] = recognize_files(list_tree_near(write(tmp_path, {"rows.json": content})))
+    [[one], _] = recognize_files(list_tree_near(write(tmp_path, {"rows.json": content})))
     assert one.format is None
 
 
 def test_generated_sources_are_never_recognised(tmp_path):
-    [one] = recognize_files(list_tree_near(write(tmp_path, {"questions.jsonl": [ROW]})))
+    [[one], _] = recognize_files(list_tree_near(write(tmp_path, {"questions.jsonl": [ROW]})))
     assert FORMATS["shapes"].recognize(one.file.sample) is None
 
 

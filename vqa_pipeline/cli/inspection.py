@@ -55,6 +55,8 @@ def _tell(inspection: Inspection) -> Iterator[str]:
     more = "" if inspection.is_whole else " or more"
     images = f", {_plural(inspection.num_images, 'image')}" if inspection.num_images else ""
     yield f"{inspection.path}: {_plural(inspection.num_files - inspection.num_images, 'file')}{images}{more}"
+    if inspection.num_passed_over:
+        yield f"{_plural(inspection.num_passed_over, 'file')} not looked into: inspect fewer at once"
     for source in inspection.sources:
         yield from _tell_source(source)
     if inspection.unknown:

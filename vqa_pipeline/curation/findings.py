@@ -83,6 +83,7 @@ class Inspection(Frozen):
 
     path: str
     num_files: int
+    num_passed_over: int = Field(description="Files not looked into, as there are too many different ones.")
     num_images: int = Field(description="Files that are images by their names.")
     is_whole: bool = Field(description="False: there are more files than were listed.")
     sources: tuple[InspectedSource, ...]

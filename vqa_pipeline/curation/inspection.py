@@ -11,32 +11,31 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from vqa_pipeline.curation.findings import (
     Count,
     FirstRow,
-    ImageSearch,
     InspectedSource,
     Inspection,
     Problem,
     UnknownFile,
 )
-from vqa_pipeline.curation.image_checks import check_images
+from vqa_pipeline.curation.image_inspection import look_for_images, place_path, search_image_root
 from vqa_pipeline.curation.image_roots import EmbeddedImages, HeldImages, ImageRoot, open_image_root
-from vqa_pipeline.curation.resolution import resolve_references
 from vqa_pipeline.curation.validation import validate_records
 from vqa_pipeline.errors import SettingsError, SourceError
-from vqa_pipeline.schemas import QuestionFields, RawRecord, RecordKind, Reject
+from vqa_pipeline.schemas import RawRecord, RecordKind, Reject
+from vqa_pipeline.sources.containers import measure_file
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.files import find_base, name_file
-from vqa_pipeline.sources.formats.format import MalformedRecord, Sample
 from vqa_pipeline.sources.formats.split_lists import is_split_list
-from vqa_pipeline.sources.image_search import find_image_root, has_image_suffix
+from vqa_pipeline.sources.image_search import has_image_suffix
 from vqa_pipeline.sources.recognition import (
     Draft,
+    Recognized,
     Tree,
     draft_sources,
     list_tree_near,
@@ -53,11 +52,9 @@ _FEWEST_ROWS = 20
 """Records of each file, where there are many."""
 
 _MOST_ROWS = 20_000
-_LOOKED_FOR = 1000
 _DECODED = 24
 _SHOWN = 3
 _SHOWN_FIELDS = 12
-_NAMES_NEAR = 50_000
 _SPLIT_LIST = "a split list: name it in the `splits: {list: FILES}` of the source that it is about"
 _DATA_LAYOUTS = {"list", "object", "lines", "delimited", "parquet", "archive"}
 
@@ -77,15 +74,6 @@ class _Reading(NamedTuple):
     """References of the others."""
 
 
-class _ImageFindings(NamedTuple):
-    """What became of the images that records name."""
-
-    search: ImageSearch
-    problems: list[Problem]
-    mends: Counter[str]
-    """References that mean a file only after a repair, by its kind."""
-
-
 def inspect(path: Path, project: Path) -> Inspection:
     """Look at a file or folder as a source of a project.
 
@@ -102,7 +90,7 @@ def inspect(path: Path, project: Path) -> Inspection:
         raise SettingsError("PATH", f"there is no {path}", "Name a file or folder that is there.")
     tree = list_tree_near(path if path.is_dir() else path.parent)
     looked_at = tree if path.is_dir() else tree._replace(names=(path.name,))
-    found = recognize_files(looked_at)
+    found, passed_over = recognize_files(looked_at)
     sources: list[InspectedSource] = []
     unknown: list[UnknownFile] = []
     drafts = draft_sources(found)
@@ -116,10 +104,11 @@ def inspect(path: Path, project: Path) -> Inspection:
             unknown += [_describe_unknown(file, _explain_incomplete(draft, error)) for file in draft.sampled.values()]
         else:
             sources.append(_inspect_source(draft, source, settings, tree, project))
-    unknown += [_describe_unknown(one.file, _explain_unknown(one.file.sample)) for one in found if one.format is None]
+    unknown += [_describe_unknown(one.file, _explain_unknown(one)) for one in found if one.format is None]
     return Inspection(
         path=str(path),
         num_files=len(looked_at.names),
+        num_passed_over=len(passed_over),
         num_images=sum(map(has_image_suffix, tree.names)),
         is_whole=tree.is_whole,
         sources=tuple(sources),
@@ -127,9 +116,10 @@ def inspect(path: Path, project: Path) -> Inspection:
     )
 
 
-def place_path(path: Path, project: Path) -> str:
-    """A path as a declaration writes it: relative to the project, or absolute where it lies outside of it."""
-    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+def _arrange(settings: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """The settings in the order in which people read them: what it is, its files and images, its splits."""
+    fields = [field for field in type(source).model_fields if field not in {"name", "format", "splits"}]
+    return {name: settings[name] for name in ("name", "format", *fields, "splits") if name in settings}
 
 
 def _find_free_name(name: str, taken: Collection[str]) -> str:
@@ -146,8 +136,8 @@ def _explain_incomplete(draft: Draft, error: ValidationError) -> str:
     return f"{', '.join(draft.places)} of a {draft.format} source{lacks}"
 
 
-def _explain_unknown(sample: Sample) -> str:
-    return _SPLIT_LIST if is_split_list(sample) else "no format is known for it"
+def _explain_unknown(one: Recognized) -> str:
+    return _SPLIT_LIST if is_split_list(one.file.sample) else one.reason
 
 
 def _describe_unknown(file: SampledFile, reason: str) -> UnknownFile:
@@ -162,20 +152,21 @@ def _inspect_source(
 ) -> InspectedSource:
     most = max(_FEWEST_ROWS, _ROWS // sum(map(len, draft.places.values())))
     if "image_root" in type(source).model_fields:
-        root = _search_image_root(list(islice(_list_references(source, project, most), _LOOKED_FOR)), tree, project)
+        root = search_image_root(source, project, most, tree)
         settings |= {} if root is None else {"image_root": root}
         source = validate_settings(settings)
     reading = _read(source, project, most)
     questions = reading.rows["question"]
-    images = _look_for_images(source, project, reading)
+    asked = [row["image"] for row in questions if row["image"] not in reading.passed_over]
+    images = look_for_images(source.name, _find_images(source, project, reading.embedded), asked, project)
     repairs = images.mends + Counter(mend["kind"] for row in questions for mend in row["repairs"])
     files = [] if reading.error else get_format(source).find_files(source, project)
     count = partial(_count, draft, reading, _locate(source, project, files))
     return InspectedSource(
-        settings=settings,
+        settings=_arrange(settings, source),
         certainty=draft.certainty,
         num_files=len(files),
-        num_bytes=sum(path.stat().st_size for path in files),
+        num_bytes=sum(map(measure_file, files)),
         num_questions=count("question"),
         num_annotations=count("annotation"),
         num_read=len(reading.raws),
@@ -261,33 +252,6 @@ def _describe_rejects(reading: _Reading) -> Iterator[Problem]:
         )
 
 
-# -------------------------------------------------------------------------------------------------------------- images
-
-
-def _list_references(source: Source, project: Path, most: int) -> Iterator[str]:
-    """The image references of the first records, as the source gives them."""
-    try:
-        parse = get_format(source).build_parser(source, project)
-        for raw in get_format(source).read(source, project, most):
-            try:
-                if raw.kind == "question":
-                    yield cast("QuestionFields", parse(raw))["image"]
-            except (MalformedRecord, ValidationError):
-                continue  # told when the records are validated
-    except SourceError:
-        return  # told when the source is read
-
-
-def _search_image_root(references: Sequence[str], tree: Tree, project: Path) -> str | None:
-    """The folder of the images, as a declaration writes it: below what is inspected, or beside it if most are there."""
-    root = find_image_root(references, filter(has_image_suffix, tree.names))
-    if root is not None:
-        return place_path(tree.folder / root, project)
-    beside = list_tree_near(tree.folder.parent, _NAMES_NEAR)
-    root = find_image_root(references, filter(has_image_suffix, beside.names), least=len(references) // 2 + 1)
-    return None if root is None else place_path(beside.folder / root, project)
-
-
 def _find_root(source: Source, project: Path) -> Path | None:
     try:
         return get_format(source).find_image_root(source, project)
@@ -295,43 +259,6 @@ def _find_root(source: Source, project: Path) -> Path | None:
         return None
 
 
-def _look_for_images(source: Source, project: Path, reading: _Reading) -> _ImageFindings:
-    """Which references mean an image, and what is wrong with those that do not and with a few of the images."""
-    root = _find_images(source, project, reading.embedded)
-    references = dict.fromkeys(row["image"] for row in reading.rows["question"])
-    asked = [reference for reference in references if reference not in reading.passed_over][:_LOOKED_FOR]
-    resolution = resolve_references(source.name, root, asked)
-    missed = [row for row in resolution.verdicts.to_pylist() if row["image_rule"]]
-    decoded = resolution.files[:: max(1, len(resolution.files) // _DECODED)][:_DECODED]
-    broken = []
-    if root is not None:
-        broken = [row for row in check_images(source.name, root, decoded).to_pylist() if row["image_rule"]]
-    mends = Counter(mend["kind"] for row in resolution.mends.to_pylist() for mend in row["file_repairs"])
-    search = ImageSearch(
-        image_root=place_path(root.path, project) if root and root.path != Path() else None,
-        looked_for=len(asked),
-        found=len(asked) - len(missed),
-        missing=tuple(row["image"] for row in missed[:_SHOWN]),
-    )
-    return _ImageFindings(search, [*_group_images(missed, len(asked)), *_group_images(broken, len(decoded))], mends)
-
-
 def _find_images(source: Source, project: Path, embedded: Mapping[str, bytes]) -> ImageRoot | None:
     beside = open_image_root(_find_root(source, project))
     return EmbeddedImages(HeldImages(embedded), beside) if embedded else beside
-
-
-def _group_images(broken: Sequence[dict[str, Any]], looked_at: int) -> Iterator[Problem]:
-    """The rules that images broke, the most frequent first, each with its first image."""
-    for rule, count in Counter(row["image_rule"] for row in broken).most_common():
-        first = next(row for row in broken if row["image_rule"] == rule)
-        yield Problem(
-            rule=rule,
-            count=count,
-            looked_at=looked_at,
-            unit="images",
-            place=first["image"],
-            reason=first["image_reason"],
-            fix=first["image_fix"],
-            raw="",
-        )

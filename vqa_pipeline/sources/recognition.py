@@ -14,15 +14,19 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
+from vqa_pipeline.sources.archives import ArchiveError, is_archive
+from vqa_pipeline.sources.containers import is_junk, list_members, measure_file
 from vqa_pipeline.sources.formats import FORMATS, Source
 from vqa_pipeline.sources.formats.format import Recognition, Sample
 from vqa_pipeline.sources.image_search import has_image_suffix
 from vqa_pipeline.sources.samples import SampledFile, take_sample
+from vqa_pipeline.sources.signatures import UnreadableFile
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
 _MOST_NAMES = 300_000
 _MOST_SAMPLES = 60
+_MOST_MEMBERS = 16
 _ALIKE = 8
 """Files of one folder and suffix that are looked into; when they agree, the others are taken to be alike."""
 
@@ -48,7 +52,7 @@ def list_tree_near(folder: Path, most: int = _MOST_NAMES) -> Tree:
     while waiting and len(names) < most:
         prefix, parent = waiting.popleft()
         for entry in _scan(parent):
-            if entry.name.startswith((".", "__MACOSX")):
+            if entry.name.startswith((".", "__MACOSX")) or is_junk(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((f"{prefix}{entry.name}/", Path(entry.path)))
@@ -72,6 +76,8 @@ class Recognized(NamedTuple):
     format: str | None
     """None: no format knows it."""
     recognition: Recognition
+    reason: str = "no format is known for it"
+    """Why it is part of no source, if it is none."""
     alike: tuple[str, ...] = ()
     """Names of files beside it that were not looked into, as all that were are like this one."""
 
@@ -109,8 +115,8 @@ class Draft:
         if path in estimates:
             return estimates[path]
         known = {path: estimate for path, estimate in estimates.items() if estimate is not None}
-        size = sum(path.stat().st_size for path in known)
-        return sum(known.values()) * path.stat().st_size / size if size else None
+        size = sum(map(measure_file, known))
+        return sum(known.values()) * measure_file(path) / size if size else None
 
     def name(self) -> str:
         """A name for the source, after what tells its files from others."""
@@ -156,10 +162,11 @@ def recognize(sample: Sample) -> list[tuple[str, Recognition]]:
     return sorted(claims, key=lambda claim: (-claim[1].certainty, claim[0]))
 
 
-def recognize_files(tree: Tree) -> list[Recognized]:
-    """What the files below a folder are, images and programs left out.
+def recognize_files(tree: Tree) -> tuple[list[Recognized], list[str]]:
+    """What the files below a folder are, images and programs left out, and the names of those not looked into.
 
-    Of many files with one suffix in one folder the first are looked into; the others are alike if those all are.
+    Of many files with one suffix in one folder the first are looked into; the others are alike if those all are. An
+    archive that no format takes as it is stands for its members with rows.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name in tree.names:
@@ -167,21 +174,41 @@ def recognize_files(tree: Tree) -> list[Recognized]:
         if not has_image_suffix(name) and suffix not in _NO_DATA:
             groups.setdefault((name.rpartition("/")[0], suffix), []).append(name)
     found: list[Recognized] = []
+    passed_over: list[str] = []
     for names in groups.values():
-        looked = [
-            _recognize_file(tree.folder / name, name)
-            for name in names[: min(_ALIKE, max(0, _MOST_SAMPLES - len(found)))]
-        ]
-        if looked and len({_tell(one) for one in looked}) == 1:
-            looked[-1] = looked[-1]._replace(alike=tuple(names[len(looked) :]))
+        looked, rest = _recognize_group(tree.folder, names, _MOST_SAMPLES - len(found))
         found += looked
-    return found
+        passed_over += rest
+    return found, passed_over
 
 
-def _recognize_file(path: Path, name: str) -> Recognized:
-    file = take_sample(path, name)
+def _recognize_group(folder: Path, names: Sequence[str], most: int) -> tuple[list[Recognized], Sequence[str]]:
+    """What files of one kind are, and the names of those beyond `most` that cannot be taken to be alike."""
+    looked = [one for name in names[: min(_ALIKE, max(0, most))] for one in _recognize_file(folder, name)]
+    rest = names[_ALIKE:] if looked else names
+    are_files = [one.file.sample.name for one in looked] == list(names[:_ALIKE])
+    if rest and are_files and len(set(map(_tell, looked))) == 1:
+        return [*looked[:-1], looked[-1]._replace(alike=tuple(rest))], ()
+    more = max(0, most - len(looked)) if looked else 0
+    looked += [one for name in rest[:more] for one in _recognize_file(folder, name)]
+    return looked, rest[more:]
+
+
+def _recognize_file(folder: Path, name: str) -> list[Recognized]:
+    """What a file is, or the members of an archive are."""
+    file = take_sample(folder / name, name)
     claims = recognize(file.sample)
-    return Recognized(file, *claims[0]) if claims else Recognized(file, None, Recognition(0, {}))
+    if claims:
+        return [Recognized(file, *claims[0])]
+    unknown = Recognized(file, None, Recognition(0, {}))
+    if file.sample.layout != "archive" or not is_archive(file.path):  # one compressed as a whole is not gone through
+        return [unknown]
+    try:
+        members = [f"{folder / member}" for member in list_members(file.path) or ()]
+        names = [name + member.removeprefix(str(file.path)) for member in members]
+        return _recognize_group(folder, names, _MOST_MEMBERS)[0] or [unknown]
+    except (ArchiveError, UnreadableFile) as error:
+        return [unknown._replace(reason=str(error))]
 
 
 def _tell(one: Recognized) -> str:

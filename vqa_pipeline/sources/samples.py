@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic_core import from_json
 
+from vqa_pipeline.sources.containers import measure_file, open_content
 from vqa_pipeline.sources.delimited_records import DelimitedError, DelimitedFile
 from vqa_pipeline.sources.encodings import BYTE_ORDER_MARK, is_text, read_as_utf_8
 from vqa_pipeline.sources.formats.format import Sample
@@ -25,6 +26,7 @@ from vqa_pipeline.sources.formats.format import Sample
 _HEADS = (1 << 18, 1 << 20, 1 << 24)
 """Bytes to read; more only while no record is whole in them, as with images inside rows."""
 
+_MORE_COMPRESSED = 4
 _PIECE = 1 << 16
 _MOST_ROWS = 16
 _MOST_MEMBERS = 1000
@@ -82,13 +84,15 @@ def take_sample(path: Path, name: str) -> SampledFile:
     """Look at the beginning of a file.
 
     Args:
-        path: The file.
+        path: The file, or the member of an archive.
         name: What it is called in the sample and in the settings that a format proposes.
 
     Raises:
+        UnreadableFile: it is an archive in an archive.
+        ArchiveError: the archive is damaged.
         OSError: the file cannot be read.
     """
-    size = path.stat().st_size
+    size = measure_file(path)
     for most in _HEADS:
         head = _read_head(path, most)
         content = _look_at(path, head)
@@ -113,16 +117,17 @@ def take_sample(path: Path, name: str) -> SampledFile:
 
 def _read_head(path: Path, most: int) -> _Head:
     """At most so many bytes of the content, and their share of the file."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    size = measure_file(path)
+    with path.open("rb") if path.is_file() else open_content(path) as file:
         start = file.read(len(_GZIP))
         file.seek(0)
         if start == _GZIP:
-            data, used = _decompress(file, most)
+            data, used = _decompress(file, _MORE_COMPRESSED * most)  # its beginning compresses worse than the rest
         else:
             data = file.read(most)
             used = len(data)
-    return _Head(data, min(1.0, used / size) if size else 1.0)
+    is_cut = used < size or len(data) >= most  # the last of a file's own bytes may hold much more
+    return _Head(data, min(used, size - is_cut) / size if size else 1.0)
 
 
 def _decompress(file: BinaryIO, most: int) -> tuple[bytes, int]:
