@@ -115,7 +115,7 @@ def test_what_is_not_yaml_is_told_with_its_line(project, old, new, told):
 
 FORMAT_NAMES = ", ".join(map(repr, sorted(FORMATS)))
 TRAINING = ", ".join(PipelineSettings.model_fields["training"].annotation.model_fields)
-SECTIONS = "name, store, scratch, sources, dataset, vocabulary, training, evaluation, retrain"
+SECTIONS = "name, store, scratch, sources, dataset, compute, vocabulary, training, evaluation, retrain"
 CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several are separated by commas"
 
 
@@ -128,7 +128,7 @@ CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several a
         (
             "images: 20",
             "files: a.csv",
-            "line 7, `sources.0.files` is no setting here; there are name, splits, format, images, image_pixels, seed, broken_rows",
+            "line 7, `sources.0.files` is no setting here; there are name, license, splits, format, images, image_pixels, seed, broken_rows",
         ),
         # wrong kind
         (
