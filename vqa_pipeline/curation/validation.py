@@ -197,8 +197,12 @@ def _write_id(native_id: int | str | None) -> str | None:
 
 
 def _check_numbers(payload: bytes) -> None:
-    """Refuse NaN and Infinity, which parsers take for numbers."""
-    if (b"NaN" in payload or b"Infinity" in payload) and payload.startswith((b"{", b"[")):
+    """Refuse NaN and Infinity, which parsers take for numbers.
+
+    Looks for one letter first, which is found in a quarter of the time and is in few of the long records.
+    """
+    is_odd = (b"N" in payload and b"NaN" in payload) or (b"I" in payload and b"Infinity" in payload)
+    if is_odd and payload.startswith((b"{", b"[")):
         problem = find_json_problem(payload)
         if problem is not None:
             raise problem
