@@ -616,6 +616,27 @@ def test_an_image_pack_of_an_earlier_form_is_not_taken_into_a_new_version(projec
     assert pack.exists(), "the version that it belongs to keeps it"
 
 
+def test_a_corrections_file_is_part_of_its_source_and_what_fits_no_row_warns(project):
+    Runner(make_pipeline(project)).run("dataset")
+    (project / "raw" / "fixes.csv").write_text(
+        "question_id,action,answers\ncolours/0,edit,crimson\ncolours/1,drop,\ncolours/99,drop,\n"
+    )
+    corrected = make_pipeline(project, sources=[declare_source(corrections="raw/fixes.csv")])
+    done = Runner(corrected).run("dataset")
+    assert done["raw"].version.manifest.numbers["num_files"] == 22
+    [check] = done["records"].checks
+    assert (check.name, check.passed, check.blocking) == ("corrections_fit", False, False)
+    assert "1 corrections were not applied: colours/99 (no row has this key)" in check.message
+    manifest = done["dataset"].version.manifest
+    assert manifest.numbers["num_excluded"] == 1
+    assert manifest.details["repairs_by_kind"] == {"corrected_answers": 1}
+    assert manifest.details["statistics"]["top_answers"]["crimson"] == 1
+    (project / "raw" / "fixes.csv").write_text("question_id,action,answers\ncolours/0,edit,scarlet\n")
+    again = Runner(corrected).run("dataset")
+    assert again["dataset"].version.manifest.details["statistics"]["top_answers"]["scarlet"] == 1
+    assert again["records"].checks[0].passed
+
+
 def test_a_licence_is_told_in_the_card_and_computes_nothing_else_again(project):
     Runner(make_pipeline(project)).run()
     again = Runner(make_pipeline(project, sources=[declare_source(license="CC-BY-4.0")])).run()

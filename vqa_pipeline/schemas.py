@@ -114,6 +114,7 @@ class Reject(NamedTuple):
     """What a person can do about it."""
     raw: RawRecord
     question_id: str | None = None
+    fate: Fate = "rejected"
 
 
 # ---------------------------------------------------------------------------------------------------- Arrow tables

@@ -83,6 +83,8 @@ def test_a_valid_row_becomes_a_record(tmp_path):
         "encodings": {},
         "rejects_by_rule": {},
         "repairs_by_kind": {"backslash": 1},
+        "corrections_by_action": {},
+        "unfit_corrections": (),
     }
 
 
@@ -322,7 +324,7 @@ def test_a_question_that_nobody_answered_is_no_reject(tmp_path):
 
 def test_a_reject_can_be_described_with_another_fate():
     raw = RawRecord("annotation", b"{}", Locator("a.json", 3, 1, 40, None))
-    assert describe_reject("clinic", Reject("rule", "a reason", "A fix.", raw, "clinic/1"), "excluded") == {
+    assert describe_reject("clinic", Reject("rule", "a reason", "A fix.", raw, "clinic/1", "excluded")) == {
         "source": "clinic",
         "kind": "annotation",
         "question_id": "clinic/1",

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 LONG = {"epochs": 400}
 """Minutes of training: long enough to be stopped at work."""
 CHECKS = {
+    "records/shapes": {"corrections_fit"},
     "dataset": {"ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects"},
     "vocabulary": {"coverage"},
     "metrics": {"beats_baselines"},

@@ -30,6 +30,8 @@ from vqa_pipeline.schemas import IMAGES, QUESTIONS
 PICTURE = "data:image/png;base64,AAAA"
 
 RECORDS = {
+    "corrections_by_action": {"drop": 2},
+    "unfit_corrections": ["scans/9 (no row has this key)"],
     "source": "shapes",
     "num_question_records": 1200,
     "num_annotation_records": 0,
@@ -43,6 +45,8 @@ RECORDS = {
     "rejects_by_rule": {"image_missing": 10},
     "repairs_by_kind": {"backslash": 3},
 }
+WORDS = ("rejects_by_rule", "repairs_by_kind", "corrections_by_action", "unfit_corrections")
+"""Facts about records that are there only where there is something to tell."""
 
 VOCABULARY = {
     "num_answers": 3129,
@@ -73,6 +77,8 @@ def test_records_are_told_by_count_rule_and_repair():
     assert ["valid questions", "1,190"] in page.rows
     assert ["image_missing", "10"] in page.rows
     assert ["backslash", "3"] in page.rows
+    assert ["drop", "2"] in page.rows
+    assert ["scans/9 (no row has this key)"] in page.rows
 
 
 def test_images_inside_the_files_of_a_source_are_counted():
@@ -98,7 +104,7 @@ def test_a_source_that_breaks_off_is_told_above_its_rules():
 
 
 def test_a_clean_source_has_one_table():
-    page = show(records_markdown({**RECORDS, "rejects_by_rule": {}, "repairs_by_kind": {}}))
+    page = show(records_markdown({**RECORDS, **dict.fromkeys(WORDS, {})}))
     assert [tag for tag, _ in page.elements].count("table") == 1
 
 
@@ -202,6 +208,7 @@ def test_no_text_changes_the_shape_of_a_page(text):
         return [
             show(records_markdown({**RECORDS, "rejects_by_rule": {word: 1}, "repairs_by_kind": {word: 2}})),
             show(records_markdown({**RECORDS, "encodings": {word: "cp1252"}})),
+            show(records_markdown({**RECORDS, "unfit_corrections": [word]})),
             show(dataset_markdown({**FACTS, "leaks": [leak]})),
             show(vocabulary_markdown(VOCABULARY, [word], [7])),
         ]

@@ -10,10 +10,11 @@ in `action` and whatever is to change. A row whose `action` is empty says nothin
 | `action` | `edit` (take the cells below), `drop` (leave the row out), `accept` (take it although it broke a rule) |
 | `question`, `image`, `split` | the new value; empty: as it is |
 | `answers` | one answer as plain text, or several as a JSON list: `["yes", "yes", "no"]`; empty: as they are |
-| `rule`, `reason`, `raw` | what was wrong, and the record: to read, never changed by it |
+| `kind`, `raw` | the record (a question or an annotation); unless `raw` is empty, another one is not corrected |
+| `rule`, `reason` | what was wrong with it: to read |
 
-A locator only holds as long as its file stays as it is, so a row that is keyed by one counts only while the record
-there still reads as in `raw`. One answer that begins with `[` is written as a list.
+A locator only holds as long as its file stays as it is, so a row that is keyed by one needs `raw`. One answer that
+begins with `[` is written as a list.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from vqa_pipeline.errors import SourceError
 from vqa_pipeline.files import write_atomically
-from vqa_pipeline.schemas import Frozen, Split
+from vqa_pipeline.schemas import Frozen, RecordKind, Split
 
 Action = Literal["edit", "drop", "accept"]
 
-COLUMNS = ("question_id", "locator", "action", "question", "image", "answers", "split", "rule", "reason", "raw")
+COLUMNS = ("question_id", "locator", "action", "question", "image", "answers", "split", "rule", "reason", "kind", "raw")
 """The file's header."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -51,7 +53,8 @@ class Correction(Frozen):
     image: str | None = Field(None, description="The new image reference; null: as it is.")
     answers: tuple[str, ...] | None = Field(None, description="The new answers, one per annotator; null: as they are.")
     split: Split | None = Field(None, description="The new split; null: as it is.")
-    raw: str | None = Field(None, description="The record as `show_raw` wrote it; a locator counts only while it fits.")
+    kind: RecordKind | None = Field(None, description="Of the record in `raw`: question or annotation.")
+    raw: str | None = Field(None, description="The record as `show_raw` wrote it; another one is not corrected.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -65,12 +68,51 @@ class Correction(Frozen):
         return self
 
 
-def parse_cells(cells: Mapping[str, str]) -> Correction | None:
+def read_corrections(source: str, path: Path) -> tuple[Correction, ...]:
+    """The corrections of a source that are filled in, in the order of their file.
+
+    Commas or semicolons may part the cells, as spreadsheets in different countries write them.
+
+    Raises:
+        SourceError: the file cannot be read, a row is no correction, or two rows correct the same record.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        reason = f"cannot be read ({error})"
+        raise SourceError(source, "corrections", path, reason, "Save it as CSV in UTF-8.") from error
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="", strict=True)
+    unknown = sorted(set(rows.fieldnames or ()) - set(COLUMNS))
+    if "action" not in (rows.fieldnames or ()) or unknown:
+        reason = f"has the unknown columns {', '.join(unknown)}" if unknown else "has no column `action`"
+        raise SourceError(source, "corrections", path, reason, f"Its columns are {', '.join(COLUMNS)}.", line=1)
+    try:
+        return _take_once(filter(None, map(parse_cells, rows)))
+    except (csv.Error, ValueError) as error:
+        told = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
+        reason = f"{'.'.join(map(str, told['loc']))}: {told['msg']}".lstrip(": ") if told else str(error)
+        raise SourceError(source, "corrections", path, reason, "Mend this row.", line=rows.line_num) from error
+
+
+def _take_once(corrections: Iterable[Correction]) -> tuple[Correction, ...]:
+    found: dict[tuple[str | None, str | None], Correction] = {}
+    for one in corrections:
+        key = (one.question_id or one.locator, one.raw)
+        if key in found:
+            raise ValueError(f"{key[0]} is corrected twice")
+        found[key] = one
+    return tuple(found.values())
+
+
+def parse_cells(cells: Mapping[str, Any]) -> Correction | None:
     """A row of the file as a correction; None where no action is filled in.
 
     Raises:
-        ValidationError: it is none.
+        ValueError: it is none, or has more cells than the header.
     """
+    if None in cells:
+        raise ValueError("the row has more cells than the header; put cells with commas between quotes")
     given = {name: cells.get(name, "").strip() or None for name in COLUMNS if name not in {"rule", "reason"}}
     if given["action"] is None:
         return None
@@ -119,7 +161,7 @@ def write_corrections(path: Path, rejects: Iterable[Mapping[str, Any]]) -> int:
     writer.writeheader()
     count = 0
     for reject in rejects:
-        told = {name: show_raw(reject[name]) for name in ("rule", "reason", "raw")}
+        told = {name: show_raw(reject[name]) for name in ("rule", "reason", "kind", "raw")}
         writer.writerow({"question_id": reject["question_id"] or "", "locator": reject["locator"], **told})
         count += 1
     write_atomically(path, text.getvalue().encode())

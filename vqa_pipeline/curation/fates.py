@@ -66,6 +66,11 @@ def settle_as(where: pl.Expr, values: dict[str, pl.Expr]) -> list[pl.Expr]:
     return [pl.when(unsettled).then(value).otherwise(pl.col(name)).alias(name) for name, value in values.items()]
 
 
+def has_repair(kind: str) -> pl.Expr:
+    """Whether a repair of some kind was made to a row."""
+    return pl.col("repairs").list.eval(pl.element().struct.field("kind") == kind).list.any()
+
+
 def take_settled(frame: pl.DataFrame, kind: str) -> pa.Table:
     """The rows whose fate is settled, as `schemas.REJECTS`."""
     return to_arrow(frame.filter(pl.col("fate").is_not_null()).with_columns(kind=pl.lit(kind)), REJECTS)

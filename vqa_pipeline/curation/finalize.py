@@ -15,8 +15,9 @@ import polars as pl
 import pyarrow as pa
 
 from vqa_pipeline.answers.scoring import most_common_answers
+from vqa_pipeline.curation.correcting import ACCEPTED
 from vqa_pipeline.curation.digest import hash_some_rows
-from vqa_pipeline.curation.fates import from_arrow, open_fates, settle, take_settled, to_arrow
+from vqa_pipeline.curation.fates import from_arrow, has_repair, open_fates, settle, take_settled, to_arrow
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.curation.splits import assign_split, carve_split
 from vqa_pipeline.schemas import QUESTIONS, SPLITS, Frozen, Split
@@ -96,19 +97,21 @@ def finalize_bucket(merged: pa.Table, settings: DatasetSettings, census: Census)
         settings: Shares of splits, leakage policy.
         census: Of the whole.
     """
-    frame = open_fates(from_arrow(merged)).sort("question_id")
+    frame = open_fates(from_arrow(merged)).sort("question_id").with_columns(waived=has_repair(ACCEPTED))
     answered = pl.DataFrame(
         sorted(census.annotated, key=str), schema={"source": pl.String, "split": pl.String}, orient="row"
     )
     expected = answered.with_columns(expected=pl.lit(value=True))
     frame = frame.join(expected, on=["source", "split"], how="left", nulls_equal=True, maintain_order="left")
-    frame = frame.with_columns(settle("annotation_missing", ~pl.col("annotated") & pl.col("expected")))
+    frame = frame.with_columns(
+        settle("annotation_missing", ~pl.col("annotated") & pl.col("expected") & ~pl.col("waived"))
+    )
     frame = _assign_splits(frame, settings, census)
     leaks = _find_leaks(frame)
     if settings.leakage == "drop_from_train":
         rank = pl.col("split").replace_strict({"train": 0, "val": 1, "test": 2}, return_dtype=pl.Int8)
         unsettled = pl.when(pl.col("fate").is_null()).then(rank)
-        frame = frame.with_columns(settle("leakage", rank < unsettled.max().over("group")))
+        frame = frame.with_columns(settle("leakage", (rank < unsettled.max().over("group")) & ~pl.col("waived")))
     frame = _settle_duplicate_questions(frame)
     kept = frame.filter(pl.col("fate").is_null())
     modes = most_common_answers(to_arrow(kept, _ANSWERS)["answers"].combine_chunks())
@@ -185,4 +188,6 @@ def _settle_duplicate_questions(frame: pl.DataFrame) -> pl.DataFrame:
     live = pl.col("fate").is_null()
     key = ["identity", "split", "text", "said", live.alias("live")]
     frame = frame.with_columns(again=pl.int_range(pl.len()).over(key))
-    return frame.with_columns(settle("duplicate_question", pl.col("annotated") & (pl.col("again") > 0)))
+    return frame.with_columns(
+        settle("duplicate_question", pl.col("annotated") & (pl.col("again") > 0) & ~pl.col("waived"))
+    )

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 
+from vqa_pipeline.curation.correcting import CORRECTED_ANSWERS
 from vqa_pipeline.curation.digest import hash_some_rows
-from vqa_pipeline.curation.fates import from_arrow, open_fates, settle, settle_as, take_settled, to_arrow
+from vqa_pipeline.curation.fates import from_arrow, has_repair, open_fates, settle, settle_as, take_settled, to_arrow
 from vqa_pipeline.schemas import QUESTION_RECORDS
 
 MERGED = pa.schema(
@@ -105,14 +106,17 @@ def _settle_duplicates(frame: pl.DataFrame, equal: str, different: str) -> pl.Da
 
 
 def _join_annotations(asked: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
-    """Give each question its annotation's answers and types."""
+    """Give each question its annotation's answers and types; answers that a person has corrected stay."""
     used = told.filter(pl.col("fate").is_null())
     answers = used.select("question_id", *[pl.col(name).alias(f"told_{name}") for name in _ANNOTATION_CONTENT])
     disputed = told.filter(pl.col("rule") == "annotation_conflict").select("question_id").unique()
     asked = asked.join(answers, on="question_id", how="left", maintain_order="left")
     asked = asked.join(disputed.with_columns(disputed=True), on="question_id", how="left", maintain_order="left")
-    taken = [pl.coalesce(f"told_{name}", name).alias(name) for name in _ANNOTATION_CONTENT]
-    asked = asked.with_columns(taken).with_columns(settle("annotation_conflict", pl.col("disputed")))
+    asked = asked.with_columns(corrected=has_repair(CORRECTED_ANSWERS))
+    told_answers = pl.when(~pl.col("corrected")).then(pl.col("told_answers"))
+    told_types = [pl.coalesce(f"told_{name}", name).alias(name) for name in ("question_type", "answer_type")]
+    asked = asked.with_columns(pl.coalesce(told_answers, "answers").alias("answers"), *told_types)
+    asked = asked.with_columns(settle("annotation_conflict", pl.col("disputed") & ~pl.col("corrected")))
     return asked.with_columns(annotated=pl.col("answers").is_not_null())
 
 

@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from vqa_pipeline.curation.buckets import write_buckets
+from vqa_pipeline.curation.correcting import Corrector, edit, leave_out
+from vqa_pipeline.curation.corrections import read_corrections
 from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.image_roots import EmbeddedImagesWriter
 from vqa_pipeline.curation.paths import check_reference
@@ -38,6 +40,7 @@ from vqa_pipeline.schemas import (
     QuestionFields,
     RawRecord,
     Reject,
+    Repair,
     Split,
 )
 from vqa_pipeline.sources.encodings import Encoding
@@ -72,6 +75,8 @@ class RecordsSummary(Frozen):
     encodings: dict[str, Encoding] = Field(description="Of files that are not plain UTF-8, by name in locators.")
     rejects_by_rule: dict[str, int]
     repairs_by_kind: dict[str, int]
+    corrections_by_action: dict[str, int] = Field({}, description="Corrections that were applied.")
+    unfit_corrections: tuple[str, ...] = Field((), description="Corrections that fit no row, and why.")
     data_version: str = Field(description="Order-independent digest of the rows, without locators.")
 
 
@@ -91,9 +96,10 @@ def validate_source(
         SourceError: a file is missing, unreadable or not of its format.
     """
     reading = ReadingProgress(source, root, progress)
+    corrector = _read_corrector(source, root)
     with _no_cyclic_collection(), _Writer(source.name, output, block_rows) as writer:
         with EmbeddedImagesWriter(output) as images:
-            for number, (raw, outcome) in enumerate(validate_records(source, root)):
+            for number, (raw, outcome) in enumerate(validate_records(source, root, corrector=corrector)):
                 if raw.image is not None:
                     images.add(raw.image)
                 writer.add(raw, outcome)
@@ -101,21 +107,29 @@ def validate_source(
                     reading.reach(raw.locator)
         writer.flush()
         reading.end()
-        return writer.summarize(len(images), describe_files(source, root))
+        summary = writer.summarize(len(images), describe_files(source, root))
+    if corrector is None:
+        return summary
+    unfit = tuple(one.describe() for one in corrector.list_unfit())
+    return summary.model_copy(update={"corrections_by_action": corrector.count(), "unfit_corrections": unfit})
+
+
+def _read_corrector(source: Source, root: Path) -> Corrector | None:
+    return None if source.corrections is None else Corrector(read_corrections(source.name, root / source.corrections))
 
 
 def validate_records(
-    source: Source, root: Path, most: int | None = None
+    source: Source, root: Path, most: int | None = None, corrector: Corrector | None = None
 ) -> Iterator[tuple[RawRecord, dict[str, Any] | Reject]]:
     """Each raw record of a source with what becomes of it: a row of its kind's records, or a reject.
 
-    With `most`, only the first so many records of each file.
+    With `most`, only the first so many records of each file. With a corrector, corrections are applied.
 
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
     """
     lists = SplitLists(source.name, source.splits, root) if isinstance(source.splits, SplitList) else None
-    validate = _Validator(source, get_format(source).build_parser(source, root), lists)
+    validate = _Validator(source, get_format(source).build_parser(source, root), lists, corrector)
     for raw in get_format(source).read(source, root, most):
         yield raw, validate(raw)
 
@@ -135,44 +149,80 @@ def _no_cyclic_collection() -> Iterator[None]:
 class _Validator:
     """The checks that all formats share, on one raw record at a time."""
 
-    def __init__(self, source: Source, parse: Parser, lists: SplitLists | None) -> None:
-        self.source, self.parse, self.lists = source, parse, lists
+    def __init__(
+        self, source: Source, parse: Parser, lists: SplitLists | None = None, corrector: Corrector | None = None
+    ) -> None:
+        self.source, self.parse, self.lists, self.corrector = source, parse, lists, corrector
         self.forced: Split | None = parse_split(source.splits) if isinstance(source.splits, str) else None
 
     def __call__(self, raw: RawRecord) -> dict[str, Any] | Reject:
+        question_id: str | None = None
         try:
             fields = self.parse(raw)
             _check_numbers(raw.payload)
             if raw.kind == "annotation":
-                return self._build_annotation(cast("AnnotationFields", fields), raw)
-            return self._build_question(cast("QuestionFields", fields), raw)
+                question_id = f"{self.source.name}/{fields['native_id']}"
+                return self._build_annotation(cast("AnnotationFields", fields), raw, question_id)
+            question_id = self._find_id(cast("QuestionFields", fields)) if self.corrector else None
+            return self._build_question(cast("QuestionFields", fields), raw, question_id)
         except MalformedRecord as error:
-            return Reject(error.rule, error.reason, error.fix, raw)
+            reject = Reject(error.rule, error.reason, error.fix, raw, question_id)
         except ValidationError as error:
-            return _explain(error, raw)
+            reject = _explain(error, raw)
+        return self._correct_reject(reject)
 
-    def _build_question(self, fields: QuestionFields, raw: RawRecord) -> dict[str, Any]:
+    def _build_question(
+        self, fields: QuestionFields, raw: RawRecord, question_id: str | None
+    ) -> dict[str, Any] | Reject:
+        """A question; a corrected one keeps the id that it has without correction, so that the two stay together."""
+        correction = self.corrector.find(question_id, raw) if self.corrector else None
+        corrections: list[Repair] = []
+        if correction is not None:
+            if correction.action == "drop":
+                return leave_out(raw, question_id)
+            fields, corrections = edit(fields, correction)
         question = fields["question"]
         if not question.strip():
             raise MalformedRecord("question_empty", "the question is empty", "Write the question, or remove the row.")
         image, repairs = check_reference(fields["image"])
         return {
-            "question_id": self._name_question(fields["native_id"], image, question),
+            "question_id": question_id or self._name_question(fields["native_id"], image, question),
             "native_id": _write_id(fields["native_id"]),
             "image": image,
             "question": question,
-            "split": self.forced or _read_split(self._find_split(fields, image)),
+            "split": (correction and correction.split) or self.forced or _read_split(self._find_split(fields, image)),
             "question_type": fields["question_type"],
             "answer_type": fields["answer_type"],
             "answers": _check_answers(fields["answers"]),
-            "repairs": repairs,
+            "repairs": corrections + repairs,
             "locator": raw.locator,
             "raw": raw.payload,
         }
 
-    def _build_annotation(self, fields: AnnotationFields, raw: RawRecord) -> dict[str, Any]:
+    def _correct_reject(self, reject: Reject) -> Reject:
+        """A row that stays rejected, unless a correction drops it; what else a correction says of it cannot be done."""
+        correction = self.corrector.find(reject.question_id, reject.raw) if self.corrector else None
+        if self.corrector is None or correction is None:
+            return reject
+        if correction.action == "drop":
+            return leave_out(reject.raw, reject.question_id)
+        advice = "waived" if correction.action == "accept" else "mended so: mend the record itself, or drop it"
+        self.corrector.refuse(correction, f"{reject.rule}, {reject.reason}; that cannot be {advice}")
+        return reject
+
+    def _find_id(self, fields: QuestionFields) -> str | None:
+        """The id of a question before it is corrected; None where it has none and none can be made."""
+        try:
+            image = fields["image"] if fields["native_id"] is not None else check_reference(fields["image"])[0]
+        except MalformedRecord:
+            return None
+        return self._name_question(fields["native_id"], image, fields["question"])
+
+    def _build_annotation(self, fields: AnnotationFields, raw: RawRecord, question_id: str) -> dict[str, Any] | Reject:
+        if self.corrector is not None and self.corrector.drops(question_id, raw):
+            return leave_out(raw, question_id)
         return {
-            "question_id": f"{self.source.name}/{fields['native_id']}",
+            "question_id": question_id,
             "question_type": fields["question_type"],
             "answer_type": fields["answer_type"],
             "answers": _check_answers(fields["answers"]),
@@ -337,13 +387,13 @@ def _write_table(table: pa.Table, kind: str, path: Path) -> int:
     return sum_rows(table, _TABLES[kind][1])
 
 
-def describe_reject(source: str, reject: Reject, fate: str = "rejected") -> dict[str, Any]:
+def describe_reject(source: str, reject: Reject) -> dict[str, Any]:
     """A reject as a row of `schemas.REJECTS`."""
     return {
         "source": source,
         "kind": reject.raw.kind,
         "question_id": reject.question_id,
-        "fate": fate,
+        "fate": reject.fate,
         "rule": reject.rule,
         "reason": reject.reason,
         "fix": reject.fix,

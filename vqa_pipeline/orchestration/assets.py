@@ -196,7 +196,7 @@ class _Builder:
     def _declare(self, asset: str, inputs: list[str], description: str | None) -> dict[str, Any]:
         stage = asset.partition("/")[0]
         source = asset.partition("/")[2]
-        checks = self.steps.CHECKS.get(asset, ())
+        checks = self.steps.CHECKS.get(stage, ())
         metadata: dict[str, Any] = {}
         if stage in _COLUMNS:
             metadata["dagster/column_schema"] = build_table_schema(_COLUMNS[stage])

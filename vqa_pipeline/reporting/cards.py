@@ -87,9 +87,13 @@ def records_markdown(facts: Mapping[str, Any]) -> str:
     if _BROKEN_OFF in facts["rejects_by_rule"]:
         parts.append("**A file or a row breaks off**: what is missing behind it is in no count. Bring it whole.")
     if facts["rejects_by_rule"]:
-        parts.append(_draw_table(["rejected by rule", "rows"], facts["rejects_by_rule"].items()))
+        parts.append(_draw_table(["rejected or left out by rule", "rows"], facts["rejects_by_rule"].items()))
     if facts["repairs_by_kind"]:
         parts.append(_draw_table(["mended and recorded", "times"], facts["repairs_by_kind"].items()))
+    if facts["corrections_by_action"]:
+        parts.append(_draw_table(["corrections", "applied"], facts["corrections_by_action"].items()))
+    if facts["unfit_corrections"]:
+        parts.append(_draw_table(["corrections that were not applied"], [(one,) for one in facts["unfit_corrections"]]))
     return "\n\n".join(parts)
 
 

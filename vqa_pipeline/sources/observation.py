@@ -13,7 +13,7 @@ from vqa_pipeline.progress import Progress, follow, silent
 from vqa_pipeline.sources.containers import count_junk, open_content, split_member
 from vqa_pipeline.sources.encodings import Encoding, find_encoding
 from vqa_pipeline.sources.formats import Source, get_format
-from vqa_pipeline.sources.formats.files import find_base, name_file, reading
+from vqa_pipeline.sources.formats.files import find_base, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.split_lists import find_split_lists
 
 
@@ -61,8 +61,10 @@ def find_source_files(source: Source, root: Path) -> list[Path]:
 
 
 def _find_named_files(source: Source, root: Path) -> list[Path]:
-    """The files that the settings name: those with rows, and split lists; an archive for its members."""
+    """The files that the settings name: those with rows, split lists, corrections; an archive for its members."""
     named = [*get_format(source).find_files(source, root), *find_split_lists(source.name, source.splits, root)]
+    if source.corrections is not None:
+        named += find_paths(source.name, "corrections", source.corrections, root)
     return list(dict.fromkeys(split_member(path)[0] for path in named))
 
 

@@ -56,6 +56,9 @@ class SourceSettings(Frozen):
     license: str | None = Field(
         None, min_length=1, description="Licence of the source's data, such as CC-BY-4.0; the dataset's card tells it."
     )
+    corrections: SourcePath | None = Field(
+        None, description="CSV with corrections of rows, as `vqa-pipeline rejects --as-corrections` writes it."
+    )
     splits: Splits = Field(
         "by_image",
         description="declared (the format says), by_image (a pure function of the image), train, val, test, "

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.stages.raw import find_source_root, observe_again, unchanged
 from vqa_pipeline.stages.stage import make_stage, open_store
+
+_NAMED = 5
 
 
 def build_records(pipeline: Pipeline, source: str, log: Log, progress: Progress = silent) -> Outcome:
@@ -28,8 +32,16 @@ def build_records(pipeline: Pipeline, source: str, log: Log, progress: Progress 
             summary = validate_source(settings, root, work.folder, progress=progress)
         work.data_version = summary.data_version
         work.details = summary.model_dump(mode="json", exclude={"data_version"})
+        work.check("corrections_fit", _tell_unfit(summary.unfit_corrections), num_unfit=len(summary.unfit_corrections))
         work.numbers = {name: value for name, value in work.details.items() if name.startswith("num_")}
         work.write(PAGE, records_markdown({"source": source, **work.details}))
 
     stage = make_stage(pipeline, f"records/{source}", {f"raw/{source}": raw})
     return run_stage(open_store(pipeline), stage, build, log)
+
+
+def _tell_unfit(unfit: Sequence[str]) -> list[str]:
+    if not unfit:
+        return []
+    named, more = "; ".join(unfit[:_NAMED]), "; …" if len(unfit) > _NAMED else ""
+    return [f"{len(unfit)} corrections were not applied: {named}{more}. Correct the file, or remove its rows"]

@@ -30,6 +30,7 @@ STAGE_NUMBERS: dict[str, int] = {
 """Raised by hand when a stage's results change for the same inputs and settings; golden tests tell when."""
 
 CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
+    "records": (CheckDeclaration("corrections_fit", False, "Every correction fits a row."),),
     "dataset": (
         CheckDeclaration("ledger_balances", True, "Every raw row has exactly one fate."),
         CheckDeclaration("has_questions", True, "Every source has rows, and a question is accepted."),
