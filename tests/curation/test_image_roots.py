@@ -77,6 +77,23 @@ def test_without_folder_archive_or_embedded_images_there_is_no_root(tmp_path):
     assert open_images(None, tmp_path) is None
 
 
+def test_an_archive_of_a_single_folder_is_taken_for_that_folder(tmp_path):
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        archive.writestr("train2014/1.png", b"one")
+        archive.writestr("train2014/a/2.png", b"two")
+        archive.writestr("../3.png", b"three")
+        archive.writestr("__MACOSX/train2014/._1.png", b"side file")
+    root = open_images(tmp_path / "train.zip", tmp_path)
+    assert (root.name, root.list_names()) == ("train2014", ["../3.png", "1.png", "a/2.png"])
+    assert (root.read("1.png"), root.read("a/2.png")) == (b"one", b"two")
+    assert refuse(root, "train2014/1.png")[0] == "image_missing"  # what the index of names mends
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("a/1.png", b"one")
+        archive.writestr("2.png", b"two")
+    root = open_images(tmp_path / "two.zip", tmp_path)
+    assert (root.name, root.list_names()) == ("two", ["2.png", "a/1.png"])
+
+
 def test_a_member_that_may_not_be_read_is_refused_with_its_reason(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         link = tarfile.TarInfo("1.png")

@@ -6,18 +6,18 @@ is ever read; what is larger than an image within the limit of pixels can be is 
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.files import list_names
 from vqa_pipeline.schemas import EmbeddedImage
-from vqa_pipeline.sources.archives import Archive, ArchiveError, open_archive
+from vqa_pipeline.sources.archives import Archive, ArchiveError, keep_open
+from vqa_pipeline.sources.containers import is_junk
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.image_limits import MAX_BYTES, exceed
 
@@ -109,17 +109,18 @@ class ArchivedImages:
     @property
     def name(self) -> str:
         """As `ImageRoot.name`: the single folder in it, or what the archive is called."""
-        return _open(self.path).top.rstrip("/") or self.path.name.partition(".")[0]
+        return _find_top(keep_open(self.path)).rstrip("/") or self.path.name.partition(".")[0]
 
     def list_names(self) -> list[str]:
         """As `ImageRoot.list_names`; members that may not be read included, so that a reference to one tells why."""
-        opened = _open(self.path)
-        return sorted(name.removeprefix(opened.top) for name in opened.archive.members)
+        archive = keep_open(self.path)
+        top = _find_top(archive)
+        return sorted(name.removeprefix(top) for name in archive.members if not is_junk(name))
 
     def check(self, name: str) -> None:
         """As `ImageRoot.check`."""
-        opened = _open(self.path)
-        member = opened.archive.members.get(opened.top + name)
+        archive = keep_open(self.path)
+        member = archive.members.get(_find_top(archive) + name)
         if member is None:
             reason = f"there is no {name} in {self.path.name}"
             raise MalformedRecord("image_missing", reason, "Bring the file, or correct the reference.")
@@ -130,9 +131,9 @@ class ArchivedImages:
     def read(self, name: str) -> bytes:
         """As `ImageRoot.read`."""
         self.check(name)
-        opened = _open(self.path)
+        archive = keep_open(self.path)
         try:
-            return opened.archive.read(opened.top + name)
+            return archive.read(_find_top(archive) + name)
         except ArchiveError as error:
             fix = "Write or download the archive again."
             raise MalformedRecord("image_unreadable", f"{self.path.name} {error}", fix) from error
@@ -219,25 +220,12 @@ def open_images(path: Path | None, records: Path) -> ImageRoot | None:
     return EmbeddedImages(ArchivedImages(kept), beside) if kept.is_file() else beside
 
 
-class _Opened(NamedTuple):
-    """An archive as this process has it open."""
-
-    archive: Archive
-    top: str
-    """The folder, with its slash, that all members lie in; empty where there is none."""
-
-
-def _open(path: Path) -> _Opened:
-    stat = path.stat()
-    return _open_as_it_is(path, stat.st_size, stat.st_mtime_ns, os.getpid())
-
-
 @lru_cache(_OPEN_ARCHIVES)
-def _open_as_it_is(path: Path, *_: int) -> _Opened:
-    """An archive, opened once by each process: a child shares its parent's place in an open file."""
-    archive = open_archive(path)
-    tops = {name.partition("/")[0] if "/" in name else "" for name, one in archive.members.items() if not one.problem}
-    return _Opened(archive, f"{tops.pop()}/" if len(tops) == 1 and tops != {""} else "")
+def _find_top(archive: Archive) -> str:
+    """The folder, with its slash, that all images lie in; empty where there is none."""
+    names = (name for name, member in archive.members.items() if not (member.problem or is_junk(name)))
+    tops = {name.partition("/")[0] if "/" in name else "" for name in names}
+    return f"{tops.pop()}/" if len(tops) == 1 and tops != {""} else ""
 
 
 class EmbeddedImagesWriter:

@@ -12,7 +12,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, cast
@@ -50,7 +50,7 @@ class Member(NamedTuple):
     """Why it is not read, such as `is a link`; None: it can be."""
 
 
-class Archive(Protocol):
+class Archive(Hashable, Protocol):
     """An archive open for reading."""
 
     members: dict[str, Member]
