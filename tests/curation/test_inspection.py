@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -212,3 +213,12 @@ def test_nothing_at_the_path_is_a_mistake(tmp_path):
 def test_an_empty_folder_holds_nothing(tmp_path):
     inspection = inspect(tmp_path, tmp_path)
     assert (inspection.num_files, inspection.sources, inspection.unknown) == (0, (), ())
+
+
+def test_what_is_never_read_says_why(tmp_path):
+    (tmp_path / "rows.pkl").write_bytes(pickle.dumps([{"question": "what?"}]))
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+        archive.writestr("../rows.json", "[]")
+    reasons = {file.name: file.reason for file in inspect(tmp_path, tmp_path).unknown}
+    assert reasons["rows.pkl"].startswith("is a Python pickle, which runs whatever code it holds")
+    assert reasons["rows.zip"] == "its member '../rows.json' has a name that leads out of the archive"

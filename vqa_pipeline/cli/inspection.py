@@ -22,6 +22,7 @@ _LAYOUTS = {
     "delimited": "a table",
     "parquet": "Parquet",
     "archive": "an archive",
+    "binary": "no text",
     "text": "a text",
 }
 _OF_ROWS = {"list", "lines", "delimited", "parquet"}

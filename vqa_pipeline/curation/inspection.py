@@ -34,6 +34,7 @@ from vqa_pipeline.sources.formats.files import find_base, name_file
 from vqa_pipeline.sources.formats.split_lists import is_split_list
 from vqa_pipeline.sources.image_search import has_image_suffix
 from vqa_pipeline.sources.recognition import (
+    NO_FORMAT,
     Draft,
     Recognized,
     Tree,
@@ -112,7 +113,7 @@ def inspect(path: Path, project: Path) -> Inspection:
         num_images=sum(map(has_image_suffix, tree.names)),
         is_whole=tree.is_whole,
         sources=tuple(sources),
-        unknown=tuple(file for file in unknown if file.layout in _DATA_LAYOUTS or file.reason == _SPLIT_LIST),
+        unknown=tuple(file for file in unknown if file.layout in _DATA_LAYOUTS or file.reason != NO_FORMAT),
     )
 
 

@@ -20,7 +20,9 @@ from vqa_pipeline.sources.formats import FORMATS, Source
 from vqa_pipeline.sources.formats.format import Recognition, Sample
 from vqa_pipeline.sources.image_search import has_image_suffix
 from vqa_pipeline.sources.samples import SampledFile, take_sample
-from vqa_pipeline.sources.signatures import UnreadableFile
+from vqa_pipeline.sources.signatures import UnreadableFile, refuse_by_content
+
+NO_FORMAT = "no format is known for it"
 
 _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
@@ -76,7 +78,7 @@ class Recognized(NamedTuple):
     format: str | None
     """None: no format knows it."""
     recognition: Recognition
-    reason: str = "no format is known for it"
+    reason: str = NO_FORMAT
     """Why it is part of no source, if it is none."""
     alike: tuple[str, ...] = ()
     """Names of files beside it that were not looked into, as all that were are like this one."""
@@ -201,9 +203,11 @@ def _recognize_file(folder: Path, name: str) -> list[Recognized]:
     if claims:
         return [Recognized(file, *claims[0])]
     unknown = Recognized(file, None, Recognition(0, {}))
-    if file.sample.layout != "archive" or not is_archive(file.path):  # one compressed as a whole is not gone through
-        return [unknown]
     try:
+        if file.sample.layout != "archive":
+            refuse_by_content(file.sample.start)
+        if not is_archive(file.path):  # one compressed as a whole is not gone through
+            return [unknown]
         members = [f"{folder / member}" for member in list_members(file.path) or ()]
         names = [name + member.removeprefix(str(file.path)) for member in members]
         return _recognize_group(folder, names, _MOST_MEMBERS)[0] or [unknown]
