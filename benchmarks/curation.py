@@ -100,8 +100,8 @@ def _answer(row: int, chance: random.Random) -> dict[str, Any]:
 def curate(folder: Path, output: Path) -> int:
     """Records and dataset, as the stages make them; returns the number of accepted questions."""
     from vqa_pipeline.curation.plan import Known, SourceRecords, build_dataset
+    from vqa_pipeline.curation.records import validate_source
     from vqa_pipeline.curation.settings import DatasetSettings
-    from vqa_pipeline.curation.validation import validate_source
     from vqa_pipeline.sources.formats.vqa_v2 import VqaV2Source
 
     source = VqaV2Source(name="vqa", format="vqa_v2", questions="questions.json", annotations="annotations.json")

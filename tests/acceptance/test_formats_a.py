@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from source_reading import SOURCE, read_fields, read_rows
 
-from vqa_pipeline.curation.validation import validate_source
+from vqa_pipeline.curation.records import validate_source
 from vqa_pipeline.sources.recognition import list_tree_near, recognize_files
 
 DATA = os.environ.get("VQA_ACCEPTANCE_DATA")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from source_reading import SOURCE, read_fields, read_rows
 
-from vqa_pipeline.curation.validation import validate_source
+from vqa_pipeline.curation.records import validate_source
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.formats.split_lists import SplitLists, is_split_list
 from vqa_pipeline.sources.recognition import list_tree_near, recognize_files

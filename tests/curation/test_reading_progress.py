@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqa_pipeline.curation.reading_progress import ReadingProgress
-from vqa_pipeline.curation.validation import validate_source
+from vqa_pipeline.curation.records import validate_source
 from vqa_pipeline.schemas import Locator
 
 

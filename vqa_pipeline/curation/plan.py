@@ -70,7 +70,7 @@ class SourceRecords:
 
     name: str
     folder: Path
-    """Records and rejects, as `validation.validate_source` wrote them."""
+    """Records and rejects, as `records.validate_source` wrote them."""
     image_root: Path | None
     """Folder or archive that the settings name."""
     num_question_records: int

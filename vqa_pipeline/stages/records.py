@@ -20,7 +20,7 @@ def build_records(pipeline: Pipeline, source: str, log: Log, progress: Progress 
         SourceError: a file is missing, unreadable or not of its format.
         SourceChanged: a file changed while it was read, or since `raw` was observed.
     """
-    from vqa_pipeline.curation.validation import validate_source
+    from vqa_pipeline.curation.records import validate_source
     from vqa_pipeline.reporting.cards import records_markdown
 
     raw = observe_again(pipeline, source, log, progress)

@@ -1,4 +1,4 @@
-"""Validation: each raw record becomes a record or a reject with its rule, place, payload and fix, block by block."""
+"""Records: each raw record becomes a record or a reject with its rule, place, payload and fix, block by block."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from curation_world import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_pipeline.curation.validation import RecordsSummary, describe_reject, validate_source
+from vqa_pipeline.curation.records import RecordsSummary, describe_reject, validate_source
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, REJECTS, Locator, RawRecord, Reject
 from vqa_pipeline.sources.formats import FORMATS, Source
