@@ -21,6 +21,7 @@ from vqa_pipeline.orchestration.component import VqaPipeline
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
 from vqa_pipeline.project import load_pipelines, read_pipelines
 from vqa_pipeline.sources.formats import FORMATS
+from vqa_pipeline.sources.formats.shapes import ShapesSource
 
 __all__ = ["project"]
 REPOSITORY = Path(__file__).parents[1]
@@ -114,8 +115,9 @@ def test_what_is_not_yaml_is_told_with_its_line(project, old, new, told):
 
 
 FORMAT_NAMES = ", ".join(map(repr, sorted(FORMATS)))
+SHAPES = ", ".join(ShapesSource.model_fields)
 TRAINING = ", ".join(PipelineSettings.model_fields["training"].annotation.model_fields)
-SECTIONS = "name, store, scratch, sources, dataset, compute, vocabulary, training, evaluation, retrain"
+SECTIONS = ", ".join(PipelineSettings.model_fields)
 CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several are separated by commas"
 
 
@@ -128,7 +130,7 @@ CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several a
         (
             "images: 20",
             "files: a.csv",
-            "line 7, `sources.0.files` is no setting here; there are name, license, splits, format, images, image_pixels, seed, broken_rows",
+            f"line 7, `sources.0.files` is no setting here; there are {SHAPES}",
         ),
         # wrong kind
         (

@@ -176,7 +176,7 @@ def test_a_launch_makes_assets_that_the_commands_see(two):
 NAMES = ", ".join(map(repr, sorted(FORMATS)))
 MISTAKES = {
     "unknown key": ("    epochs: 10", "    epoch: 10", r"training\.epoch\b.*did you mean epochs\?"),
-    "unknown key of a source": ("      images: ", "      image: ", r"sources\.0\.image\b.*there are name, license, splits, format, images"),
+    "unknown key of a source": ("      images: ", "      image: ", r"sources\.0\.image\b.*there are name,.* splits, format, images"),
     "wrong type": ("    epochs: 10", "    epochs: many", r"training\.epochs\b.*should be a valid integer.*not 'many'"),
     "out of range": ("    epochs: 10", "    epochs: 0", r"training\.epochs\b.*greater than or equal to 1, not 0"),
     "bad format": ("      format: shapes", "      format: shape ", rf"sources\.0\.format\b.*should be one of {NAMES}, not 'shape'"),
