@@ -6,9 +6,11 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import struct
 import tarfile
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,18 @@ from hypothesis import strategies as st
 from vqa_pipeline.errors import SourceError
 from vqa_pipeline.sources.containers import count_junk, holds_rows, is_junk, list_members, measure_content, measure_file
 from vqa_pipeline.sources.formats.files import find_base, find_paths, name_file, read_each
+
+
+@contextmanager
+def without_rights(folder: Path):
+    folder.chmod(0)
+    try:
+        if os.access(folder, os.R_OK):
+            pytest.skip("this user may read everything")
+        yield
+    finally:
+        folder.chmod(0o755)
+
 
 ROWS = {
     "b/2.json": b"[3]",
@@ -296,6 +310,21 @@ def test_a_nul_in_a_name_does_not_cut_it_short(tmp_path):
     path = write_zip(tmp_path / "rows.zip", {"rows.json_.png": b"[1]"})
     path.write_bytes(path.read_bytes().replace(b"rows.json_.png", b"rows.json\0.png"))
     assert "NUL" in refuse(tmp_path, "rows.zip")
+
+
+def test_a_name_that_is_not_utf_8_is_refused_as_no_locator_can_hold_it(tmp_path):
+    write_tar(tmp_path / "rows.tar", {"caf\udce9.json": b"[1]"})
+    with pytest.raises(SourceError, match=r"caf\\udce9\.json'?: has a name that is not UTF-8"):
+        find(tmp_path, "rows.tar")
+    (tmp_path / os.fsdecode(b"caf\xe9.csv")).write_bytes(b"")
+    with pytest.raises(SourceError, match="has a name that is not UTF-8"):
+        find(tmp_path, "*.csv")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path):
+    (tmp_path / "rows").mkdir()
+    with without_rights(tmp_path / "rows"), pytest.raises(SourceError, match="rows: cannot be read"):
+        find(tmp_path, "rows")
 
 
 def test_an_encrypted_member_is_refused(tmp_path):

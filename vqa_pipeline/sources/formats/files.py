@@ -56,14 +56,25 @@ def find_paths(source: str, setting: str, patterns: Paths, root: Path, *, whole:
     found: dict[Path, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         outer, member = _split_pattern(pattern, root)
-        files = _list_files(outer, root)
+        with reading(source, setting, _make_plain(root / outer)):
+            files = _list_files(outer, root)
         chosen = files if whole else [path for file in files for path in _list_inside(source, setting, file, member)]
         if not chosen:
             reason, fix = _explain_nothing(outer, member, files, root)
             fix = fix.replace("{setting}", setting)
             raise SourceError(source, setting, _make_plain(root / pattern), reason, fix)
+        _check_names(source, setting, chosen)
         found |= dict.fromkeys(chosen)
     return list(found)
+
+
+def _check_names(source: str, setting: str, paths: list[Path]) -> None:
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:  # it could stand in no locator
+            reason, fix = "has a name that is not UTF-8", "Rename it; in an archive, pack it again."
+            raise SourceError(source, setting, ascii(str(path)), reason, fix) from error
 
 
 def _split_pattern(pattern: str, root: Path) -> tuple[str, str | None]:
