@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic_core import from_json
 
-from vqa_pipeline.sources.containers import measure_file, open_content
+from vqa_pipeline.sources.containers import measure_content, measure_file, open_content
 from vqa_pipeline.sources.delimited_records import DelimitedError, DelimitedFile
 from vqa_pipeline.sources.encodings import BYTE_ORDER_MARK, is_text, read_as_utf_8
 from vqa_pipeline.sources.formats.format import Sample
@@ -26,7 +26,10 @@ from vqa_pipeline.sources.formats.format import Sample
 _HEADS = (1 << 18, 1 << 20, 1 << 24)
 """Bytes to read; more only while no record is whole in them, as with images inside rows."""
 
-_MORE_COMPRESSED = 4
+_MISJUDGED = 2
+"""How many times more or less of a compressed file than its beginning lets expect may be in it."""
+
+_NOT_ALL = 1 - 1e-9
 _PIECE = 1 << 16
 _MOST_ROWS = 16
 _MOST_MEMBERS = 1000
@@ -116,18 +119,20 @@ def take_sample(path: Path, name: str) -> SampledFile:
 
 
 def _read_head(path: Path, most: int) -> _Head:
-    """At most so many bytes of the content, and their share of the file."""
+    """At most so many bytes of the content, and their share of it."""
     size = measure_file(path)
     with path.open("rb") if path.is_file() else open_content(path) as file:
         start = file.read(len(_GZIP))
         file.seek(0)
-        if start == _GZIP:
-            data, used = _decompress(file, _MORE_COMPRESSED * most)  # its beginning compresses worse than the rest
-        else:
+        if start != _GZIP:
             data = file.read(most)
-            used = len(data)
-    is_cut = used < size or len(data) >= most  # the last of a file's own bytes may hold much more
-    return _Head(data, min(used, size - is_cut) / size if size else 1.0)
+            return _Head(data, len(data) / size if size else 1.0)
+        data, used = _decompress(file, most)
+    if not data or (used == size and len(data) < most):
+        return _Head(data, 1.0)
+    reckoned, declared = len(data) * size / max(1, used), measure_content(path)
+    is_plausible = reckoned / _MISJUDGED < declared < reckoned * _MISJUDGED  # beyond 4 GiB it is not
+    return _Head(data, min(len(data) / (declared if is_plausible else reckoned), _NOT_ALL))
 
 
 def _decompress(file: BinaryIO, most: int) -> tuple[bytes, int]:
