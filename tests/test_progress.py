@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqa_pipeline.progress import ProgressBar, ProgressLines, Throttle, count_items, count_one, follow, silent
+from vqa_pipeline.progress import ProgressBar, ProgressLines, Throttle, count_items, count_one, follow, show_on, silent
 
 
 class Clock:
@@ -79,6 +79,17 @@ def test_the_same_task_may_be_done_again():
     assert lines == ["reading clinic: 50 B of 100 B, 1 B/s, 50 s to go", "reading clinic: 100 B in 1 min 00 s, 2 B/s"]
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_note_stands_at_the_end(monkeypatch, terminal):
+    monkeypatch.setenv("COLUMNS", "120")
+    stream, clock = Terminal() if terminal else io.StringIO(), Clock()
+    shown = show_on(stream, clock)
+    for clock.now, done in ((0, 0), (10, 1)):
+        shown("training", done, 4, "steps", "loss 0.5")
+    assert stream.getvalue().endswith("1 of 4 steps, 0.1/s, 30 s to go; loss 0.5" + ("" if terminal else "\n"))
+    shown.close()
+
+
 # ------------------------------------------------------------------------------------------------------------------ bar
 
 
@@ -118,13 +129,12 @@ def test_a_bar_fits_the_terminal(monkeypatch):
     assert terminal.show() == ["checking images  ██████░░░░░░"]
 
 
-def test_something_else_may_be_written_in_between(monkeypatch):
+def test_a_line_that_stays_is_written_above_the_bar(monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     terminal, clock = Terminal(), Clock()
     bar = ProgressBar(terminal, clock)
     tell(bar, clock, "checking images", 4000, "images", (0, 0), (4, 1000))
-    bar.erase()
-    terminal.write("a word\n")
+    bar.write("a word")
     tell(bar, clock, "checking images", 4000, "images", (5, 1250))
     first, second = terminal.show()
     assert first == "a word"

@@ -26,7 +26,7 @@ _KILO = 1000
 class Progress(Protocol):
     """Somebody who is told how far a task is."""
 
-    def __call__(self, task: str, done: int, total: int, unit: str) -> None:
+    def __call__(self, task: str, done: int, total: int, unit: str, note: str = "") -> None:
         """Be told.
 
         Args:
@@ -34,10 +34,11 @@ class Progress(Protocol):
             done: Units done, 0 to `total`; `total` ends the task.
             total: Units in all; an estimate may turn out wrong, as long as the end is told.
             unit: What is counted, in the plural, such as `images`; `bytes` are shown in kB, MB and GB.
+            note: What else is worth knowing at this moment.
         """
 
 
-def silent(task: str, done: int, total: int, unit: str) -> None:
+def silent(task: str, done: int, total: int, unit: str, note: str = "") -> None:
     """Nobody listens."""
 
 
@@ -97,7 +98,7 @@ class ProgressLines:
         self._due = Throttle(_LINE_SECONDS, clock)
         self._wrote = False
 
-    def __call__(self, task: str, done: int, total: int, unit: str) -> None:
+    def __call__(self, task: str, done: int, total: int, unit: str, note: str = "") -> None:
         """Be told, as `Progress`."""
         if task != self._pace.task:
             self._pace = _Pace(task, done, self._clock())
@@ -109,8 +110,15 @@ class ProgressLines:
                 self._write(f"{task}: {self._pace.sum_up(done, unit, self._clock())}")
             self._pace = _Pace("", 0, 0.0)
         elif self._due():
-            self._write(f"{task}: {self._pace.describe(done, total, unit, self._clock())}")
+            self._write(_join(f"{task}: {self._pace.describe(done, total, unit, self._clock())}", note))
             self._wrote = True
+
+    def write(self, line: str) -> None:
+        """Write a line of its own."""
+        self._write(line)
+
+    def close(self) -> None:
+        """There is nothing to put in order."""
 
 
 class ProgressBar:
@@ -122,19 +130,20 @@ class ProgressBar:
         self._due = Throttle(_REDRAW_SECONDS, clock)
         self._length = 0
 
-    def __call__(self, task: str, done: int, total: int, unit: str) -> None:
+    def __call__(self, task: str, done: int, total: int, unit: str, note: str = "") -> None:
         """Be told, as `Progress`."""
         now = self._clock()
         if task != self._pace.task:
-            self.erase()
+            self.close()
             self._pace = _Pace(task, done, now)
         if done >= total:
-            self.erase()
+            self.close()
             self._pace = _Pace("", 0, 0.0)
         elif now - self._pace.begin >= _PATIENCE_SECONDS and self._due():
             filled = _BAR_CELLS * done // total
             bar = "█" * filled + "░" * (_BAR_CELLS - filled)
-            self._draw(f"{task}  {bar} {done / total:4.0%}  {self._pace.describe(done, total, unit, now)}")
+            told = f"{task}  {bar} {done / total:4.0%}  {self._pace.describe(done, total, unit, now)}"
+            self._draw(_join(told, note))
 
     def _draw(self, text: str) -> None:
         text = text[: shutil.get_terminal_size().columns - 1]
@@ -142,19 +151,29 @@ class ProgressBar:
         self._terminal.flush()
         self._length = len(text)
 
-    def erase(self) -> None:
-        """Leave the terminal as it was, so that something else may be written."""
+    def write(self, line: str) -> None:
+        """Write a line that stays, above the bar."""
+        self.close()
+        self._terminal.write(f"{line}\n")
+        self._terminal.flush()
+
+    def close(self) -> None:
+        """Leave the terminal as it was; the bar is drawn again when there is more to tell."""
         if self._length:
             self._terminal.write("\r" + " " * self._length + "\r")
             self._terminal.flush()
             self._length = 0
 
 
-def show_on(stream: TextIO) -> Progress:
+def show_on(stream: TextIO, clock: Clock = time.monotonic) -> ProgressBar | ProgressLines:
     """A bar where a stream is a terminal, lines where it is none."""
     if stream.isatty():
-        return ProgressBar(stream)
-    return ProgressLines(lambda line: print(line, file=stream, flush=True))
+        return ProgressBar(stream, clock)
+    return ProgressLines(lambda line: print(line, file=stream, flush=True), clock)
+
+
+def _join(told: str, note: str) -> str:
+    return f"{told}; {note}" if note else told
 
 
 class _Pace:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vqa_pipeline.modeling.events import Report
 
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
-_PACKAGES = {"accelerate", "safetensors", "tensorboard", "tokenizers", "torch", "tqdm", "transformers"}
+_PACKAGES = {"accelerate", "safetensors", "tensorboard", "tokenizers", "torch", "transformers"}
 """What the extra `training` installs."""
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from modeling_world import Events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vqa_pipeline.modeling.events import ProgressBar, Reporter, TensorBoard, log
+from vqa_pipeline.modeling.events import Reporter, StepsShown, TensorBoard, log
 
 STARTED = {"event": "started", "num_steps": 4, "resumed_from_step": None}
 EPOCH = {"event": "epoch", "epoch": 1, "step": 2, "loss": 0.5, "val_accuracy": 0.75, "best": True}
@@ -37,30 +38,35 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
+def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_one_per_epoch() -> None:
     stream, clock = io.StringIO(), Clock()
-    bar = ProgressBar(stream, clock)
-    bar(STARTED)
+    shown = StepsShown(stream, clock)
+    shown(STARTED)
     for number in range(1, 4):
-        clock.now = 4.0 * number
-        bar(step(number))
-    bar(EPOCH)
-    bar.close()
+        clock.now = 5.0 * number
+        shown(step(number))
+    shown(EPOCH)
+    shown.close()
     assert stream.getvalue().splitlines() == [
-        "step 1/4: loss 0.500, lr 1.00e-03, 120 q/s, 7 s to go",
+        "training: 2 of 4 steps, 0.2/s, 10 s to go; loss 0.500, lr 1.00e-03, 120 questions/s",
         "epoch 1: loss 0.500, val 0.7500 (best)",
     ]
 
 
-def test_on_a_terminal_there_is_a_bar_with_loss_and_rate() -> None:
-    stream = Terminal()
-    bar = ProgressBar(stream)
-    bar(STARTED | {"resumed_from_step": 1})
-    bar(step(2))
-    bar(step(4))
-    bar.close()
-    assert "4/4" in stream.getvalue()
-    assert "loss 0.500, lr 1.00e-03, 120 q/s" in stream.getvalue()
+def test_on_a_terminal_there_is_a_bar_with_loss_and_rate_that_begins_where_the_training_went_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    stream, clock = Terminal(), Clock()
+    shown = StepsShown(stream, clock)
+    shown(STARTED | {"resumed_from_step": 1})
+    for clock.now, number in ((10.0, 2), (20.0, 3)):
+        shown(step(number))
+    told = stream.getvalue()
+    assert "3 of 4 steps, 0.1/s, 10 s to go; loss 0.500" in told
+    shown(EPOCH)
+    shown.close()
+    assert stream.getvalue().endswith("\repoch 1: loss 0.500, val 0.7500 (best)\n")
 
 
 def test_steps_are_reported_at_most_once_a_second_and_everything_else_always() -> None:

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from vqa_pipeline.progress import Throttle
+from vqa_pipeline.progress import Throttle, show_on
 
 Event = dict[str, Any]
 Report = Callable[[Event], None]
 
 _STEP_SECONDS = 1.0
-_LINE_SECONDS = 10.0
 
 
 def log(report: Report, message: str) -> None:
@@ -34,51 +33,30 @@ class Listener(Protocol):
         """There will be no more events."""
 
 
-class ProgressBar:
-    """Loss, rate and remaining time on a terminal; where stderr is none, a line every ten seconds."""
+class StepsShown:
+    """How far a training is, with loss and rates, on a terminal or in a log; each epoch has a line that stays."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream, self._num_steps = stream, 0
-        self._bar: Any = None
-        self._due = Throttle(_LINE_SECONDS, clock)
+        self._shown, self._num_steps = show_on(stream, clock), 0
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
         if event["event"] == "started":
-            self._start(event)
+            self._num_steps = event["num_steps"]
+            self._shown("training", event["resumed_from_step"] or 0, self._num_steps, "steps")
         elif event["event"] == "step":
-            self._step(event)
+            rates = f"lr {event['learning_rate']:.2e}, {event['questions_per_second']:.0f} questions/s"
+            note = f"loss {event['loss']:.3f}, {rates}"
+            self._shown("training", event["step"], self._num_steps, "steps", note)
         elif event["event"] == "epoch":
             mark = " (best)" if event["best"] else ""
-            self._write(f"epoch {event['epoch']}: loss {event['loss']:.3f}, val {event['val_accuracy']:.4f}{mark}")
-
-    def _start(self, event: Event) -> None:
-        self._num_steps = event["num_steps"]
-        if self._stream.isatty():
-            from tqdm import tqdm
-
-            first = event["resumed_from_step"] or 0
-            self._bar = tqdm(total=self._num_steps, initial=first, unit="step", file=self._stream, dynamic_ncols=True)
-
-    def _step(self, event: Event) -> None:
-        told = f"loss {event['loss']:.3f}, lr {event['learning_rate']:.2e}, {event['questions_per_second']:.0f} q/s"
-        if self._bar is not None:
-            self._bar.set_postfix_str(told, refresh=False)
-            self._bar.update(event["step"] - self._bar.n)
-        elif self._due():
-            self._write(f"step {event['step']}/{self._num_steps}: {told}, {event['eta_seconds']:.0f} s to go")
-
-    def _write(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.write(line, file=self._stream)
-        else:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+            self._shown.write(
+                f"epoch {event['epoch']}: loss {event['loss']:.3f}, val {event['val_accuracy']:.4f}{mark}"
+            )
 
     def close(self) -> None:
         """Leave the terminal in order."""
-        if self._bar is not None:
-            self._bar.close()
+        self._shown.close()
 
 
 class TensorBoard:

@@ -17,7 +17,7 @@ from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import read_training, tokenize
 from vqa_pipeline.modeling.strategies import choose_learnable
 from vqa_pipeline.modeling.training.loop import Examples, Training
-from vqa_pipeline.modeling.training.progress import Progress, TrainingState
+from vqa_pipeline.modeling.training.saved_progress import SavedProgress, TrainingState
 
 CPU = Placement(torch.device("cpu"), "fp32")
 
@@ -68,7 +68,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update_though_the_loss_i
     spoil(model, bad, calls := [])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(NonFiniteLoss) as caught:
-        training.run(Progress(tmp_path, "f"), TrainingState(fingerprint="f"), lambda event: None, never)
+        training.run(SavedProgress(tmp_path, "f"), TrainingState(fingerprint="f"), lambda event: None, never)
     assert caught.value.step == len(calls) == 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -80,7 +80,7 @@ def test_the_step_with_the_bad_gradient_and_its_questions_are_named_and_its_fini
     spoil(model, math.nan, [], healthy_calls=3)
     events: list[dict[str, object]] = []
     with pytest.raises(NonFiniteLoss) as caught:
-        training.run(Progress(tmp_path, "f"), TrainingState(fingerprint="f"), events.append, never)
+        training.run(SavedProgress(tmp_path, "f"), TrainingState(fingerprint="f"), events.append, never)
     assert (caught.value.step, caught.value.epoch) == (4, 1)
     assert 0 < len(caught.value.question_ids) <= 8
     assert [event["step"] for event in events] == [1, 2, 3]

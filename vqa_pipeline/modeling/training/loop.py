@@ -24,7 +24,7 @@ from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.modeling.strategies import Learnable
 from vqa_pipeline.modeling.training.loss import answer_loss
 from vqa_pipeline.modeling.training.optimizer import Optimizer
-from vqa_pipeline.modeling.training.progress import Best, CurvePoint, Progress, TrainingState
+from vqa_pipeline.modeling.training.saved_progress import Best, CurvePoint, SavedProgress, TrainingState
 from vqa_pipeline.modeling.training.schedule import compute_rate_factor
 
 ShouldStop = Callable[[], bool]
@@ -59,7 +59,9 @@ class Training:
         self.num_steps = settings.epochs * self._epoch_steps
         """Optimizer steps when nothing ends it early."""
 
-    def run(self, progress: Progress, state: TrainingState, report: Report, should_stop: ShouldStop) -> TrainingState:
+    def run(
+        self, progress: SavedProgress, state: TrainingState, report: Report, should_stop: ShouldStop
+    ) -> TrainingState:
         """Train to the end, from `state`; afterwards the model has the weights of the best epoch.
 
         Raises:
@@ -84,7 +86,7 @@ class Training:
         return self._patience > 0 and waited >= self._patience
 
     def _run_epoch(
-        self, progress: Progress, state: TrainingState, report: Report, should_stop: ShouldStop
+        self, progress: SavedProgress, state: TrainingState, report: Report, should_stop: ShouldStop
     ) -> TrainingState:
         epoch = len(state.curve) + 1
         plan = self._train.batches.plan_training(self._settings.batch_size, self._settings.seed, epoch)
@@ -129,7 +131,7 @@ class Training:
         return self._settings.learning_rate * factor
 
     def _finish_epoch(
-        self, progress: Progress, state: TrainingState, epoch: int, clock: _Clock, should_stop: ShouldStop
+        self, progress: SavedProgress, state: TrainingState, epoch: int, clock: _Clock, should_stop: ShouldStop
     ) -> TrainingState:
         accuracy = self.evaluate(should_stop)
         if accuracy is None:
@@ -163,10 +165,10 @@ class Training:
                 earned += float(scores.gather(1, chosen).double().sum())
         return earned / len(self._val.credits)
 
-    def _save(self, progress: Progress, state: TrainingState) -> None:
+    def _save(self, progress: SavedProgress, state: TrainingState) -> None:
         progress.save(state, self._model.state_dict(), self._optimizer.get_tensors())
 
-    def _cancel(self, progress: Progress, state: TrainingState) -> NoReturn:
+    def _cancel(self, progress: SavedProgress, state: TrainingState) -> NoReturn:
         path = progress.save(state, self._model.state_dict(), self._optimizer.get_tensors())
         raise TrainingCancelled(state.step, path)
 

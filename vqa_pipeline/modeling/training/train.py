@@ -13,7 +13,7 @@ from vqa_pipeline.modeling.backbones import Backbone, Materials, build_backbone
 from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
 from vqa_pipeline.modeling.devices import choose_placement, use_threads
-from vqa_pipeline.modeling.events import ProgressBar, Report, Reporter, TensorBoard, log
+from vqa_pipeline.modeling.events import Report, Reporter, StepsShown, TensorBoard, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.jobs import TrainJob
 from vqa_pipeline.modeling.pixel_store import PixelStore
@@ -29,7 +29,7 @@ from vqa_pipeline.modeling.questions import (
 from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
 from vqa_pipeline.modeling.training.loop import Examples, ShouldStop, Training
-from vqa_pipeline.modeling.training.progress import Progress, TrainingState
+from vqa_pipeline.modeling.training.saved_progress import SavedProgress, TrainingState
 from vqa_pipeline.schemas import Split
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "numpy")
@@ -43,8 +43,8 @@ def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
         SettingsError: the settings cannot be used with this data or machine.
         VocabularyMismatch: the vocabulary file is damaged.
     """
-    progress = Progress(Path(job.progress_folder), job.fingerprint)
-    reporter = Reporter(report, (ProgressBar(sys.stderr), TensorBoard(progress.folder / "tensorboard")))
+    progress = SavedProgress(Path(job.progress_folder), job.fingerprint)
+    reporter = Reporter(report, (StepsShown(sys.stderr), TensorBoard(progress.folder / "tensorboard")))
     try:
         _Run(job, reporter, should_stop).finish(progress)
     finally:
@@ -107,7 +107,7 @@ class _Run:
         if self._should_stop():
             raise TrainingCancelled(0, None)
 
-    def finish(self, progress: Progress) -> None:
+    def finish(self, progress: SavedProgress) -> None:
         """Train to the end and write the checkpoint."""
         state = self._resume(progress)
         state = self._training.run(progress, state, self._report, self._should_stop)
@@ -126,7 +126,7 @@ class _Run:
         finished = ("num_steps", "best_epoch", "best_val_accuracy", "seconds")
         self._report({"event": "finished", **{name: told[name] for name in finished}})
 
-    def _resume(self, progress: Progress) -> TrainingState:
+    def _resume(self, progress: SavedProgress) -> TrainingState:
         saved = progress.load()
         for reason in progress.skipped:
             log(self._report, f"Saved progress is passed over: {reason}.")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqa_pipeline.modeling.training.progress import Best, CurvePoint, Progress, TrainingState
+from vqa_pipeline.modeling.training.saved_progress import Best, CurvePoint, SavedProgress, TrainingState
 
 POINT = CurvePoint(epoch=1, step=2, loss=0.5, learning_rate=1e-3, val_accuracy=0.25, seconds=1.5)
 
@@ -20,15 +20,15 @@ def state(step: int, **changes) -> TrainingState:
 
 
 @pytest.fixture
-def progress(tmp_path: Path) -> Progress:
-    return Progress(tmp_path, "abc")
+def progress(tmp_path: Path) -> SavedProgress:
+    return SavedProgress(tmp_path, "abc")
 
 
-def save(progress: Progress, step: int, **changes) -> Path:
+def save(progress: SavedProgress, step: int, **changes) -> Path:
     return progress.save(state(step, **changes), tensors(step), {"weight/step": torch.tensor(float(step))})
 
 
-def test_what_was_saved_comes_back_exactly(progress: Progress) -> None:
+def test_what_was_saved_comes_back_exactly(progress: SavedProgress) -> None:
     file, digest = progress.save_best(2, tensors(7))
     best = Best(epoch=1, step=2, val_accuracy=0.25, file=file, digest=digest)
     path = save(progress, 3, curve=(POINT,), best=best, seconds=2.5)
@@ -40,11 +40,11 @@ def test_what_was_saved_comes_back_exactly(progress: Progress) -> None:
     assert torch.equal(progress.load_best(saved.state.best)["weight"], torch.full((2, 3), 7.0))
 
 
-def test_nothing_saved_is_none(progress: Progress) -> None:
+def test_nothing_saved_is_none(progress: SavedProgress) -> None:
     assert progress.load() is None
 
 
-def test_the_last_two_are_kept(progress: Progress) -> None:
+def test_the_last_two_are_kept(progress: SavedProgress) -> None:
     for step in (1, 2, 10):
         save(progress, step)
     assert [path.name for path in sorted(progress.folder.iterdir())] == [
@@ -53,7 +53,7 @@ def test_the_last_two_are_kept(progress: Progress) -> None:
     ]
 
 
-def test_after_an_epoch_s_validation_the_same_step_counts_as_newer(progress: Progress) -> None:
+def test_after_an_epoch_s_validation_the_same_step_counts_as_newer(progress: SavedProgress) -> None:
     save(progress, 2, curve=(POINT,))
     save(progress, 2)
     assert progress.load().state.curve == (POINT,)
@@ -61,7 +61,7 @@ def test_after_an_epoch_s_validation_the_same_step_counts_as_newer(progress: Pro
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json", "digests.json"])
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
-def test_a_damaged_newest_falls_back_to_the_one_before(progress: Progress, name: str, damage: str) -> None:
+def test_a_damaged_newest_falls_back_to_the_one_before(progress: SavedProgress, name: str, damage: str) -> None:
     save(progress, 1)
     path = save(progress, 2) / name
     content = path.read_bytes()
@@ -75,7 +75,7 @@ def test_a_damaged_newest_falls_back_to_the_one_before(progress: Progress, name:
     assert progress.skipped[0].startswith("step-00000002-epoch-0000: ")
 
 
-def test_damaged_best_weights_make_their_progress_damaged(progress: Progress) -> None:
+def test_damaged_best_weights_make_their_progress_damaged(progress: SavedProgress) -> None:
     save(progress, 1)
     file, digest = progress.save_best(2, tensors(7))
     save(progress, 2, best=Best(epoch=1, step=2, val_accuracy=0.5, file=file, digest=digest))
@@ -85,15 +85,15 @@ def test_damaged_best_weights_make_their_progress_damaged(progress: Progress) ->
 
 
 def test_progress_of_another_training_is_never_resumed(tmp_path: Path) -> None:
-    save(Progress(tmp_path, "abc"), 5)
-    assert Progress(tmp_path, "other").load() is None
+    save(SavedProgress(tmp_path, "abc"), 5)
+    assert SavedProgress(tmp_path, "other").load() is None
     (tmp_path / "abc" / "step-00000005-epoch-0000").rename(tmp_path / "other" / "step-00000005-epoch-0000")
-    moved = Progress(tmp_path, "other")
+    moved = SavedProgress(tmp_path, "other")
     assert moved.load() is None
     assert moved.skipped == ["step-00000005-epoch-0000: it belongs to training abc"]
 
 
-def test_what_a_kill_left_unfinished_is_swept_away(progress: Progress) -> None:
+def test_what_a_kill_left_unfinished_is_swept_away(progress: SavedProgress) -> None:
     save(progress, 1)
     (progress.folder / ".step-00000002-epoch-0000").mkdir()
     (progress.folder / ".best-00000002.safetensors").write_bytes(b"half")
@@ -101,7 +101,7 @@ def test_what_a_kill_left_unfinished_is_swept_away(progress: Progress) -> None:
     assert [path.name for path in progress.folder.iterdir()] == ["step-00000001-epoch-0000"]
 
 
-def test_best_weights_stay_as_long_as_a_kept_progress_needs_them(progress: Progress) -> None:
+def test_best_weights_stay_as_long_as_a_kept_progress_needs_them(progress: SavedProgress) -> None:
     for step in (1, 2, 3):
         file, digest = progress.save_best(step, tensors(step))
         save(progress, step, best=Best(epoch=step, step=step, val_accuracy=0.5, file=file, digest=digest))
@@ -116,7 +116,7 @@ def test_best_weights_stay_as_long_as_a_kept_progress_needs_them(progress: Progr
     ]
 
 
-def test_nothing_is_pickled(progress: Progress) -> None:
+def test_nothing_is_pickled(progress: SavedProgress) -> None:
     path = save(progress, 1)
     assert {file.suffix for file in path.iterdir()} == {".safetensors", ".json"}
     assert json.loads((path / "state.json").read_text())["epoch_loss"] == 0.1 + 0.2

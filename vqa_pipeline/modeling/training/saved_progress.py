@@ -70,7 +70,7 @@ class Saved(NamedTuple):
     path: Path
 
 
-class Progress:
+class SavedProgress:
     """The progress of one training."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
