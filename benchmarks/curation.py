@@ -97,24 +97,30 @@ def _answer(row: int, chance: random.Random) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------ the contenders
 
 
-def curate(folder: Path, output: Path) -> int:
+def curate(folder: Path, output: Path, image_root: str | None = None, workers: int = 1) -> int:
     """Records and dataset, as the stages make them; returns the number of accepted questions."""
     from vqa_pipeline.curation.plan import Known, SourceRecords, build_dataset
     from vqa_pipeline.curation.records import validate_source
     from vqa_pipeline.curation.settings import DatasetSettings
+    from vqa_pipeline.curation.tasks import TaskProcesses
     from vqa_pipeline.sources.formats.vqa_v2 import VqaV2Source
 
-    source = VqaV2Source(name="vqa", format="vqa_v2", questions="questions.json", annotations="annotations.json")
+    source = VqaV2Source(
+        name="vqa",
+        format="vqa_v2",
+        questions="questions.json",
+        annotations="annotations.json",
+        image_root=image_root,
+        image_pattern="COCO_train2014_{image_id:012d}.jpg",
+    )
     records = output / "records"
     records.mkdir()
     read = validate_source(source, folder, records)
-    summary = build_dataset(
-        [SourceRecords("vqa", records, None, read.num_question_records, read.num_annotation_records)],
-        DatasetSettings(images_required=False),
-        Known(),
-        output / "scratch",
-        output / "dataset",
-    )
+    images = None if image_root is None else folder / image_root
+    given = SourceRecords("vqa", records, images, read.num_question_records, read.num_annotation_records)
+    settings = DatasetSettings(images_required=image_root is not None, leakage="report")
+    with TaskProcesses(workers) as tasks:
+        summary = build_dataset([given], settings, Known(), output / "scratch", output / "dataset", tasks)
     assert not summary.ledger.find_imbalances()  # a benchmark of a curation that loses rows would be worth nothing
     return sum(summary.num_questions_by_split.values())
 
