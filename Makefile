@@ -41,7 +41,8 @@ check: setup
 	@$(BIN)/dg check defs
 
 bench: setup
-	@$(BIN)/python benchmarks/curation.py
+	@for name in curation reading references plan against_datasets against_datasets_with_images; do \
+	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv .dagster data

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from against_datasets import NUM_PROCESSES, load_questions
-from curation import BROKEN_FRACTION, NUM_ANSWERS, QUESTIONS_PER_IMAGE, curate, write_files
+from curation import BROKEN_FRACTION, QUESTIONS_PER_IMAGE, curate, write_files
 from measuring import Benchmark, run_benchmark
 from PIL import Image
 
@@ -57,7 +57,7 @@ def load_with_datasets(folder: Path, output: Path) -> int:
 
 
 BENCHMARK = Benchmark(
-    title=f"{{rows}} questions, {NUM_ANSWERS} answers each, a fifth as many images, {BROKEN_FRACTION:.0%} broken; count: kept",
+    title=f"{{rows}} questions on a fifth as many images, {BROKEN_FRACTION:.0%} broken; count: questions kept",
     prepare=write_all,
     contenders={"curation": curate_with_images, "datasets": load_with_datasets},
     baseline="datasets",
