@@ -58,6 +58,18 @@ def test_a_folder_of_shards_and_an_archive_of_them_are_read_as_their_files(tmp_p
         assert [(one["native_id"], one["split"]) for one in fields] == [("1", "train"), ("2", "train"), ("3", "train")]
 
 
+def test_a_folder_of_one_split_says_it_for_its_files(tmp_path):
+    write_json(tmp_path / "project" / "gqa" / "train" / "questions.json", {"1": ROUND})
+    [fields] = read_fields(tmp_path / "project", "gqa", "gqa/train/questions.json")
+    assert fields["split"] == "train"
+    for split in ("train", "val"):
+        write_json(tmp_path / "test" / split / "questions.json", {"1": ROUND})
+    elsewhere = read_fields(tmp_path / "project", "gqa", str(tmp_path / "test" / "**" / "*.json"))
+    assert [fields["split"] for fields in elsewhere] == ["train", "val"]
+    [row] = read_rows(tmp_path / "test" / "train", "gqa", "questions.json")
+    assert row.error.rule == "split_unknown"
+
+
 def test_a_file_that_breaks_off_costs_its_last_question(tmp_path):
     write_json(tmp_path / "train.json", {"1": ROUND, "2": HANGING})
     path = tmp_path / "train.json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from source_reading import number_answers, read_fields, read_rows, sample_object, write_json
 
@@ -61,6 +63,14 @@ def test_each_file_declares_its_own_split(tmp_path):
     for split in ("train", "val"):
         write_json(tmp_path / f"{split}.json", {"dataset_type": split, "data": [OLD]})
     assert [fields["split"] for fields in read_fields(tmp_path, "textvqa", "*.json")] == ["train", "val"]
+
+
+def test_a_file_that_breaks_off_declares_its_split_if_it_still_says_it(tmp_path):
+    whole = json.dumps({"dataset_type": "val", "data": [OLD, OLD]})
+    (tmp_path / "q.json").write_text(whole[:-20])
+    good, cut = read_rows(tmp_path, "textvqa", "q.json")
+    assert good.fields["split"] == "val"
+    assert cut.error is not None
 
 
 def test_a_split_that_nothing_declares_is_asked_for(tmp_path):

@@ -9,16 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from vqa_pipeline.schemas import EmbeddedImage, Locator, QuestionFields, RawRecord, Split
 from vqa_pipeline.sources.columns import guess_columns, guess_split_column
-from vqa_pipeline.sources.formats.files import find_base, name_file
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.formats.rows import Columns, Row, build_row_parser
 from vqa_pipeline.sources.settings import SplitColumn, Splits
-from vqa_pipeline.sources.split_words import find_split_word
 
 FILE_SPLITS = (
     "declared (the name of a file or of its folder, such as train-00000-of-00002 or validation/0000; by image where "
@@ -89,18 +86,6 @@ def build_parser(
         return fields
 
     return parse
-
-
-def declare_splits(splits: Splits, files: list[Path], image_root: Path | None, root: Path) -> dict[str, Split | None]:
-    """The split that each file's name, or else its folder's, declares, by the file's name in locators.
-
-    Folders above `root`, where the settings' paths start, say nothing of the data.
-    """
-    if splits != "declared":
-        return {}
-    base = find_base(files, image_root)
-    below = {path: path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name for path in files}
-    return {name_file(path, base): find_split_word(told) for path, told in below.items()}
 
 
 def guess_settings(rows: Sequence[Row], image: str) -> dict[str, Any] | None:

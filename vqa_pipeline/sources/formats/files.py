@@ -16,13 +16,15 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from vqa_pipeline.errors import SourceError
+from vqa_pipeline.schemas import Split
 from vqa_pipeline.sources.archives import ArchiveError, is_archive
 from vqa_pipeline.sources.containers import MARK, is_junk, list_folder, list_members, open_content, split_member
 from vqa_pipeline.sources.delimited_records import DelimitedError
 from vqa_pipeline.sources.encodings import read_as_utf_8
 from vqa_pipeline.sources.json_records import JsonError
-from vqa_pipeline.sources.settings import SourcePath
+from vqa_pipeline.sources.settings import SourcePath, Splits
 from vqa_pipeline.sources.signatures import UnreadableFile, refuse_by_content
+from vqa_pipeline.sources.split_words import find_split_word
 
 Item = TypeVar("Item")
 
@@ -162,6 +164,19 @@ def find_base(files: list[Path], image_root: Path | None) -> Path:
 def name_file(path: Path, base: Path) -> str:
     """A file's name in locators: its path relative to the source's base, `/` between parts."""
     return path.relative_to(base).as_posix()
+
+
+def declare_splits(splits: Splits, files: list[Path], image_root: Path | None, root: Path) -> dict[str, Split | None]:
+    """The split that each file's name, or else its folder's, declares, by the file's name in locators.
+
+    Folders above `root`, where the settings' paths start, say nothing of the data; nor do those that all files and
+    images of a source elsewhere have in common.
+    """
+    if splits != "declared":
+        return {}
+    base = find_base(files, image_root)
+    below = {path: path.relative_to(root if path.is_relative_to(root) else base).as_posix() for path in files}
+    return {name_file(path, base): find_split_word(told) for path, told in below.items()}
 
 
 def read_each(

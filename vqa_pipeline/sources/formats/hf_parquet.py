@@ -31,11 +31,18 @@ from vqa_pipeline.sources.formats.embedded import (
     FILE_SPLITS,
     build_parser,
     build_record,
-    declare_splits,
     guess_settings,
     take_image,
 )
-from vqa_pipeline.sources.formats.files import Paths, find_base, find_image_root, find_paths, name_file, reading
+from vqa_pipeline.sources.formats.files import (
+    Paths,
+    declare_splits,
+    find_base,
+    find_image_root,
+    find_paths,
+    name_file,
+    reading,
+)
 from vqa_pipeline.sources.formats.format import Parser, Recognition, Sample
 from vqa_pipeline.sources.formats.rows import Columns, find_column_problem, name_columns
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, Splits

@@ -18,7 +18,15 @@ from typing import Annotated, Any, BinaryIO, Generic, NamedTuple, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from vqa_pipeline.schemas import Answer, Locator, QuestionFields, RawRecord
-from vqa_pipeline.sources.formats.files import FILES, Paths, find_base, find_image_root, find_paths, read_each
+from vqa_pipeline.sources.formats.files import (
+    FILES,
+    Paths,
+    declare_splits,
+    find_base,
+    find_image_root,
+    find_paths,
+    read_each,
+)
 from vqa_pipeline.sources.formats.format import MalformedRecord, Recognition, Sample
 from vqa_pipeline.sources.json_records import Scalar, Slice, read_scalars, split_array, split_lines, split_object
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, SplitColumn
@@ -156,13 +164,16 @@ class RecordsFormat(Generic[Settings, Record]):
         return parse
 
     def _read_splits(self, settings: Settings, root: Path) -> dict[str, Scalar]:
-        """What each file declares under `split_key`; nothing is looked for where nobody asks."""
-        if self.split_key is None or settings.splits != "declared":
+        """What each file declares under `split_key`, else by its name; nothing is looked for where nobody asks."""
+        if settings.splits != "declared":
             return {}
-        paths = self.find_files(settings, root)
-        base = find_base(paths, self.find_image_root(settings, root))
-        headers = read_each(settings.name, "files", paths, base, lambda stream: iter([read_scalars(stream)]))
-        return {name: header.get(self.split_key) for name, _, header in headers}
+        paths, image_root = self.find_files(settings, root), self.find_image_root(settings, root)
+        splits: dict[str, Scalar] = dict(declare_splits(settings.splits, paths, image_root, root))
+        if self.split_key is not None:
+            base = find_base(paths, image_root)
+            headers = read_each(settings.name, "files", paths, base, lambda stream: iter([read_scalars(stream)]))
+            splits |= {name: header[self.split_key] for name, _, header in headers if header.get(self.split_key)}
+        return splits
 
     def recognize(self, sample: Sample) -> Recognition | None:
         """How surely a file is of this format."""
@@ -173,8 +184,8 @@ class RecordsFormat(Generic[Settings, Record]):
 
 
 def _find_split(question: QuestionFields, splits_of_files: Mapping[str, Scalar], locator: Locator) -> str:
-    """The split that a record declares, else its file, else the file's name."""
-    split = question["split"] or splits_of_files.get(locator.file) or find_split_word(locator.file)
+    """The split that a record declares, else its file or the file's name."""
+    split = question["split"] or splits_of_files.get(locator.file)
     if isinstance(split, str):
         return split
     reason = f"neither the record nor its file declares a split, nor does the file's name, {locator.file}"

@@ -38,13 +38,21 @@ from vqa_pipeline.sources.formats.embedded import (
     FILE_SPLITS,
     build_parser,
     build_record,
-    declare_splits,
     describe_image,
     encode_row,
     guess_settings,
     take_image,
 )
-from vqa_pipeline.sources.formats.files import FILES, Paths, find_base, find_paths, name_file, open_rows, reading
+from vqa_pipeline.sources.formats.files import (
+    FILES,
+    Paths,
+    declare_splits,
+    find_base,
+    find_paths,
+    name_file,
+    open_rows,
+    reading,
+)
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.formats.rows import Columns, Row, find_column_problem, name_columns
 from vqa_pipeline.sources.settings import SourceSettings, SplitColumn, Splits

@@ -38,10 +38,9 @@ from vqa_pipeline.sources.formats.embedded import (
     FILE_SPLITS,
     build_parser,
     build_record,
-    declare_splits,
     take_image,
 )
-from vqa_pipeline.sources.formats.files import Paths, find_base, find_paths, name_file, reading
+from vqa_pipeline.sources.formats.files import Paths, declare_splits, find_base, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.format import MalformedRecord, Parser, Recognition, Sample
 from vqa_pipeline.sources.formats.rows import Columns, QuestionColumns, Row
 from vqa_pipeline.sources.image_search import has_image_suffix
