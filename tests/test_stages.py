@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from curation_world import draw_scene
 from fake_worker import FakeWorker
 from PIL import Image
 
 from vqa_pipeline import stages
 from vqa_pipeline.curation import plan
+from vqa_pipeline.curation.known_images import write_known_images
 from vqa_pipeline.errors import (
     DamagedVersion,
     GateFailed,
@@ -344,6 +348,63 @@ def test_leakage_dropped_from_train_keeps_the_test_question(project):
     runner = Runner(make_pipeline(project, dataset={"leakage": "drop_from_train"}))
     dataset = runner.run("dataset")["dataset"].version
     assert dataset.manifest.details["num_questions_by_split"] == {"train": 11, "val": 4, "test": 4}
+
+
+def test_a_near_copy_in_another_split_fails_the_gate_and_is_shown_beside_its_like(project):
+    for number, size in ((0, (160, 120)), (16, (80, 60))):
+        (project / "raw" / "images" / f"{number}.png").write_bytes(draw_scene(1, size=size))
+    with pytest.raises(GateFailed, match="1 groups of near-duplicates are in more than one split") as failed:
+        Runner(make_pipeline(project)).run()
+    page = (Path(failed.value.candidate) / "page.html").read_text()
+    assert page.count('<img src="data:image/') == 2
+    assert re.search(r"[0-3] of 64 bits apart", page)
+    runner = Runner(make_pipeline(project, dataset={"leakage": "drop_from_train"}))
+    numbers = runner.run("dataset")["dataset"].version.manifest.numbers
+    assert (numbers["num_questions_train"], numbers["num_leaking_images"], numbers["num_leaking_groups"]) == (11, 0, 1)
+
+
+def test_how_many_processes_make_the_dataset_is_no_reason_to_make_it_again(project):
+    first = Runner(make_pipeline(project)).run("dataset")["dataset"]
+    again = Runner(make_pipeline(project, compute={"workers": 3})).run("dataset")["dataset"]
+    assert again.reused
+    assert "workers" not in json.dumps(first.version.manifest.settings)
+
+
+def falsify_known_images(pipeline: Pipeline) -> Path:
+    """Change a fact of every image that is remembered: whoever believes it did not decode."""
+    [known] = pipeline.scratch_folder.glob("known-images-*.arrow")
+    with pa.memory_map(str(known)) as file:
+        facts = pa.ipc.open_file(file).read_all()
+    widths = pa.array([777] * facts.num_rows, pa.int32())
+    write_known_images(
+        facts.set_column(facts.schema.get_field_index("width"), facts.schema.field("width"), widths), known
+    )
+    return known
+
+
+def read_widths(outcome: stages.Outcome) -> set[int]:
+    return set(pq.read_table(outcome.version.path / "images.parquet")["width"].to_pylist())
+
+
+def test_images_that_an_earlier_version_has_checked_are_not_decoded_again(project):
+    runner = Runner(make_pipeline(project))
+    runner.run("dataset")
+    falsify_known_images(runner.pipeline)
+    write_source(project, change={0: {"answer": "crimson"}})
+    Image.new("RGB", (5, 5), "red").save(project / "raw" / "images" / "3.png")
+    assert read_widths(runner.run("dataset")["dataset"]) == {777, 5}
+
+
+@pytest.mark.parametrize("other", ["known-images-1-{pillow}.arrow", "known-images-{number}-11.0.0.arrow"])
+def test_what_other_checks_or_another_decoder_found_out_is_not_believed(project, other):
+    runner = Runner(make_pipeline(project))
+    runner.run("dataset")
+    known = falsify_known_images(runner.pipeline)
+    name = other.format(pillow=PIL.__version__, number=stages.STAGE_NUMBERS["dataset"])
+    known.rename(known.with_name(name))
+    write_source(project, change={0: {"answer": "crimson"}})
+    assert 777 not in read_widths(runner.run("dataset")["dataset"])
+    assert [path.name for path in runner.pipeline.scratch_folder.glob("known-images-*")] == [known.name]
 
 
 def test_a_missing_file_names_source_setting_and_path(project):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting_world import FACTS, HOSTILE, LEAK, Page, make_png, make_reject, write_rejects
+from reporting_world import FACTS, HOSTILE, LEAK, NEAR_LEAK, Page, make_png, make_reject, write_rejects
 
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.reporting.escaping import escape_control
@@ -81,6 +81,21 @@ def test_leaking_images_are_shown_when_their_pictures_are_given(tmp_path):
     facts = {**FACTS, "leaks": [LEAK, {**LEAK, "image": "unknown"}], "num_leaking_images": 2}
     page = render(tmp_path, facts, failures=[LEAKAGE], pictures={LEAK["image"]: picture})
     assert [attributes["src"] for tag, attributes in page.elements if tag == "img"] == [picture]
+
+
+def test_a_pair_of_near_duplicates_is_shown_side_by_side_with_its_distance(tmp_path):
+    one, other = make_thumbnail(make_png()), make_thumbnail(make_png(color="blue"))
+    pictures = {NEAR_LEAK["image"]: one, NEAR_LEAK["near"]: other}
+    page = render(tmp_path, {**FACTS, "leaks": [NEAR_LEAK], "num_leaking_groups": 1}, pictures=pictures)
+    assert [attributes["src"] for tag, attributes in page.elements if tag == "img"] == [one, other]
+    assert f"{'ab' * 12} and {'cd' * 12}, 2 of 64 bits apart" in page.text
+    assert "1 in all; 1 of them are groups of images that are nearly the same" in page.text
+
+
+def test_images_that_were_not_compared_are_told(tmp_path):
+    page = render(tmp_path, {**FACTS, "num_pairs_not_compared": 49_905})
+    assert "Up to 49,905 pairs of images were not compared: too many images look alike." in page.text
+    assert "were not compared" not in render(tmp_path, FACTS).text
 
 
 def test_a_failure_that_no_setting_can_settle_gives_no_yaml(tmp_path):
