@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from curation_world import Row, encode_lines, make_table_source, write_files
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +52,32 @@ def test_where_places_are_not_known_a_file_counts_when_the_next_begins(tmp_path)
     files = {"a.jsonl": b"x" * 1000, "b.jsonl": b"x" * 500}
     told = follow_reading(tmp_path, files, [Locator("a.jsonl", 7), Locator("b.jsonl", 0), Locator("elsewhere", 0)])
     assert [done for _, done, _, _ in told] == [0, 1000, 1499, 1500]
+
+
+def test_in_parquet_a_place_is_told_by_the_rows_before_it(tmp_path):
+    pq.write_table(pa.table({"id": list(range(10))}), tmp_path / "clinic.parquet")
+    size = (tmp_path / "clinic.parquet").stat().st_size
+    told = []
+    source = make_table_source(files="clinic.parquet", image_root=None)
+    reading = ReadingProgress(source, tmp_path, lambda *words: told.append(words))
+    for row in (0, 5):
+        reading.reach(Locator("clinic.parquet", row))
+    assert [done for _, done, _, _ in told] == [0, size // 2]
+
+
+def test_in_a_table_of_cells_places_are_known(tmp_path):
+    lines = [
+        "id,image,question,answers,split,type",
+        *(f"q{number},1.png,is it?,yes,train,is" for number in range(1500)),
+    ]
+    data = "\n".join(lines).encode()
+    write_files(tmp_path, {"clinic.csv": data})
+    (tmp_path / "records").mkdir()
+    told = []
+    source = make_table_source(files="clinic.csv", image_root=None)
+    validate_source(source, tmp_path, tmp_path / "records", progress=lambda *words: told.append(words))
+    places = [len("\n".join(lines[: number + 1])) + 1 for number in (0, 1000)]
+    assert [done for _, done, _, _ in told] == [*places, len(data)]
 
 
 def test_reading_a_source_is_told_to_its_end(tmp_path):

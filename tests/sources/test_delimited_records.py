@@ -25,8 +25,8 @@ def read_objects(text: str | bytes, name: str = "rows.csv") -> list:
 
 def test_a_row_is_a_json_object_with_its_line():
     assert list(read("q,a\nwhat?,yes\nwho?,no\n")) == [
-        Row(b'{"q": "what?", "a": "yes"}', 2),
-        Row(b'{"q": "who?", "a": "no"}', 3),
+        Row(b'{"q": "what?", "a": "yes"}', 2, 4),
+        Row(b'{"q": "who?", "a": "no"}', 3, 14),
     ]
 
 
@@ -91,12 +91,12 @@ def test_a_row_with_a_quote_in_the_wrong_place_costs_only_itself(bad):
 @pytest.mark.parametrize("last", [b'"x"y,2', b'"x,2', b'x,"2\n'])
 def test_a_bad_last_row_costs_only_itself(last):
     rows = list(read(b"q,a\nfirst,1\n" + last))
-    assert rows[1:] == [Row(last, 3)]
+    assert rows[1:] == [Row(last, 3, 12)]
 
 
 def test_a_row_that_is_not_utf_8_costs_only_itself():
     rows = list(read(b"q,a\ncaf\xe9,1\ncaf\xc3\xa9,2\n"))
-    assert rows[0] == Row(b"caf\xe9,1\n", 2)
+    assert rows[0] == Row(b"caf\xe9,1\n", 2, 4)
     assert json.loads(rows[1].payload) == {"q": "café", "a": "2"}
 
 
@@ -130,3 +130,15 @@ def test_rows_are_read_as_they_are_asked_for():
 def test_an_empty_file_has_an_empty_header_and_no_rows():
     assert read("").header == []
     assert list(read("")) == []
+
+
+@given(st.lists(st.lists(st.text('ab\u00e9 ,"\n\r', max_size=4), min_size=2, max_size=2), max_size=8), st.booleans())
+def test_the_bytes_from_a_row_s_offset_to_the_next_are_the_row(cells, with_mark):
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows([["q", "a"], *cells])
+    data = b"\xef\xbb\xbf" * with_mark + file.getvalue().encode()
+    rows = list(read(data))
+    ends = [row.byte_offset for row in rows[1:]] + [len(data)]
+    for row, end in zip(rows, ends, strict=False):
+        (told,) = csv.reader(io.StringIO(data[row.byte_offset : end].decode().strip("\r\n"), newline=""))
+        assert list(json.loads(row.payload).values()) == told

@@ -28,6 +28,8 @@ class Row(NamedTuple):
     payload: bytes
     line: int
     """Line that the row begins in, from 1."""
+    byte_offset: int
+    """Of its first byte in the (uncompressed) file."""
 
 
 class DelimitedError(ValueError):
@@ -73,7 +75,7 @@ class DelimitedFile:
     def __iter__(self) -> Iterator[Row]:
         while (cells := self._read_cells()) is not None:
             if self._lines.row.strip():
-                yield Row(self._encode(cells), self._lines.begin)
+                yield Row(self._encode(cells), self._lines.begin, self._lines.place)
 
     def _read_cells(self) -> list[str] | None:
         """The next row's cells, none if they cannot be told; None at the end of the file."""
@@ -110,6 +112,7 @@ class _Lines:
         self.start, self.file = start, file
         self.number = 0
         self.begin = 1
+        self.place = 0  # of the present row's first byte in the file
         self.row = b""
 
     def __iter__(self) -> Iterator[str]:
@@ -120,4 +123,4 @@ class _Lines:
             yield text.decode("utf-8", "surrogateescape")  # one bad byte costs one row
 
     def begin_row(self) -> None:
-        self.begin, self.row = self.number + 1, b""
+        self.begin, self.place, self.row = self.number + 1, self.place + len(self.row), b""

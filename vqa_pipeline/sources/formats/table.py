@@ -142,7 +142,7 @@ def _read_delimited(settings: TableSource, file: BinaryIO, path: Path, name: str
     _check_delimited(settings, path, rows)
     _check_columns(settings, path, rows.header)
     for number, row in enumerate(rows):
-        yield RawRecord("question", row.payload, Locator(name, number, line=row.line))
+        yield RawRecord("question", row.payload, Locator(name, number, None, row.byte_offset, row.line))
 
 
 def _read_parquet(settings: TableSource, file: BinaryIO, path: Path, name: str) -> Iterator[RawRecord]:

@@ -103,7 +103,7 @@ class TsvBase64Format:
             with reading(settings.name, "files", path), open_rows(path) as file:
                 images = _Images(settings.columns)
                 for number, line in enumerate(islice(_read_lines(settings, file, path), most)):
-                    locator = Locator(name_file(path, base), number, line=line.number)
+                    locator = Locator(name_file(path, base), number, None, line.byte_offset, line.number)
                     if line.row is None:
                         yield RawRecord("question", line.payload, locator)
                     else:
@@ -136,6 +136,7 @@ class _Line(NamedTuple):
 
     number: int
     """Of the line that it begins in, from 1."""
+    byte_offset: int
     payload: bytes
     row: dict[str, Any] | None
     """None: the payload is not a row of this layout."""
@@ -163,23 +164,25 @@ def _read_headed_lines(file: BinaryIO, path: Path) -> Iterator[_Line]:
             fields = from_json(row.payload, allow_inf_nan=False)
         except ValueError:
             fields = None
-        yield _Line(row.line, row.payload, fields if isinstance(fields, dict) else None)
+        yield _Line(row.line, row.byte_offset, row.payload, fields if isinstance(fields, dict) else None)
 
 
 def _read_bare_lines(columns: Columns, file: BinaryIO) -> Iterator[_Line]:
     """Lines without quoting: their cells under the names that `columns` gives."""
     names = [columns.id or "id", "image_id", columns.question, columns.answers or "answers", "objects", columns.image]
+    place = end = 0
     for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), 1):
+        place, end = end, end + len(line)
         whole = line.rstrip(b"\r\n")
         try:
             cells = whole.decode().split("\t")
         except UnicodeDecodeError:
-            yield _Line(number, whole, None)
+            yield _Line(number, place, whole, None)
             continue
         if len(cells) == len(names):
-            yield _Line(number, whole, dict(zip(names, cells, strict=True)))
+            yield _Line(number, place, whole, dict(zip(names, cells, strict=True)))
         elif whole.strip():
-            yield _Line(number, encode_row(cells), None)
+            yield _Line(number, place, encode_row(cells), None)
 
 
 class _Images:
