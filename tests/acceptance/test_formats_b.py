@@ -200,12 +200,12 @@ def test_curation_finds_nothing_else_wrong_and_every_question_has_an_id_of_its_o
     ],
 )
 def test_samples_are_recognised(folder, known):
-    found = recognize_files(list_tree_near(formats() / folder))
+    found, _ = recognize_files(list_tree_near(formats() / folder))
     assert {one.format for one in found} == {known}
 
 
 @pytest.mark.parametrize("folder", ["karpathy_split_txt", "karpathy_quoted", "scienceqa_pid_splits"])
 def test_split_lists_are_no_sources_and_told_from_other_files(folder):
-    [found] = recognize_files(list_tree_near(formats() / folder))
+    [[found], _] = recognize_files(list_tree_near(formats() / folder))
     assert found.format is None
     assert is_split_list(found.file.sample)
