@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import tarfile
 import zipfile
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 from curation_world import write_files
 
-from vqa_pipeline.curation.image_roots import EmbeddedImagesWriter, ImageRoot, open_images
-from vqa_pipeline.schemas import EmbeddedImage
+from vqa_pipeline.curation.image_roots import ImageRoot, open_images
 from vqa_pipeline.sources.formats.format import MalformedRecord
 
 FILES = {"1.png": b"one", "a/2.png": b"two"}
@@ -35,18 +33,6 @@ def make_tar(parent: Path) -> Path:
     with tarfile.open(parent / "pictures", "w") as archive:
         archive.add(parent / "unpacked", ".")
     return parent / "pictures"
-
-
-def embed(*contents: bytes) -> list[EmbeddedImage]:
-    return [EmbeddedImage(hashlib.sha256(content).hexdigest(), content) for content in contents]
-
-
-def keep(records: Path, *contents: bytes) -> Path:
-    records.mkdir(parents=True, exist_ok=True)
-    with EmbeddedImagesWriter(records) as writer:
-        for image in embed(*contents):
-            writer.add(image)
-    return records
 
 
 def refuse(root: ImageRoot, name: str) -> tuple[str, str]:
@@ -121,33 +107,3 @@ def test_an_archive_that_was_replaced_is_opened_again(tmp_path):
     with zipfile.ZipFile(tmp_path / "pictures", "w") as archive:
         archive.writestr("1.png", b"another one")
     assert root.read("1.png") == b"another one"
-
-
-# ------------------------------------------------------------------------------------------------------ embedded images
-
-
-def test_embedded_images_are_kept_once_and_read_by_their_sha256(tmp_path):
-    one, two = embed(b"one", b"two")
-    root = open_images(None, keep(tmp_path / "records", b"one", b"two", b"one"))
-    assert root.list_names() == sorted([one.sha256, two.sha256])
-    assert (root.read(one.sha256), root.read(two.sha256)) == (b"one", b"two")
-    assert refuse(root, "1.png") == ("image_missing", "there is no 1.png in images.zip")
-
-
-def test_images_that_rows_name_instead_are_beside_those_that_they_hold(tmp_path):
-    (one,) = embed(b"embedded")
-    root = open_images(make_folder(tmp_path), keep(tmp_path / "records", b"embedded"))
-    assert root.list_names() == sorted([one.sha256, "1.png", "a/2.png"])
-    assert (root.read(one.sha256), root.read("1.png")) == (b"embedded", b"one")
-    assert root.path == tmp_path / "pictures"
-    assert refuse(root, "3.png")[0] == "image_missing"
-
-
-def test_the_same_images_make_the_same_file(tmp_path):
-    first, second = keep(tmp_path / "a", b"one", b"two"), keep(tmp_path / "b", b"one", b"two", b"two")
-    assert (first / "images.zip").read_bytes() == (second / "images.zip").read_bytes()
-
-
-def test_a_source_without_embedded_images_keeps_no_file_of_them(tmp_path):
-    keep(tmp_path / "records")
-    assert list((tmp_path / "records").iterdir()) == []

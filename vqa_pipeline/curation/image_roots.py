@@ -6,26 +6,21 @@ is ever read; what is larger than an image within the limit of pixels can be is 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
+from vqa_pipeline.curation.embedded_images import KeptImages
 from vqa_pipeline.curation.paths import resolve_reference
 from vqa_pipeline.files import list_names
-from vqa_pipeline.schemas import EmbeddedImage
 from vqa_pipeline.sources.archives import Archive, ArchiveError, keep_open
 from vqa_pipeline.sources.containers import is_junk
 from vqa_pipeline.sources.formats.format import MalformedRecord
 from vqa_pipeline.sources.image_limits import MAX_BYTES, exceed
 
-EMBEDDED_IMAGES = "images.zip"
-"""`records/<source>`: the images that the source's own files hold, each once, named by their sha256, uncompressed."""
-
 _OPEN_ARCHIVES = 4
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that zip knows: equal images make equal files
 
 
 class ImageRoot(Protocol):
@@ -215,9 +210,8 @@ def open_images(path: Path | None, records: Path) -> ImageRoot | None:
         path: The folder or archive that the source's settings name.
         records: The source's records, with the images that its files hold.
     """
-    kept = records / EMBEDDED_IMAGES
-    beside = open_image_root(path)
-    return EmbeddedImages(ArchivedImages(kept), beside) if kept.is_file() else beside
+    kept, beside = KeptImages(records), open_image_root(path)
+    return EmbeddedImages(kept, beside) if kept.path.is_file() else beside
 
 
 @lru_cache(_OPEN_ARCHIVES)
@@ -226,33 +220,3 @@ def _find_top(archive: Archive) -> str:
     names = (name for name, member in archive.members.items() if not (member.problem or is_junk(name)))
     tops = {name.partition("/")[0] if "/" in name else "" for name in names}
     return f"{tops.pop()}/" if len(tops) == 1 and tops != {""} else ""
-
-
-class EmbeddedImagesWriter:
-    """Keeps each distinct image once, as it comes; memory is that of their names."""
-
-    def __init__(self, records: Path) -> None:
-        self._path = records / EMBEDDED_IMAGES
-        self._zip: zipfile.ZipFile | None = None
-        self._written: set[str] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._zip is not None:
-            self._zip.close()
-
-    def __len__(self) -> int:
-        return len(self._written)
-
-    def add(self, image: EmbeddedImage) -> None:
-        """Write an image that has not been written."""
-        if image.sha256 in self._written:
-            return
-        self._written.add(image.sha256)
-        if self._zip is None:
-            self._zip = zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED)
-        entry = zipfile.ZipInfo(image.sha256, _EPOCH)
-        entry.create_system = 3  # Unix, whatever this machine is
-        self._zip.writestr(entry, image.data)

@@ -22,7 +22,7 @@ from vqa_pipeline.curation.buckets import write_buckets
 from vqa_pipeline.curation.correcting import Corrector
 from vqa_pipeline.curation.corrections import read_corrections
 from vqa_pipeline.curation.digest import format_digest, sum_rows
-from vqa_pipeline.curation.image_roots import EmbeddedImagesWriter
+from vqa_pipeline.curation.embedded_images import EmbeddedImagesWriter
 from vqa_pipeline.curation.reading_progress import ReadingProgress
 from vqa_pipeline.curation.validation import validate_records
 from vqa_pipeline.progress import Progress, silent

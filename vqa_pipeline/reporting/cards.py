@@ -83,7 +83,7 @@ def records_markdown(facts: Mapping[str, Any]) -> str:
     ]
     parts = [_draw_table([f"records of {facts['source']}", "rows"], counts), *_tell_files(facts)]
     if facts["num_embedded_images"]:
-        parts.append(f"The files hold {facts['num_embedded_images']:,} distinct images, kept in `images.zip`.")
+        parts.append(f"The files hold {facts['num_embedded_images']:,} distinct images, kept beside the records.")
     if _BROKEN_OFF in facts["rejects_by_rule"]:
         parts.append("**A file or a row breaks off**: what is missing behind it is in no count. Bring it whole.")
     if facts["rejects_by_rule"]:
