@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vqa_pipeline.errors import SourceError
+from vqa_pipeline.sources.archives import ArchiveError, list_tar
 from vqa_pipeline.sources.containers import count_junk, holds_rows, is_junk, list_members, measure_content, measure_file
 from vqa_pipeline.sources.formats.files import find_base, find_paths, name_file, read_each
 
@@ -343,6 +344,17 @@ def test_a_zip_whose_member_is_out_of_all_proportion_is_refused_before_it_is_rea
     assert "zip bomb" in refuse(tmp_path, "rows.zip")
 
 
+def test_a_zip_whose_members_share_their_bytes_is_refused(tmp_path):
+    """Each member is harmless, but all are made of the same bytes, and together they are not."""
+    content = b"".join(b"%010d" % number + bytes(1990) for number in range(500))
+    data = write_zip(tmp_path / "rows.zip", {"r000.json": content}).read_bytes()
+    begin, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    entries = b"".join(data[begin:end].replace(b"r000.json", b"r%03d.json" % number) for number in range(300))
+    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 300, 300, len(entries), begin, 0)
+    (tmp_path / "rows.zip").write_bytes(data[:begin] + entries + tail)
+    assert "declares more than 200 times its own bytes in its members: a zip bomb" in refuse(tmp_path, "rows.zip")
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
 def test_a_compressed_tar_out_of_all_proportion_is_refused(tmp_path, compress):
     head = pack_tar({"rows.json": b""})[:512]
@@ -353,11 +365,27 @@ def test_a_compressed_tar_out_of_all_proportion_is_refused(tmp_path, compress):
     assert "decompress to more than 200 times" in refuse(tmp_path, "rows.tgz")
 
 
-def test_a_header_that_declares_gigabytes_takes_no_memory(tmp_path):
+class Asked(io.BytesIO):
+    """A file that keeps how much was asked of it at most."""
+
+    most = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.most = max(self.most, (1 << 60) if size is None or size < 0 else size)
+        return super().read(min(size, 1 << 20) if size and size > 0 else size)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
+def test_a_header_that_declares_gigabytes_takes_no_memory(tmp_path, kind):
     entry = tarfile.TarInfo("rows.json")
-    entry.type, entry.size = tarfile.XHDTYPE, 1 << 40
-    (tmp_path / "rows.tar").write_bytes(entry.tobuf() + bytes(4096))
-    assert "no tar archive, or damaged" in refuse(tmp_path, "rows.tar")
+    entry.type, entry.size = kind, 1 << 40
+    content = entry.tobuf(tarfile.GNU_FORMAT) + bytes(4096)
+    file = Asked(content)
+    with pytest.raises(ArchiveError):
+        list(list_tar(file))
+    assert file.most <= 1 << 20
+    (tmp_path / "rows.tar").write_bytes(content)
+    assert "damaged" in refuse(tmp_path, "rows.tar")
 
 
 def test_an_archive_in_an_archive_is_not_opened(tmp_path):
