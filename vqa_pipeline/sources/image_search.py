@@ -5,14 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 _SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 def has_image_suffix(name: str) -> bool:
     """Whether a name is that of an image file, by its suffix alone."""
-    return PurePosixPath(name).suffix.lower() in _SUFFIXES
+    return name[name.rfind(".") :].lower() in _SUFFIXES
 
 
 def find_image_root(references: Sequence[str], names: Iterable[str], least: int = 1) -> str | None:
@@ -33,8 +32,8 @@ def find_image_root(references: Sequence[str], names: Iterable[str], least: int 
             wanted.setdefault(parts[-1], []).append(parts)
     votes: Counter[str] = Counter()
     for name in names:
-        parts = _split(name)
-        for asked in wanted.get(parts[-1], ()) if parts else ():
+        for asked in wanted.get(_normalize(_take_stem(name.rpartition("/")[2])), ()):
+            parts = _split(name)
             shared = _count_shared(asked, parts)
             votes["/".join(name.split("/")[: len(parts) - shared]) or "."] += 1
     enough = [root for root, count in votes.items() if count >= least]
@@ -43,9 +42,18 @@ def find_image_root(references: Sequence[str], names: Iterable[str], least: int 
 
 def _split(path: str) -> list[str]:
     """The parts of a path, comparable: case and form of letters do not count, nor the last one's suffix."""
-    plain = unicodedata.normalize("NFC", path.replace("\\", "/")).casefold()
-    parts = [part for part in plain.split("/") if part not in {"", "."}]
-    return [*parts[:-1], PurePosixPath(parts[-1]).stem] if parts else []
+    parts = [part for part in _normalize(path.replace("\\", "/")).split("/") if part not in {"", "."}]
+    return [*parts[:-1], _take_stem(parts[-1])] if parts else []
+
+
+def _normalize(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
+
+
+def _take_stem(name: str) -> str:
+    """A file's name without its suffix."""
+    place = name.rfind(".")
+    return name[:place] if place > 0 else name
 
 
 def _count_shared(one: Sequence[str], other: Sequence[str]) -> int:

@@ -54,7 +54,7 @@ def list_tree_near(folder: Path, most: int = _MOST_NAMES) -> Tree:
     while waiting and len(names) < most:
         prefix, parent = waiting.popleft()
         for entry in _scan(parent):
-            if entry.name.startswith((".", "__MACOSX")) or is_junk(entry.name):
+            if entry.name.startswith((".", "__MACOSX")):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((f"{prefix}{entry.name}/", Path(entry.path)))
@@ -172,9 +172,11 @@ def recognize_files(tree: Tree) -> tuple[list[Recognized], list[str]]:
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name in tree.names:
-        suffix = PurePosixPath(name).suffix.lower()
-        if not has_image_suffix(name) and suffix not in _NO_DATA:
-            groups.setdefault((name.rpartition("/")[0], suffix), []).append(name)
+        if has_image_suffix(name) or is_junk(name):
+            continue
+        path = PurePosixPath(name)
+        if path.suffix.lower() not in _NO_DATA:
+            groups.setdefault((str(path.parent), path.suffix.lower()), []).append(name)
     found: list[Recognized] = []
     passed_over: list[str] = []
     for names in groups.values():
