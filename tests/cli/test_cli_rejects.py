@@ -160,7 +160,10 @@ def test_before_anything_is_published_it_says_what_to_do(call, project):
 def test_the_rows_are_written_as_corrections_to_fill_in(call, rejected):
     ended = call("rejects", "--rule", "image_missing", "--limit", "1", "--as-corrections", "mine/corrections.csv")
     assert ended.status == 0
-    assert ended.out == "mine/corrections.csv: 2 rows; write edit, drop or accept into `action`.\n"
+    assert ended.out == (
+        "mine/corrections.csv: 2 rows. Write edit, drop or accept into `action`, "
+        "and name the file in `corrections` of the source scans.\n"
+    )
     with Path("mine/corrections.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["question_id"], row["locator"], row["action"], row["rule"]) for row in rows] == [
@@ -177,6 +180,16 @@ def test_a_corrections_file_that_is_there_stays(call, rejected):
         "error: `--as-corrections`: corrections.csv is there already. Choose another name, or move it away.\n"
     )
     assert Path("corrections.csv").read_text() == "an evening's work"
+
+
+def test_a_corrections_file_is_one_source_s(call, project):
+    project.declare("two", TWO_SOURCES)
+    folder = project.publish("dataset", pipeline="two")
+    write_rejects(folder / "rejects", make_reject(source="a"), make_reject(source="b", number=1))
+    ended = call("rejects", "--pipeline", "two", "--as-corrections", "c.csv")
+    assert ended.status == 1
+    assert "the rows are of a and b, but the file belongs to one source. Name it: `--source NAME`." in ended.err
+    assert call("rejects", "--pipeline", "two", "--source", "a", "--as-corrections", "c.csv").status == 0
 
 
 def test_corrections_are_told_as_json_too(call, rejected):

@@ -94,6 +94,24 @@ def test_problems_are_told_by_rule_with_their_first_row(tmp_path):
     assert empty.reason == "the question is empty"
 
 
+def test_rows_that_repeat_are_told_apart(tmp_path):
+    """An id twice is no id; without ids, annotators in rows of their own look like this."""
+    source = look(write_rows(tmp_path, *[{"qid": 7, "img": "0.png", "answer": answer} for answer in ("red", "blue")]))
+    assert "id" not in source.settings["columns"]
+    differing, same = source.problems
+    assert (differing.rule, differing.count, differing.place) == ("answers_in_rows", 3, "rows.json[0]")
+    assert "Put all answers of a question into one row" in differing.fix
+    assert (same.rule, same.count) == ("duplicate_row", 2)
+
+
+def test_a_beginning_does_not_make_orphans_of_what_comes_later(tmp_path):
+    questions = [{"question_id": n, "image_id": n, "question": "what?"} for n in range(3000)]
+    annotations = [{"question_id": n, "answers": [{"answer": "a", "answer_id": 1}]} for n in reversed(range(3000))]
+    (tmp_path / "q.json").write_text(json.dumps({"data_subtype": "val2014", "questions": questions}))
+    (tmp_path / "a.json").write_text(json.dumps({"data_subtype": "val2014", "annotations": annotations}))
+    assert {problem.rule for problem in look(tmp_path).problems} == {"image_missing"}
+
+
 def test_missing_images_are_counted_and_named(tmp_path):
     source = look(write_rows(tmp_path, {"img": "lost.png"}))
     assert (source.images.looked_for, source.images.found, source.images.missing) == (5, 4, ("lost.png",))

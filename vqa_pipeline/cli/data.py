@@ -161,11 +161,16 @@ def _write_corrections(selection: Selection, file: Path, *, as_json: bool) -> No
 
     if file.exists():
         raise SettingsError("--as-corrections", f"{file} is there already", "Choose another name, or move it away.")
+    sources = sorted({row["source"] for row in selection.shown})
+    if len(sources) > 1:
+        reason = f"the rows are of {' and '.join(sources)}, but the file belongs to one source"
+        raise SettingsError("--as-corrections", reason, "Name it: `--source NAME`.")
     write_corrections(file, selection.shown)
     if as_json:
         print(json.dumps({"file": str(file), "num_rows": len(selection.shown)}, indent=1))
         return
-    print(escape_control(f"{file}: {len(selection.shown):,} rows; write edit, drop or accept into `action`."))
+    told = f"{file}: {len(selection.shown):,} rows. Write edit, drop or accept into `action`"
+    print(escape_control(f"{told}, and name the file in `corrections` of the source {' '.join(sources)}."))
 
 
 def select_rejects(pipeline: Pipeline, rule: str | None, source: str | None, limit: int | None) -> Selection:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from vqa_pipeline.curation.findings import (
@@ -23,11 +24,15 @@ from vqa_pipeline.curation.findings import (
     Problem,
     UnknownFile,
 )
+from vqa_pipeline.curation.image_checks import VERDICTS
 from vqa_pipeline.curation.image_inspection import look_for_images, place_path, search_image_root
 from vqa_pipeline.curation.image_roots import EmbeddedImages, HeldImages, ImageRoot, open_image_root
+from vqa_pipeline.curation.merge import merge_bucket
+from vqa_pipeline.curation.records import build_table
+from vqa_pipeline.curation.resolution import MENDS
 from vqa_pipeline.curation.validation import validate_records
 from vqa_pipeline.errors import SettingsError, SourceError
-from vqa_pipeline.schemas import RawRecord, RecordKind, Reject
+from vqa_pipeline.schemas import ANNOTATION_RECORDS, QUESTION_RECORDS, Locator, RawRecord, RecordKind, Reject
 from vqa_pipeline.sources.containers import measure_file
 from vqa_pipeline.sources.formats import Source, get_format
 from vqa_pipeline.sources.formats.files import find_base, name_file
@@ -58,6 +63,12 @@ _SHOWN = 3
 _SHOWN_FIELDS = 12
 _SPLIT_LIST = "a split list: name it in the `splits: {list: FILES}` of the source that it is about"
 _DATA_LAYOUTS = {"list", "object", "lines", "delimited", "parquet", "archive"}
+
+
+_TABLES: dict[RecordKind, pa.Schema] = {"question": QUESTION_RECORDS, "annotation": ANNOTATION_RECORDS}
+_NO_VERDICTS = pa.schema([*VERDICTS, pa.field("identity", pa.string()), pa.field("group", pa.string())]).empty_table()
+_REPEATS = {"answers_in_rows", "duplicate_row", "duplicate_id", "duplicate_annotation", "annotation_conflict"}
+"""Rules that a beginning can show; whether a row's other half is there only the whole can tell."""
 
 
 class _Reading(NamedTuple):
@@ -173,7 +184,7 @@ def _inspect_source(
         num_read=len(reading.raws),
         first_rows=tuple(_list_first_rows(reading)),
         images=images.search,
-        problems=(*_describe_rejects(reading), *images.problems),
+        problems=(*_describe_rejects(reading), *_describe_repeats(source.name, reading), *images.problems),
         repairs=dict(sorted(repairs.items())),
         error=reading.error,
     )
@@ -250,6 +261,33 @@ def _describe_rejects(reading: _Reading) -> Iterator[Problem]:
             reason=first.reason,
             fix=first.fix,
             raw=first.raw.payload.decode("utf-8", "backslashreplace"),
+        )
+
+
+def _build_records(source: str, reading: _Reading, kind: RecordKind) -> pa.Table:
+    """The records read as the plan takes them."""
+    rows = reading.rows[kind]
+    table = build_table(rows, _TABLES[kind]) if rows else _TABLES[kind].empty_table()
+    return table.append_column("source", pa.array([source] * len(rows), pa.string()))
+
+
+def _describe_repeats(source: str, reading: _Reading) -> Iterator[Problem]:
+    """The rules that tell rows apart which ask or answer the same, as far as the records read show it."""
+    questions, annotations = (_build_records(source, reading, kind) for kind in _TABLES)
+    merged = merge_bucket(questions, annotations, _NO_VERDICTS, MENDS.empty_table(), images_required=False)
+    rejects = merged.rejects.to_pylist()
+    counts = Counter(row["rule"] for row in rejects if row["rule"] in _REPEATS)
+    for rule, count in counts.most_common():
+        first = next(row for row in rejects if row["rule"] == rule)
+        yield Problem(
+            rule=rule,
+            count=count,
+            looked_at=len(reading.raws),
+            unit="records",
+            place=str(Locator(**first["locator"])),
+            reason=first["reason"],
+            fix=first["fix"],
+            raw=first["raw"].decode("utf-8", "backslashreplace"),
         )
 
 

@@ -163,7 +163,7 @@ class _Writer:
 
     def _start_block(self) -> None:
         """Hand the rows over; there is one block in work, so that memory does not depend on who is faster."""
-        tables = {kind: _build_table(rows, _TABLES[kind][0]) for kind, rows in self.rows.items() if rows}
+        tables = {kind: build_table(rows, _TABLES[kind][0]) for kind, rows in self.rows.items() if rows}
         self.rows, self.num_rows = {kind: [] for kind in _TABLES}, 0
         self._end_block()
         for kind, table in tables.items():
@@ -197,7 +197,7 @@ class _Writer:
         )
 
 
-def _build_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+def build_table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     """The rows as a table, column by column: in half the time of `from_pylist`."""
     columns = [_build_column([row[field.name] for row in rows], field) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
