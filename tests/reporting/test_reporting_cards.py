@@ -137,6 +137,13 @@ def test_a_dataset_s_answers_and_questions_are_counted_with_bars():
     assert not any(row[0] == "answer type" for row in rows), "no source names any"
 
 
+def test_a_dataset_counts_what_was_done_to_its_images():
+    page = show(dataset_markdown(FACTS))
+    assert ["done to show images as RGB", "images"] in page.rows
+    assert ["orientation_applied", "2"] in page.rows
+    assert "done to show" not in show(dataset_markdown({**FACTS, "alterations_by_kind": {}})).text
+
+
 def test_a_dataset_tells_what_was_carved_and_what_leaks():
     page = show(dataset_markdown({**FACTS, "carved": ["val"], "leaks": [LEAK] * 12}, PICTURE))
     assert "No question declares val: carved from train, by image." in page.text

@@ -92,6 +92,13 @@ def test_a_pair_of_near_duplicates_is_shown_side_by_side_with_its_distance(tmp_p
     assert "1 in all; 1 of them are groups of images that are nearly the same" in page.text
 
 
+def test_what_was_done_to_images_is_counted(tmp_path):
+    told = {"first_frame": 1, "orientation_applied": 1200}
+    page = render(tmp_path, {**FACTS, "alterations_by_kind": told})
+    assert "recorded in images.parquet: first_frame 1 ×, orientation_applied 1,200 ×." in page.text
+    assert "recorded in images.parquet" not in render(tmp_path, {**FACTS, "alterations_by_kind": {}}).text
+
+
 def test_images_that_were_not_compared_are_told(tmp_path):
     page = render(tmp_path, {**FACTS, "num_pairs_not_compared": 49_905})
     assert "Up to 49,905 pairs of images were not compared: too many images look alike." in page.text
