@@ -62,6 +62,21 @@ def test_the_same_bytes_are_one_version_and_other_bytes_another(tmp_path):
     assert [v.manifest.version for v in store.versions("dataset")] == [one.manifest.version, other.manifest.version]
 
 
+def test_a_large_file_that_the_version_before_has_takes_no_room_again(tmp_path):
+    store = make_store(tmp_path)
+    versions = []
+    for text, images in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        with store.candidate("records/x") as folder:
+            (folder / "rows.txt").write_text(text)
+            (folder / "images.bin").write_bytes(images * (1 << 20))
+            versions.append(store.publish("records/x", folder, draft(text)))
+    inodes = [[(version.path / name).stat().st_ino for name in ("rows.txt", "images.bin")] for version in versions]
+    assert inodes[0][1] == inodes[1][1] != inodes[2][1]
+    assert len({rows for rows, _ in inodes}) == 3
+    shutil.rmtree(versions[0].path)
+    assert (versions[1].path / "images.bin").read_bytes() == b"1" * (1 << 20)
+
+
 def test_a_version_is_found_by_its_data_version(tmp_path):
     store = make_store(tmp_path)
     publish(store, "hello", "first")

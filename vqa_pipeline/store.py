@@ -33,6 +33,7 @@ from vqa_pipeline.files import digest_file, make_folder, name_disk_errors, sync_
 from vqa_pipeline.schemas import Check, Frozen, Input, Manifest
 
 MANIFEST = "manifest.json"
+_WORTH_LINKING = 1 << 20
 _ID_LENGTH = 16  # hex digits: 64 bits tell the versions of one asset apart
 _PACKAGES = ("vqa-pipeline", "numpy", "pandas", "pillow", "polars", "pyarrow", "pydantic", "scikit-learn")
 
@@ -203,7 +204,7 @@ class Store:
 
         Killed in between, the store still shows the version before. When the same bytes are published already, only
         the manifest is replaced: it now tells how they came about this time. Files of theirs that were damaged are
-        whole again then.
+        whole again then. A large file that the current version has too takes no room again, where the disk has links.
 
         Raises:
             DiskError: a file cannot be written; the version before stays, and nothing of this one.
@@ -211,7 +212,7 @@ class Store:
         files = _list_files(folder)
         version = _digest_files(folder, files)
         target = self.root / asset / "versions" / version
-        _copy_files(folder, files, target)
+        _copy_files(folder, files, target, self._find_before(asset))
         for stray in _list_files(target).keys() - files.keys():  # no part of what `version` is the digest of
             (target / stray).unlink()
         manifest = Manifest(
@@ -226,6 +227,12 @@ class Store:
         published = Version(target, manifest)
         self.point_at(published)
         return published
+
+    def _find_before(self, asset: str) -> Path | None:
+        with suppress(DamagedVersion):
+            current = self.current(asset)
+            return current.path if current else None
+        return None
 
     def point_at(self, version: Version) -> None:
         """Make a published version the current one."""
@@ -305,21 +312,37 @@ def _find_damage(version: Version) -> DamagedVersion | None:
     return None
 
 
-def _copy_files(folder: Path, names: Iterable[str], target: Path) -> None:
-    """Copy files into a folder that stands for them; when they do not fit, what was no version before goes again."""
+def _copy_files(folder: Path, names: Iterable[str], target: Path, before: Path | None = None) -> None:
+    """Copy files into a folder that stands for them; when they do not fit, what was no version before goes again.
+
+    A large file that the version `before` has under the same name is linked: published files never change.
+    """
     targets = {name: target / name for name in names}
     parents = sorted({target, *(path.parent for path in targets.values())})
     try:
         for parent in parents:
             make_folder(parent)
         for name, path in targets.items():
-            _copy(folder / name, path)
+            if before is None or not _link(folder / name, before / name, path):
+                _copy(folder / name, path)
         for parent in parents:
             sync_folder(parent)
     except DiskError:
         if not (target / MANIFEST).exists():
             shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _link(source: Path, published: Path, target: Path) -> bool:
+    """Link a target to a published file with the bytes of the source; whether that was worth it and possible."""
+    with name_disk_errors(target):
+        if target.exists() or source.stat().st_size < _WORTH_LINKING or not _is_same(source, published):
+            return False
+    try:
+        os.link(published, target)
+    except OSError:  # a disk without links: it is copied
+        return False
+    return True
 
 
 def _copy(source: Path, target: Path) -> None:
