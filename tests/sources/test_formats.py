@@ -21,7 +21,7 @@ from vqa_pipeline.sources.formats import FORMATS, Source, get_format
 from vqa_pipeline.sources.formats.easy_vqa import EasyVqaSource
 from vqa_pipeline.sources.formats.files import find_base, find_folder, find_image_root, find_paths, name_file, reading
 from vqa_pipeline.sources.formats.table import TableSource
-from vqa_pipeline.sources.json_records import JsonError
+from vqa_pipeline.sources.json_structure import JsonError
 
 SOURCE = TypeAdapter(Source)
 VARIANTS = get_args(get_args(Source)[0])

@@ -11,9 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vqa_pipeline.sources.json_records import (
-    LONGEST_RECORD,
     LONGEST_REST,
-    JsonError,
     Slice,
     breaks_off,
     read_scalars,
@@ -21,6 +19,7 @@ from vqa_pipeline.sources.json_records import (
     split_lines,
     split_object,
 )
+from vqa_pipeline.sources.json_structure import LONGEST_RECORD, JsonError
 
 TEXTS = st.text(st.sampled_from('ab "\\{}[],:\n\t/é漢\u2028\U0001f600\x00'), max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS

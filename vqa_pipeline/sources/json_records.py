@@ -1,8 +1,7 @@
 """A JSON file as a stream of its records' raw bytes: arrays, objects keyed by id, arrays inside an object, JSON Lines.
 
 Memory is bounded by one block and one record. Each record keeps its bytes and their offset, so that a bad one can be
-shown as it stands and costs only itself. Nothing is parsed here but the outer structure: numpy finds brackets, commas
-and colons outside strings, a block at a time, and Python looks only at those that separate records.
+shown as it stands and costs only itself. Nothing is parsed here but what separates records.
 
 A file is an error where it does not begin as what was asked for, or where what stands between two records separates
 none. A file that breaks off gives the records before, and a last one that is no JSON: the rest, or no bytes where a
@@ -16,23 +15,13 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from vqa_pipeline.sources.encodings import BYTE_ORDER_MARK
+from vqa_pipeline.sources.json_structure import BLANK, BLOCK, LONGEST_RECORD, JsonError, find_marks
 
-BLOCK = 1 << 20
-LONGEST_RECORD = 256 << 20
-"""Longer records are taken for a bracket or quote that is never closed; it also bounds memory."""
 LONGEST_REST = 1 << 20
 """What a file that breaks off ends with is one record; more of it is taken for a bracket that is never closed."""
-
-_BLANK = b" \t\r\n"
-_QUOTE, _BACKSLASH, _COLON = b'"\\:'
-_STRUCTURE = bytes(byte in b'"{}[],:' for byte in range(256))
-_STEP = np.zeros(256, dtype=np.int8)
-_STEP[list(b"{[")], _STEP[list(b"}]")] = 1, -1
 
 Scalar = str | int | float | bool | None
 
@@ -46,14 +35,6 @@ class Slice(NamedTuple):
     """The record's key, when the records are the values of an object; None where the file breaks off in a key."""
     is_whole: bool = True
     """False: the file breaks off here."""
-
-
-class JsonError(ValueError):
-    """The text is not JSON, or not of the expected shape."""
-
-    def __init__(self, byte_offset: int, reason: str) -> None:
-        self.byte_offset, self.reason = byte_offset, reason
-        super().__init__(f"{reason} (at byte {byte_offset})")
 
 
 class _BrokenOff(JsonError):
@@ -119,7 +100,7 @@ def split_lines(stream: BinaryIO) -> Iterator[tuple[int, Slice]]:
         text = line
         if number == 1:
             text = line.removeprefix(BYTE_ORDER_MARK)
-        payload = text.strip(_BLANK)
+        payload = text.strip(BLANK)
         if payload.endswith((b"},", b"],")):
             payload = payload[:-1]
         if payload:
@@ -165,7 +146,7 @@ def _iterate_members(marks: _Marks) -> Iterator[str]:
     marks.is_open = True
     while True:
         marks.advance()
-        if marks.byte == b"}" and not marks.text.strip(_BLANK):  # no member, or none after a comma
+        if marks.byte == b"}" and not marks.text.strip(BLANK):  # no member, or none after a comma
             break
         name = marks.decode("a key")
         if marks.byte != b":" or not isinstance(name, str):
@@ -184,7 +165,7 @@ def _split_elements(marks: _Marks) -> Iterator[Slice]:
     marks.in_record = False
     if marks.byte != b"]":
         raise JsonError(marks.offset, "a comma or the array's end expected")
-    if marks.text.strip(_BLANK):
+    if marks.text.strip(BLANK):
         yield marks.slice()
 
 
@@ -212,7 +193,7 @@ class _Marks:
     """
 
     def __init__(self, stream: BinaryIO, depth: int, colons: int, block: int) -> None:
-        self._marks = _find_marks(stream, depth, colons, block)
+        self._marks = find_marks(stream, depth, colons, block)
         self.byte = b""
         self.depth = 0
         self.text = b""  # between the mark before and this one
@@ -240,24 +221,24 @@ class _Marks:
             if byte != b",":
                 self.byte, self.depth, self.text, self.offset = byte, depth, text, offset
                 break
-            body = text.lstrip(_BLANK)
-            yield Slice(body.rstrip(_BLANK) or b",", offset + len(text) - len(body))
+            body = text.lstrip(BLANK)
+            yield Slice(body.rstrip(BLANK) or b",", offset + len(text) - len(body))
         if not self.byte:
             self._break_off()
 
     def _break_off(self) -> NoReturn:
-        raise _BrokenOff(self.end - len(self.text.lstrip(_BLANK)), "the file ends inside what begins here")
+        raise _BrokenOff(self.end - len(self.text.lstrip(BLANK)), "the file ends inside what begins here")
 
     def expect(self, byte: bytes, what: str) -> None:
         """Move to the next mark, which must be this one with nothing before it."""
         self.advance()
-        if self.byte != byte or self.text.strip(_BLANK):
+        if self.byte != byte or self.text.strip(BLANK):
             raise JsonError(self.offset, f"{what} expected")
 
     def expect_end(self) -> None:
         """Make sure that nothing but blanks is left."""
         byte, _, text, offset = next(self._marks)
-        if byte or text.strip(_BLANK):
+        if byte or text.strip(BLANK):
             raise JsonError(offset, "the file goes on where its JSON has ended")
 
     def advance_into_value(self) -> None:
@@ -273,7 +254,7 @@ class _Marks:
             self.advance()
             is_well_formed = self._ends_member() or self.depth > 1
             if was_closed:
-                is_well_formed = self._ends_member() and not self.text.strip(_BLANK)
+                is_well_formed = self._ends_member() and not self.text.strip(BLANK)
             if not is_well_formed:
                 raise JsonError(self.offset, "a comma or the object's end expected")
 
@@ -282,8 +263,8 @@ class _Marks:
 
     def slice(self, key: str | None = None) -> Slice:
         """The text before this mark, without blanks at its ends."""
-        text = self.text.lstrip(_BLANK)
-        return Slice(text.rstrip(_BLANK), self.offset + len(self.text) - len(text), key)
+        text = self.text.lstrip(BLANK)
+        return Slice(text.rstrip(BLANK), self.offset + len(self.text) - len(text), key)
 
     def slice_rest(self, key: str | None = None) -> Iterator[Slice]:
         """What a file that breaks off ends with: at last a slice that is not whole.
@@ -309,89 +290,3 @@ class _Marks:
         except ValueError as error:
             raise JsonError(self.offset, f"{what} expected ({error})") from error
         return value
-
-
-_Mark = tuple[bytes, int, bytes, int]
-
-
-def _find_marks(stream: BinaryIO, depth: int, colons: int, block: int) -> Iterator[_Mark]:
-    """Each mark with its depth, the text before it, and that text's offset; at the end one of no bytes.
-
-    Args:
-        stream: The file, uncompressed.
-        depth: Brackets, and the commas between them, are marks down to this depth.
-        colons: Colons are marks down to this depth.
-        block: How many bytes to read at once.
-    """
-    scanner = _Scanner(depth, colons)
-    chunk = stream.read(len(BYTE_ORDER_MARK))
-    offset = place = len(BYTE_ORDER_MARK) if chunk == BYTE_ORDER_MARK else 0
-    chunk = stream.read(block) if place else chunk + stream.read(block)
-    pending: list[bytes] = []
-    while chunk:
-        begin = 0
-        positions, depths = scanner.scan(chunk)
-        for position, level in zip(positions.tolist(), depths.tolist(), strict=True):
-            text = chunk[begin:position]
-            if pending:
-                text = b"".join([*pending, text])
-                pending.clear()
-            yield chunk[position : position + 1], level, text, place
-            begin = position + 1
-            place = offset + begin
-        pending.append(chunk[begin:])
-        offset += len(chunk)
-        if offset - place > LONGEST_RECORD:
-            raise JsonError(
-                place, f"what begins here is longer than {LONGEST_RECORD >> 20} MB: something is not closed"
-            )
-        chunk = stream.read(block)
-    yield b"", 0, b"".join(pending), place
-
-
-class _Scanner:
-    """Finds structure in consecutive chunks; what a chunk leaves open is carried to the next."""
-
-    def __init__(self, depth: int, colons: int) -> None:
-        self.max_depth, self.max_colon_depth = depth, colons
-        self.depth = 0
-        self.in_string = False
-        self.escaped = False
-
-    def scan(self, chunk: bytes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Positions in the chunk and depths of the marks that are not too deep."""
-        data = np.frombuffer(chunk, dtype=np.uint8)
-        positions = np.flatnonzero(np.frombuffer(chunk.translate(_STRUCTURE), dtype=np.bool_))
-        found = data[positions]
-        quotes = found == _QUOTE
-        if self.escaped or b"\\" in chunk:
-            quotes &= ~self._find_escaped(data)[positions]
-        num_quotes = np.cumsum(quotes)
-        outside = ((num_quotes + self.in_string) & 1 == 0) & (found != _QUOTE)
-        self.in_string ^= bool(len(quotes) and num_quotes[-1] & 1)
-        return self._measure_depth(positions[outside], found[outside])
-
-    def _measure_depth(
-        self, positions: NDArray[np.intp], found: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        step = _STEP[found]
-        depths = self.depth + np.cumsum(step, dtype=np.intp)
-        if len(depths):
-            self.depth = int(depths[-1])
-        depths += step < 0  # a closing bracket is as deep as what it closes
-        near = (depths <= self.max_depth) & ((found != _COLON) | (depths <= self.max_colon_depth))
-        return positions[near], depths[near]
-
-    def _find_escaped(self, data: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Which bytes follow an odd number of backslashes."""
-        escaped = np.zeros(len(data) + 1, dtype=np.bool_)
-        escaped[0] = self.escaped
-        backslashes = np.flatnonzero(data == _BACKSLASH)
-        if len(backslashes):
-            is_first = np.diff(backslashes, prepend=-2) != 1
-            first, last = backslashes[is_first], backslashes[np.append(is_first[1:], True)]
-            lengths = last - first + 1
-            lengths[0] -= self.escaped and first[0] == 0
-            escaped[last[lengths & 1 == 1] + 1] = True
-        self.escaped = bool(escaped[-1])
-        return escaped

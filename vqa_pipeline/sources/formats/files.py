@@ -21,7 +21,7 @@ from vqa_pipeline.sources.archives import ArchiveError, is_archive
 from vqa_pipeline.sources.containers import MARK, is_junk, list_folder, list_members, open_content, split_member
 from vqa_pipeline.sources.delimited_records import DelimitedError
 from vqa_pipeline.sources.encodings import read_as_utf_8
-from vqa_pipeline.sources.json_records import JsonError
+from vqa_pipeline.sources.json_structure import JsonError
 from vqa_pipeline.sources.settings import SourcePath, Splits
 from vqa_pipeline.sources.signatures import UnreadableFile, refuse_by_content
 from vqa_pipeline.sources.split_words import find_split_word
