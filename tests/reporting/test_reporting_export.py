@@ -67,7 +67,13 @@ def test_each_question_has_its_image_and_images_are_in_order(tmp_path, packs):
         write_questions(tmp_path / "q0.parquet", ("c/3", DIGESTS[4]), ("c/1", DIGESTS[0])),
         write_questions(tmp_path / "q1.parquet", ("c/2", DIGESTS[0]), ("c/0", DIGESTS[1])),
     ]
-    assert export_dataset(FACTS, {"train": files}, packs, tmp_path / "out") == {"train": 4}
+    told = []
+    facts = {**FACTS, "num_questions_by_split": {"train": 4, "val": 0, "test": 0}}
+    counts = export_dataset(
+        facts, {"train": files}, packs, tmp_path / "out", progress=lambda *words: told.append(words)
+    )
+    assert counts == {"train": 4}
+    assert told[:2] == [("writing train", done, 4, "questions") for done in (0, 4)]
     rows = read(tmp_path / "out")
     assert [row["question_id"] for row in rows] == ["c/1", "c/2", "c/0", "c/3"]
     assert [row["image"]["bytes"] for row in rows] == [FILES[DIGESTS[number]] for number in (0, 0, 1, 4)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
+from vqa_pipeline.progress import show_on
 from vqa_pipeline.schemas import SPLITS
 from vqa_pipeline.store import Store
 
@@ -39,7 +41,7 @@ def export(
     version = store.require(asset)
     facts = {"name": chosen.name, **version.manifest.details, **version.manifest.numbers}
     questions = {split: find_questions(version, split) for split in SPLITS}
-    counts = export_dataset(facts, questions, find_image_packs(store, version), output)
+    counts = export_dataset(facts, questions, find_image_packs(store, version), output, progress=show_on(sys.stderr))
     if as_json:
         told = {"format": form, "path": str(output), "version": version.manifest.version, "num_questions": counts}
         print(json.dumps(told, indent=1))

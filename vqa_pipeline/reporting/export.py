@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.files import make_folder
+from vqa_pipeline.progress import Progress, count_items, follow, silent
 from vqa_pipeline.reporting.cards import joined_card
 from vqa_pipeline.reporting.images import read_images
 from vqa_pipeline.schemas import IMAGES, QUESTIONS, SPLITS, Split
@@ -64,6 +65,7 @@ def export_dataset(
     *,
     questions_per_share: int = QUESTIONS_PER_SHARE,
     file_bytes: int = FILE_BYTES,
+    progress: Progress = silent,
 ) -> dict[Split, int]:
     """Write the joined dataset into a folder that does not exist yet, or is empty; returns its questions by split.
 
@@ -74,6 +76,7 @@ def export_dataset(
         output: The folder.
         questions_per_share: How many questions are in memory at once, about.
         file_bytes: Size of the images in a file, about.
+        progress: Is told how many questions are written.
 
     Raises:
         SettingsError: there is something in the folder.
@@ -88,7 +91,9 @@ def export_dataset(
     counts: dict[Split, int] = {}
     for split in SPLITS:
         series = _Series(unfinished / "data", split, file_bytes)
-        for table in _join(questions.get(split, ()), packs, questions_per_share):
+        tables = _join(questions.get(split, ()), packs, questions_per_share)
+        total = facts["num_questions_by_split"][split]
+        for table in follow(tables, progress, f"writing {split}", total, "questions", count_items):
             series.write(table)
         series.close()
         if series.num_rows:
