@@ -117,6 +117,14 @@ def test_a_name_that_stands_there_twice_is_not_read_as_either(tmp_path):
     assert open_archive(tmp_path / "a.zip").members["1.png"].problem == "is in the archive more than once"
 
 
+@pytest.mark.parametrize(("raw", "name"), [("chaîne.png".encode(), "chaîne.png"), (b"cha\x8cne.png", "chaîne.png")])
+def test_names_in_a_zip_that_does_not_say_how_they_are_encoded(tmp_path, raw, name):
+    plain = b"x" * len(raw)
+    data = write_zip(tmp_path / "a.zip", {plain.decode(): b"a picture"}).read_bytes()
+    (tmp_path / "a.zip").write_bytes(data.replace(plain, raw))
+    assert open_archive(tmp_path / "a.zip").read(name) == b"a picture"
+
+
 def test_an_encrypted_member_is_told_and_not_read(tmp_path):
     data = bytearray(write_zip(tmp_path / "a.zip", {"1.png": b"x"}).read_bytes())
     for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):

@@ -27,9 +27,9 @@ SHA_ONE, SHA_TWO = hashlib.sha256(ONE).hexdigest(), hashlib.sha256(TWO).hexdiges
 ASKED = json.dumps({"question": "what?", "answers": ["red"], "id": 7}).encode()
 
 
-def pack(*members: tuple[str, bytes]) -> bytes:
+def pack(*members: tuple[str, bytes], encoding: str = "utf-8") -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT, encoding=encoding) as archive:
         for name, content in members:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -174,6 +174,14 @@ def test_pickles_and_other_bytes_are_never_read_as_fields(tmp_path):
     )
     (raw,) = read(tmp_path)
     assert json.loads(raw.payload)["pyd"] == {"num_bytes": len(pickle.dumps({"question": "q?"}))}
+
+
+def test_a_name_that_is_no_utf_8_costs_its_record(tmp_path):
+    members = [("café.jpg", ONE), ("café.json", ASKED), ("2.jpg", TWO), ("2.json", ASKED)]
+    (tmp_path / "a.tar").write_bytes(pack(*members, encoding="latin-1"))
+    first, second = ask(tmp_path)
+    assert first[0] == "record_not_utf_8"
+    assert second["image"] == SHA_TWO
 
 
 def test_links_are_told_and_not_followed(tmp_path):

@@ -26,7 +26,7 @@ LARGEST_MEMBER = 256 << 20
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR_MAGIC = (257, b"ustar")
-_ENCRYPTED = 1
+_ENCRYPTED, _SAYS_UTF_8 = 1, 1 << 11
 _TYPE_BITS = 0o170000
 _LINK_BITS, _FILE_BITS = 0o120000, 0o100000
 _BLOCK = 512
@@ -129,7 +129,7 @@ class ZipArchive:
             raise ArchiveError(f"is no zip archive, or damaged ({error})") from error
         if is_bomb(sum(entry.file_size for entry in self._zip.infolist()), path.stat().st_size):
             raise ArchiveError(f"declares more than {LARGEST_RATIO} times its own bytes in its members: a zip bomb")
-        entries = [(_clean(entry.filename), entry) for entry in self._zip.infolist() if not entry.is_dir()]
+        entries = [(_clean(_decode_name(entry)), entry) for entry in self._zip.infolist() if not entry.is_dir()]
         self._entries = dict(entries)
         self.members = _collect(
             Member(name, entry.file_size, None, _find_zip_problem(entry, largest)) for name, entry in entries
@@ -268,6 +268,16 @@ def _clean(name: str) -> str:
     """A member's name as references have it; one that leads out keeps what makes it do so."""
     path = name.replace("\\", "/")
     return "/" * path.startswith("/") + "/".join(part for part in path.split("/") if part not in {"", "."})
+
+
+def _decode_name(entry: zipfile.ZipInfo) -> str:
+    """The member's name: cp437 where the archive does not say UTF-8 (APPNOTE.TXT, appendix D); macOS does not say it."""
+    if entry.flag_bits & _SAYS_UTF_8:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode()
+    except UnicodeError:
+        return entry.filename
 
 
 def _find_zip_problem(entry: zipfile.ZipInfo, largest: int) -> str | None:

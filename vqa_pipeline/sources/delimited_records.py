@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from vqa_pipeline.sources.encodings import BYTE_ORDER_MARK
 
-_LONGEST_FIELD = 1 << 24  # Python's own 131,072 is too small for cells that people really have
+_LONGEST_FIELD = 1 << 27  # Python's own 131,072 is too small for cells that people really have, such as images
 _LONGEST_LINE = 1 << 28
 _TAB_SUFFIXES = {".tsv", ".tab"}
 _DELIMITERS = ",;\t|"

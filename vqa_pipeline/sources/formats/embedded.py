@@ -49,7 +49,8 @@ def describe_image(image: EmbeddedImage, path: str | None = None) -> dict[str, s
 
 def encode_row(row: Row | Sequence[str]) -> bytes:
     """A row, or its bare cells, as JSON; what JSON cannot hold (bytes, dates) becomes what no field may be."""
-    return json.dumps(row, ensure_ascii=False, default=lambda value: {"unreadable": type(value).__name__}).encode()
+    text = json.dumps(row, ensure_ascii=False, default=lambda value: {"unreadable": type(value).__name__})
+    return text.encode("utf-8", "surrogateescape")  # names that are no UTF-8 cost their row
 
 
 def take_image(row: Row, column: str) -> Row:
