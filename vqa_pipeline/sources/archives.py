@@ -271,7 +271,7 @@ def _clean(name: str) -> str:
 
 
 def _decode_name(entry: zipfile.ZipInfo) -> str:
-    """The member's name: cp437 where the archive does not say UTF-8 (APPNOTE.TXT, appendix D); macOS does not say it."""
+    """The member's name: cp437 where it does not say UTF-8 (APPNOTE.TXT, appendix D); macOS does not say it."""
     if entry.flag_bits & _SAYS_UTF_8:
         return entry.filename
     try:
