@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import gzip
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -267,6 +269,26 @@ def test_texts_of_every_encoding_are_read_and_the_summary_tells_which_and_what_w
     assert {row["question"] for row in read_rows(tmp_path, "questions")} == {"Où est le café ?"}
     assert (summary.num_questions, summary.num_files, summary.num_junk_files) == (4, 4, 1)
     assert summary.encodings == {"b.jsonl": "utf-16", "c.jsonl": "cp1252", "d.jsonl": "utf-8-sig"}
+
+
+def test_where_rows_lie_and_how_they_are_encoded_changes_no_data_version(tmp_path):
+    rows = [GOOD | {"id": f"é{number}"} for number in range(9)] + [{}, GOOD]
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("all/rows.jsonl", lines)
+    contents = {
+        "plain": lines.encode(),
+        "listed": f"[{','.join(lines.splitlines())},]".encode(),
+        "compressed": gzip.compress(lines.encode()),
+        "zipped": packed.getvalue(),
+        "wide": ("\ufeff" + lines).encode("utf-16-be"),
+        "western": lines.encode("cp1252"),
+    }
+    write_files(tmp_path, contents)
+    summaries = [validate(tmp_path, make_table_source(image_root=None, files=name), f"of-{name}") for name in contents]
+    assert len({summary.data_version for summary in summaries}) == 1
+    assert {(summary.num_questions, summary.num_rejects) for summary in summaries} == {(10, 1)}
 
 
 def test_rows_of_an_archive_have_its_name_and_theirs(tmp_path):

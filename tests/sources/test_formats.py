@@ -216,8 +216,9 @@ def test_names_are_the_same_wherever_the_data_lies(parts):
     ("error", "reason"),
     [
         (JsonError(7, "an array expected"), r"is not JSON of this format: an array expected \(at byte 7\)"),
-        (PermissionError(13, "Permission denied"), "cannot be read .*Permission denied"),
-        (EOFError("Compressed file ended"), "cannot be read .*Compressed file ended"),
+        (PermissionError(13, "Permission denied"), "cannot be read .*Permission denied.*Check the file and its rights"),
+        (EOFError("Compressed file ended"), "cannot be read .*Compressed file ended.*download or copy it again"),
+        (gzip.BadGzipFile("CRC check failed"), "cannot be read .*CRC check failed.*download or copy it again"),
     ],
 )
 def test_what_goes_wrong_with_a_file_names_it(error, reason):

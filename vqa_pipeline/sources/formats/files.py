@@ -231,6 +231,6 @@ def reading(source: str, setting: str, path: Path) -> Iterator[None]:
     except ArchiveError as error:
         raise SourceError(source, setting, path, str(error), "Write or download it again.") from error
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, UnicodeError) as error:
-        raise SourceError(
-            source, setting, path, f"cannot be read ({error})", "Check the file and its rights."
-        ) from error
+        is_denied = isinstance(error, OSError) and error.errno is not None
+        fix = "Check the file and its rights." if is_denied else "It is damaged: download or copy it again."
+        raise SourceError(source, setting, path, f"cannot be read ({error})", fix) from error
