@@ -55,6 +55,7 @@ def run_benchmark(benchmark: Benchmark, description: str | None) -> None:
     parser.add_argument("--rows", type=int, default=benchmark.rows)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--contender", choices=benchmark.contenders, help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -62,10 +63,15 @@ def run_benchmark(benchmark: Benchmark, description: str | None) -> None:
         count = benchmark.contenders[options.contender](options.folder, options.output)
         (options.output.with_name("count")).write_text(str(count))
         return
+    if options.prepare:
+        benchmark.prepare(options.folder, options.rows)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "data"
         folder.mkdir()
-        benchmark.prepare(folder, options.rows)
+        # apart: a process starts with the peak memory of the one that started it
+        command = [sys.executable, sys.argv[0], "--prepare", "--folder", str(folder), "--rows", str(options.rows)]
+        subprocess.run(command, check=True)
         runs: dict[str, list[Measured]] = {name: [] for name in benchmark.contenders}
         for _ in range(options.repeats):
             for name, measured in runs.items():
