@@ -222,6 +222,10 @@ _CLINIC_DEFECTS: tuple[Row, ...] = (
     {"image": "C:\\lost.png"},
     {"image": "./d:lost.png"},
     {"image": "twin"},
+    {"image": "near.gif"},
+    {"image": "NEAR.png"},
+    {"image": "/one/far.png"},
+    {"image": "D:/two/far.png"},
     {"image": "s3://bucket/1.png"},
     {"image": "1.png\0.jpg"},
     {"image": "1\n.png"},
@@ -293,6 +297,7 @@ def _draw_pictures() -> dict[str, bytes]:
     """Good ones, some twice under another name, some nearly twice, and some that are no pictures."""
     pictures = {f"{number}.png": draw_png(number) for number in range(NUM_PICTURES)}
     pictures |= {f"copy-{number}.png": draw_png(number) for number in range(5)}
+    pictures |= {"far.png": draw_png(52), "near.png": draw_png(53)}
     pictures |= {"twin.png": draw_png(50), "twin.bmp": draw_png(51)}
     pictures |= {f"scene-{number}.png": draw_scene(number) for number in range(NUM_SCENES)}
     pictures |= {f"scene-{n}-again.jpg": draw_scene(n, "JPEG", (120, 90), quality=60) for n in range(NUM_SCENES)}
@@ -311,13 +316,12 @@ def _ask_clinic(rng: random.Random, number: int) -> Row:
     question = rng.choice(["is it {}?", "Is it  {}", "is it {} ?!", "what is {}?", "is it {}?", "isn't it {}?"]).format(
         thing
     )
-    spelled = [f"/data/{image}", f"C:\\x\\{image}", f"file:///x/{image}", f"~/{image}", f"images/{image}"]
+    spelled = [f"/data/{image}", f"C:\\data\\{image}", f"file:///data/{image}", f"images/{image}"]
     spelled += [
         f"./{image}",
         f".\\{image}",
         image.upper(),
         image.removesuffix(".png"),
-        f"{image[:-4]}.jpeg",
         "link-in.png",
     ]
     scene = f"scene-{rng.randrange(NUM_SCENES)}"

@@ -16,15 +16,8 @@ SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 RULES = {
     *("image_path_absolute", "image_path_parent", "image_path_drive", "image_path_scheme", "image_path_nul"),
     *("image_path_control", "image_path_reserved", "image_path_too_long", "image_path_empty"),
-    *(
-        "image_missing",
-        "image_ambiguous",
-        "image_truncated",
-        "image_empty",
-        "image_unreadable",
-        "image_unsupported",
-        "image_outside_root",
-    ),
+    *("image_missing", "image_ambiguous", "image_contested", "image_outside_root"),
+    *("image_truncated", "image_empty", "image_unreadable", "image_unsupported"),
     *("record_not_json", "record_truncated", "record_malformed", "question_empty", "answers_empty", "split_unknown"),
     *("duplicate_row", "duplicate_id", "duplicate_annotation", "annotation_conflict", "annotation_orphan"),
     *("annotation_missing", "duplicate_question"),
@@ -51,7 +44,9 @@ CREATE MACRO break_path(path) AS CASE
 END;
 CREATE MACRO plain_name(path) AS regexp_replace(lower(CASE
     WHEN regexp_matches(path, '^(/|~|[A-Za-z]:|file:|images/)') THEN regexp_extract(path, '[^/:]+$') ELSE path
-END), '\.(png|jpeg|bmp)$', '');
+END), '\.(png|gif|bmp)$', '');
+CREATE MACRO front(path) AS CASE WHEN regexp_matches(path, '^(/|[A-Za-z]:/|file:/)')
+    THEN regexp_extract(path, '^(?:file:)?(?:[A-Za-z]:)?(.*/)[^/]*$', 1) END;
 CREATE MACRO mean_split(word) AS CASE
     WHEN lower(trim(word)) IN ('train', 'training') THEN 'train'
     WHEN lower(trim(word)) IN ('val', 'valid', 'validation', 'dev') THEN 'val'
@@ -156,7 +151,11 @@ WITH said AS (
     FROM said LEFT JOIN images ON plain_name(name) = plain_name(image) GROUP BY image
 )
 SELECT image, CASE WHEN named THEN image WHEN len(names) = 1 THEN names[1] END AS file, CASE
-    WHEN named OR len(names) = 1 THEN NULL
+    WHEN named THEN NULL
+    WHEN len(names) = 1 AND count(DISTINCT front(image)) OVER (PARTITION BY names) > 1 AND front(image) IS NOT NULL
+        THEN 'image_contested'
+    WHEN len(names) = 1 AND ends_with(image, '.gif') THEN 'image_contested'
+    WHEN len(names) = 1 THEN NULL
     WHEN len(names) > 1 THEN 'image_ambiguous'
     WHEN regexp_matches(image, '^(/|~|file:)') THEN 'image_path_absolute'
     WHEN regexp_matches(image, '^[A-Za-z]:') THEN 'image_path_drive'
@@ -186,7 +185,7 @@ CREATE TABLE asked AS
 WITH valid AS (
     SELECT * FROM clinic WHERE broken IS NULL UNION ALL SELECT * FROM vqa WHERE broken IS NULL
 ), named AS (
-    SELECT valid.* REPLACE (coalesce(file, valid.image) AS image), fault FROM valid JOIN meant USING (image)
+    SELECT valid.* REPLACE (CASE WHEN fault IS NULL THEN file ELSE valid.image END AS image), fault FROM valid JOIN meant USING (image)
 ), counted AS (
     SELECT *, row_number() OVER (PARTITION BY question_id ORDER BY record) AS position,
         count(DISTINCT concat_ws('~', image, question, coalesce(split, '-'), coalesce(question_type, '-'),
@@ -201,7 +200,7 @@ SELECT counted.* EXCLUDE (answers), coalesce(joined.answers, counted.answers) AS
         WHEN position > 1 THEN 'duplicate_row'
         WHEN counted.question_id IN (SELECT question_id FROM annotation_fates WHERE rule = 'annotation_conflict')
             THEN 'annotation_conflict'
-        WHEN fault = 'image_ambiguous' THEN fault
+        WHEN fault IN ('image_ambiguous', 'image_contested') THEN fault
         WHEN images.name IS NULL THEN CASE WHEN getvariable('images_required') THEN fault END
         ELSE images.rule
     END AS settled

@@ -214,6 +214,51 @@ def test_files_mends_and_verdicts_are_told_apart(root):
     ]
 
 
+CONTESTED = [
+    # of which machine's folder?
+    (("/x/train/1.png", "/x/test/1.png"), {"/x/train/1.png", "/x/test/1.png"}),
+    (("C:/x/1.png", "/y/1.png", "1.png"), {"C:/x/1.png", "/y/1.png"}),
+    (("/x/1", "/y/1.jpeg"), {"/x/1", "/y/1.jpeg"}),
+    (("/x/1.png", "/X/1.PNG", "file:/x/1.png", "C:/x/1.png", "C:1.png", "images/1.png", "1.png"), set()),
+    (("/x/1.png", "/x/a/1.png"), set()),
+    # of which extension?
+    (("1.jpg", "1.png"), {"1.jpg"}),
+    (("1.jpg", "1.PNG"), {"1.jpg"}),
+    (("1.jpg", "1.gif"), {"1.jpg", "1.gif"}),
+    (("1.jpg", "1.JPG", "1"), set()),
+    (("1", "1.png"), set()),
+    (("1.jpg", "a/1.png", "a/1.jpg"), {"a/1.jpg"}),
+]
+
+
+@pytest.mark.parametrize(("references", "contested"), CONTESTED)
+def test_references_that_cannot_mean_one_file_are_not_mended_to_one(root, references, contested):
+    found = resolve(root, *references)
+    refused = {row["image"]: row["image_rule"] for row in found.verdicts.to_pylist()}
+    assert refused == dict.fromkeys(contested, "image_contested")
+    meant = [row["image"] for row in found.mends.to_pylist()]
+    assert {*meant, *found.files, *refused} >= set(references), "each reference became something"
+    assert not set(meant) & contested
+
+
+def test_a_contested_reference_is_told_with_its_rival_and_the_file(root):
+    told = {
+        row["image"]: row for row in resolve(root, "/x/1.png", "/y/1.png", "a/1.png", "a/1.gif").verdicts.to_pylist()
+    }
+    assert {name: row["image_reason"] for name, row in told.items()} == {
+        "/x/1.png": "/x/1.png fits 1.png, but so does /y/1.png, and they cannot be one file",
+        "/y/1.png": "/y/1.png fits 1.png, but so does /x/1.png, and they cannot be one file",
+        "a/1.gif": "a/1.gif fits a/1.png, but so does a/1.png, and they cannot be one file",
+    }
+    assert {row["image_fix"] for row in told.values()} == {
+        "Bring the files under the paths that the references give, or correct the references."
+    }
+
+
+def test_a_file_that_only_contested_references_fit_is_not_checked(root):
+    assert resolve(root, "/x/1.png", "/y/1.png").files == []
+
+
 def test_a_file_in_a_linked_folder_is_itself(root):
     found = resolve(root, "folder/1.png", "linked.png")
     assert found.files == ["folder/1.png", "linked.png"]

@@ -228,14 +228,14 @@ def _unescape(reference: str) -> str:
         return reference
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """Equal for texts that differ in case or Unicode form only (Unicode 3.13, canonical caseless matching)."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
 
 
-def _split_name(name: str) -> tuple[str, str, str]:
+def split_name(name: str) -> tuple[str, str, str]:
     """Folder with its slash, stem, extension with its dot; empty where there is none."""
     folder, slash, last = name.rpartition("/")
     stem, dot, extension = last.rpartition(".")
@@ -246,7 +246,7 @@ def _split_name(name: str) -> tuple[str, str, str]:
 
 def _loosen(name: str) -> str:
     """Equal for names that may mean one image: without case, Unicode form, extension, leading zeros, COCO's set."""
-    folder, stem, _ = _split_name(_fold(name))
+    folder, stem, _ = split_name(fold(name))
     numbered = _NUMBERED.fullmatch(stem)
     if numbered:
         prefix = numbered[1] or ""
@@ -256,13 +256,13 @@ def _loosen(name: str) -> str:
 
 def _is_same_set(text: str, name: str) -> bool:
     """Whether two names that are loosely alike do not name two sets of COCO, whose numbers mean other images."""
-    sets = {found[0] for one in (text, name) if (found := _COCO_SET.match(_split_name(_fold(one))[1]))}
+    sets = {found[0] for one in (text, name) if (found := _COCO_SET.match(split_name(fold(one))[1]))}
     return len(sets) < 2  # noqa: PLR2004 - one set, or none
 
 
 def _measure(text: str, name: str) -> _Distance:
-    _, stem, extension = _split_name(_fold(text))
-    _, found_stem, found_extension = _split_name(_fold(name))
+    _, stem, extension = split_name(fold(text))
+    _, found_stem, found_extension = split_name(fold(name))
     differs = unicodedata.normalize("NFC", text) != unicodedata.normalize("NFC", name)
     return _Distance(extension != found_extension, stem != found_stem, differs, text != name)
 
@@ -271,13 +271,13 @@ def _list_changes(text: str, name: str) -> list[Repair]:
     """The repairs from a reading to the name of a file that is loosely like it."""
     if text == name:
         return []
-    _, stem, extension = _split_name(name)
+    _, stem, extension = split_name(name)
     steps: list[tuple[str, str]] = []
-    folder, old_stem, old_extension = _split_name(text)
-    if _fold(old_extension) != _fold(extension):
+    folder, old_stem, old_extension = split_name(text)
+    if fold(old_extension) != fold(extension):
         old_extension = extension
         steps.append(("extension", folder + old_stem + old_extension))
-    if _fold(old_stem) != _fold(stem):
+    if fold(old_stem) != fold(stem):
         steps.append(("zero_padding", folder + stem + old_extension))
     steps += [("unicode_form", _take_form(steps[-1][1] if steps else text, name)), ("letter_case", name)]
     repairs = []

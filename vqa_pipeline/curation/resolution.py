@@ -1,19 +1,20 @@
 """Which file each image reference of a source means, all of them at once, against one look at the image root.
 
+Together, references tell what one alone does not: `/data/train/0.png` and `/data/test/0.png` cannot both mean `0.png`.
 What comes out are tables: a check of an image then needs only its file, wherever it runs. Reads no image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from vqa_pipeline.curation.image_checks import VERDICTS, reading
-from vqa_pipeline.curation.image_index import ImageIndex, Meaning
+from vqa_pipeline.curation.image_index import ImageIndex, Meaning, fold, split_name
 from vqa_pipeline.curation.image_roots import ImageRoot
-from vqa_pipeline.schemas import REPAIRS
+from vqa_pipeline.schemas import REPAIRS, Repair
 from vqa_pipeline.sources.formats.format import MalformedRecord
 
 MENDS = pa.schema([("source", pa.string()), ("image", pa.string()), ("file", pa.string()), ("file_repairs", REPAIRS)])
@@ -43,7 +44,7 @@ def resolve_references(source: str, root: ImageRoot | None, references: Sequence
     with reading(source, root.path):
         index = ImageIndex(root.list_names(), root.name)
     files: set[str] = set()
-    mends: list[dict[str, Any]] = []
+    meanings: dict[str, Meaning] = {}
     verdicts: list[dict[str, Any]] = []
     for reference in references:
         if reference in index.names:
@@ -53,13 +54,76 @@ def resolve_references(source: str, root: ImageRoot | None, references: Sequence
             with reading(source, root.path / reference):
                 found = _find(index, root, reference)
         except MalformedRecord as error:
-            told = {"image_rule": error.rule, "image_reason": error.reason, "image_fix": error.fix}
-            verdicts.append({"source": source, "image": reference, **told})
+            verdicts.append(_refuse(source, reference, error))
             continue
-        files.add(found.name)
-        if found.repairs:
-            mends.append({"source": source, "image": reference, "file": found.name, "file_repairs": found.repairs})
+        meanings[reference] = found
+        if not found.repairs:
+            files.add(found.name)
+    contested = _find_contested(meanings, files)
+    verdicts += [_refuse(source, reference, error) for reference, error in contested.items()]
+    mends: list[dict[str, Any]] = [
+        {"source": source, "image": reference, "file": found.name, "file_repairs": found.repairs}
+        for reference, found in meanings.items()
+        if found.repairs and reference not in contested
+    ]
+    files |= {mend["file"] for mend in mends}
     return Resolution(sorted(files), pa.Table.from_pylist(mends, MENDS), pa.Table.from_pylist(verdicts, VERDICTS))
+
+
+def _refuse(source: str, reference: str, error: MalformedRecord) -> dict[str, Any]:
+    told = {"image_rule": error.rule, "image_reason": error.reason, "image_fix": error.fix}
+    return {"source": source, "image": reference, **told}
+
+
+class _Claim(NamedTuple):
+    """What a mended reference says of the file that it fits, beyond the file's name."""
+
+    reference: str
+    front: str | None
+    """The folders that were dropped from another machine's path; None: none were."""
+    extension: str | None
+    """The one that it gives the file; None: none."""
+
+
+def _find_contested(meanings: Mapping[str, Meaning], named: Collection[str]) -> dict[str, MalformedRecord]:
+    """Mended references that cannot all mean the file that each of them fits, or not beside one that names it.
+
+    They come from different folders of another machine, or give the file different extensions: one of them means a
+    file that is not there, and nobody knows which.
+    """
+    claims: dict[str, list[_Claim]] = {}
+    for reference, (name, repairs) in meanings.items():
+        if repairs:
+            claims.setdefault(name, []).append(_read_claim(reference, name, repairs))
+    contested: dict[str, MalformedRecord] = {}
+    for name, rivals in claims.items():
+        own = fold(split_name(name)[2]) or None
+        fronts = {claim.front: claim.reference for claim in rivals if claim.front is not None}
+        extensions = {claim.extension: claim.reference for claim in rivals if claim.extension is not None}
+        extensions |= {own: name} if own is not None and name in named else {}
+        for claim in rivals:
+            other = _find_other(fronts, claim.front)
+            if other is None and claim.extension != own:
+                other = _find_other(extensions, claim.extension)
+            if other is not None:
+                reason = f"{claim.reference} fits {name}, but so does {other}, and they cannot be one file"
+                fix = "Bring the files under the paths that the references give, or correct the references."
+                contested[claim.reference] = MalformedRecord("image_contested", reason, fix)
+    return contested
+
+
+def _read_claim(reference: str, name: str, repairs: Sequence[Repair]) -> _Claim:
+    by_kind = {repair["kind"]: repair for repair in repairs}
+    moved, renamed = by_kind.get("absolute_path"), by_kind.get("extension")
+    front = fold(moved["before"].removesuffix(moved["after"])) if moved else None
+    return _Claim(reference, front, fold(split_name(renamed["before"] if renamed else name)[2]) or None)
+
+
+def _find_other(references: Mapping[str, str], claimed: str | None) -> str | None:
+    """A reference that claims something else of the same file; None: there is none, or nothing is claimed."""
+    if claimed is None:
+        return None
+    return next((reference for other, reference in references.items() if other != claimed), None)
 
 
 def _find(index: ImageIndex, root: ImageRoot, reference: str) -> Meaning:
