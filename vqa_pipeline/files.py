@@ -173,15 +173,20 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     unread.append((entry.path, f"{prefix}{entry.name}/"))
-                elif _is_file(entry) and not (entry.is_symlink() and _leads_out(entry.path, home)):
+                elif is_file(entry) and not (entry.is_symlink() and _leads_out(entry.path, home)):
                     yield prefix + entry.name, entry
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file or a link to one; a link that leads to itself is none.
+
+    Raises:
+        OSError: that cannot be told.
+    """
     try:
         return entry.is_file()
     except OSError as error:
-        if error.errno == errno.ELOOP:  # a link that leads to itself is none
+        if error.errno == errno.ELOOP:
             return False
         raise
 

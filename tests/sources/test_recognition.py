@@ -165,6 +165,7 @@ def test_images_programs_and_hidden_files_are_not_looked_into(tmp_path):
 
 def test_a_tree_is_listed_from_the_top_and_not_beyond_its_bound(tmp_path):
     write(tmp_path, {"b/deep.json": [], "a.json": [], "c.json": []})
+    (tmp_path / "loop.json").symlink_to("loop.json")
     assert list_tree_near(tmp_path) == (tmp_path, ("a.json", "c.json", "b/deep.json"), True)
     assert list_tree_near(tmp_path, most=2) == (tmp_path, ("a.json", "c.json"), False)
 

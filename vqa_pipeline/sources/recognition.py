@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
+from vqa_pipeline.files import is_file
 from vqa_pipeline.sources.archives import ArchiveError, is_archive
 from vqa_pipeline.sources.containers import is_junk, list_members, measure_file
 from vqa_pipeline.sources.formats import FORMATS, Source
@@ -58,7 +59,7 @@ def list_tree_near(folder: Path, most: int = _MOST_NAMES) -> Tree:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((f"{prefix}{entry.name}/", Path(entry.path)))
-            elif entry.is_file():
+            elif is_file(entry):
                 names.append(prefix + entry.name)
     return Tree(folder, tuple(names[:most]), not waiting and len(names) <= most)
 
