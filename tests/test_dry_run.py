@@ -6,9 +6,10 @@ import pytest
 from raw_world import write_raw
 
 from vqa_pipeline import stages
-from vqa_pipeline.errors import SourceError
+from vqa_pipeline.errors import SourceError, StoreBusy
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
 from vqa_pipeline.stages.dry_run import dry_run
+from vqa_pipeline.store import Store
 
 
 def make_pipeline(root, **settings) -> Pipeline:
@@ -64,6 +65,17 @@ def test_it_can_be_run_again_after_a_mend(tmp_path):
     assert dry_run(pipeline, silent).failures
     write_raw(tmp_path / "raw")
     assert not dry_run(pipeline, silent).failures
+
+
+def test_two_at_once_do_not_mix(tmp_path):
+    write_raw(tmp_path / "raw")
+    pipeline = make_pipeline(tmp_path)
+    with (
+        Store(pipeline.store_folder, pipeline.scratch_folder).lock("dry_run"),
+        pytest.raises(StoreBusy, match="dry_run"),
+    ):
+        dry_run(pipeline, silent)
+    assert dry_run(pipeline, silent).ledger.count("accepted") == 20
 
 
 def test_a_source_that_cannot_be_read_is_an_error(tmp_path):

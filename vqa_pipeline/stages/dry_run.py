@@ -15,6 +15,7 @@ from vqa_pipeline.schemas import Check
 from vqa_pipeline.stages.dataset import build_dataset
 from vqa_pipeline.stages.raw import observe_source
 from vqa_pipeline.stages.records import build_records
+from vqa_pipeline.stages.stage import open_store
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,21 @@ def dry_run(pipeline: Pipeline, log: Log, progress: Progress = silent) -> DryRun
 
     Raises:
         SourceError: a file is missing, unreadable or not of its format, or changed meanwhile.
+        StoreBusy: another dry run of this pipeline is at work.
     """
-    apart = _set_apart(pipeline)
-    for source in apart.settings.sources:
-        observe_source(apart, source.name, log, progress)
-        build_records(apart, source.name, log, progress)
-    try:
-        outcome = build_dataset(apart, log, progress)
-    except GateFailed as error:
-        folder, checks = Path(error.candidate), error.checks
-    else:
-        folder, checks = outcome.version.path, outcome.checks
-    shutil.rmtree(apart.store_folder / "dataset" / "shared", ignore_errors=True)  # copies of all images
-    ledger = Ledger.model_validate_json((folder / "ledger.json").read_bytes())
+    with open_store(pipeline).lock("dry_run"):
+        apart = _set_apart(pipeline)
+        for source in apart.settings.sources:
+            observe_source(apart, source.name, log)
+            build_records(apart, source.name, log, progress)
+        try:
+            outcome = build_dataset(apart, log, progress)
+        except GateFailed as error:
+            folder, checks = Path(error.candidate), error.checks
+        else:
+            folder, checks = outcome.version.path, outcome.checks
+        shutil.rmtree(apart.store_folder / "dataset" / "shared", ignore_errors=True)  # copies of all images
+        ledger = Ledger.model_validate_json((folder / "ledger.json").read_bytes())
     return DryRun(folder, ledger, checks)
 
 
