@@ -691,11 +691,15 @@ def test_a_corrections_file_is_part_of_its_source_and_what_fits_no_row_warns(pro
     manifest = done["dataset"].version.manifest
     assert manifest.numbers["num_excluded"] == 1
     assert manifest.details["repairs_by_kind"] == {"corrected_answers": 1}
+    page = (done["dataset"].version.path / "page.html").read_text()
+    assert "1 correction not applied." in page
+    assert "colours/99 (no row has this key)" in page
     assert manifest.details["statistics"]["top_answers"]["crimson"] == 1
     (project / "raw" / "fixes.csv").write_text("question_id,action,answers\ncolours/0,edit,scarlet\n")
     again = Runner(corrected).run("dataset")
     assert again["dataset"].version.manifest.details["statistics"]["top_answers"]["scarlet"] == 1
     assert again["records"].checks[0].passed
+    assert "not applied" not in (again["dataset"].version.path / "page.html").read_text()
 
 
 def test_a_licence_is_told_in_the_card_and_computes_nothing_else_again(project):

@@ -104,7 +104,7 @@ def test_a_source_that_breaks_off_is_told_above_its_rules():
 
 
 def test_a_clean_source_has_one_table():
-    page = show(records_markdown({**RECORDS, **dict.fromkeys(WORDS, {})}))
+    page = show(records_markdown({**RECORDS, **dict.fromkeys(WORDS, {}), "unfit_corrections": []}))
     assert [tag for tag, _ in page.elements].count("table") == 1
 
 
@@ -150,6 +150,24 @@ def test_a_dataset_tells_what_was_carved_and_what_leaks():
     leaks = [row for row in page.rows if row[0] == "ab" * 12]
     assert leaks == [["ab" * 12, "train, test", f"shapes/1, {escape_control(HOSTILE)}"]] * 10
     assert find_pictures(page) == [PICTURE[:22]]
+
+
+def test_a_dataset_tells_corrections_apart_from_mends_and_what_fits_no_row():
+    facts = {
+        **FACTS,
+        "repairs_by_kind": {"backslash": 4, "corrected_split": 2},
+        "unfit_corrections": ["scans/9 (gone)"],
+    }
+    rows = show(dataset_markdown(facts)).rows
+    at = rows.index(["corrected by people", "times"])
+    assert rows[at : at + 6] == [
+        ["corrected by people", "times"],
+        ["corrected_split", "2"],
+        ["mended and recorded", "times"],
+        ["backslash", "4"],
+        ["corrections that were not applied"],
+        ["scans/9 (gone)"],
+    ]
 
 
 def test_a_vocabulary_is_told_by_size_coverage_and_answers():
@@ -216,7 +234,7 @@ def test_no_text_changes_the_shape_of_a_page(text):
             show(records_markdown({**RECORDS, "rejects_by_rule": {word: 1}, "repairs_by_kind": {word: 2}})),
             show(records_markdown({**RECORDS, "encodings": {word: "cp1252"}})),
             show(records_markdown({**RECORDS, "unfit_corrections": [word]})),
-            show(dataset_markdown({**FACTS, "leaks": [leak]})),
+            show(dataset_markdown({**FACTS, "leaks": [leak], "unfit_corrections": [word]})),
             show(vocabulary_markdown(VOCABULARY, [word], [7])),
         ]
 

@@ -129,4 +129,4 @@ def test_thumbnails_are_made_of_those_that_are_there(tmp_path):
     (sha,) = write_pack(tmp_path / "pack.parquet", make_png(300, 300))
     thumbnails = make_thumbnails([tmp_path / "pack.parquet"], [sha, "raw/scans/7.png"])
     assert list(thumbnails) == [sha]
-    assert decode(thumbnails[sha]).size == (72, 72)
+    assert decode(thumbnails[sha]).size == (128, 128)

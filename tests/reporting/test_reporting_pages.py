@@ -25,7 +25,7 @@ def render(tmp_path, facts=FACTS, rows=(), failures=(), pictures=None) -> Page:
 def find_advice(page: Page) -> dict:
     """The YAML that the page suggests."""
     _, _, rest = page.source_text.partition("in the pipeline's YAML:")
-    return yaml.safe_load(rest.partition("Splits")[0])
+    return yaml.safe_load(rest.partition("Ledger")[0])
 
 
 def test_the_ledger_has_a_row_per_source_that_adds_up(tmp_path):
@@ -49,13 +49,83 @@ def test_a_published_version_speaks_of_no_failure(tmp_path):
 def test_rejected_rows_are_told_with_reason_fix_place_and_payload(tmp_path):
     page = render(tmp_path, rows=[make_reject(number=6)])
     assert "image_missing · 1 row rejected · Bring the file." in page.text
-    assert "there is no image 6. Bring the file. shapes: questions.jsonl:7" in page.text
+    assert "there is no image 6 shapes: questions.jsonl:7 · question shapes/6" in page.text
     assert '{"id": 6}' in page.text
+
+
+def test_a_row_whose_id_is_not_known_is_told_by_its_place(tmp_path):
+    page = render(tmp_path, rows=[make_reject(number=6, question_id=None)])
+    assert "questions.jsonl:7" in page.text
+    assert "· question" not in page.text
+
+
+def test_a_fix_that_differs_from_the_rule_s_first_is_told_beside_its_row(tmp_path):
+    page = render(tmp_path, rows=[make_reject(), make_reject(number=1, fix="Mend `b`.")])
+    assert page.text.count("Bring the file.") == 1
+    assert "there is no image 1 · Mend b." in page.text
+
+
+def test_the_commands_that_help_name_the_pipeline(tmp_path):
+    page = render(tmp_path, rows=[make_reject()])
+    assert "vqa-pipeline rejects --pipeline clinic --as-corrections FILE" in page.text
+    assert "vqa-pipeline rejects --pipeline clinic --rule image_missing" in page.text
+    assert "--as-corrections" not in render(tmp_path / "clean").text
+
+
+def test_corrections_mends_and_alterations_are_counted_apart(tmp_path):
+    repairs = {"accepted_by_correction": 1, "backslash": 4, "corrected_answers": 1200}
+    page = render(tmp_path, {**FACTS, "repairs_by_kind": repairs})
+    at = page.rows.index(["corrected by people", "questions"])
+    assert page.rows[at : at + 7] == [
+        ["corrected by people", "questions"],
+        ["accepted_by_correction", "1"],
+        ["corrected_answers", "1,200"],
+        ["mended on the way", "times"],
+        ["backslash", "4"],
+        ["done to show images as RGB", "images"],
+        ["orientation_applied", "2"],
+    ]
+
+
+def test_corrections_that_fit_no_row_are_named(tmp_path):
+    unfit = [f"scans/{number} (no row has this key)" for number in range(21)]
+    page = render(tmp_path, {**FACTS, "unfit_corrections": unfit})
+    assert "21 corrections not applied. Correct the corrections file" in page.text
+    assert "scans/19 (no row has this key), …" in page.text
+    assert "1 correction not applied." in render(tmp_path, {**FACTS, "unfit_corrections": unfit[:1]}).text
+
+
+def test_a_dataset_in_which_nothing_was_changed_has_no_such_section(tmp_path):
+    page = render(tmp_path, {**FACTS, "repairs_by_kind": {}, "alterations_by_kind": {}})
+    assert "Corrected and mended" not in page.text
+    assert "Corrected and mended" in render(tmp_path).text
+
+
+def test_sources_are_told_with_licence_and_splits(tmp_path):
+    page = render(tmp_path)
+    assert ["source", "licence", "train", "val", "test"] in page.rows
+    assert ["shapes", "CC0-1.0", "5", "0", "3"] in page.rows
+
+
+def test_questions_and_answers_are_counted_with_bars(tmp_path):
+    page = render(tmp_path)
+    assert ["most common answer (2 distinct)", "", "questions"] in page.rows
+    assert ["red", "", "6"] in page.rows
+    widths = [attributes["style"] for tag, attributes in page.elements if tag == "i"]
+    assert widths[:2] == ["width:75.0%", "width:12.5%"]
+
+
+def test_every_link_of_the_page_leads_to_a_section(tmp_path):
+    facts = {**FACTS, "leaks": [LEAK], "num_leaking_images": 1}
+    page = render(tmp_path, facts, [make_reject()], [LEAKAGE])
+    links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+    sections = [f"#{attributes['id']}" for tag, attributes in page.elements if tag == "h2" and "id" in attributes]
+    assert links == sections == ["#on", "#ledger", "#rules", "#changes", "#leaks", "#splits", "#statistics"]
 
 
 def test_more_rows_than_examples_are_pointed_to(tmp_path):
     page = render(tmp_path, rows=[make_reject(number=number) for number in range(5)])
-    assert "… and 2 more: vqa-pipeline rejects --rule image_missing" in page.text
+    assert "… and 2 more: vqa-pipeline rejects --pipeline clinic --rule image_missing" in page.text
 
 
 def test_a_candidate_with_too_many_rejects_says_which_share_would_pass(tmp_path):
@@ -83,13 +153,14 @@ def test_leaking_images_are_shown_when_their_pictures_are_given(tmp_path):
     assert [attributes["src"] for tag, attributes in page.elements if tag == "img"] == [picture]
 
 
-def test_a_pair_of_near_duplicates_is_shown_side_by_side_with_its_distance(tmp_path):
-    one, other = make_thumbnail(make_png()), make_thumbnail(make_png(color="blue"))
-    pictures = {NEAR_LEAK["image"]: one, NEAR_LEAK["near"]: other}
-    page = render(tmp_path, {**FACTS, "leaks": [NEAR_LEAK], "num_leaking_groups": 1}, pictures=pictures)
-    assert [attributes["src"] for tag, attributes in page.elements if tag == "img"] == [one, other]
-    assert f"{'ab' * 12} and {'cd' * 12}, 2 of 64 bits apart" in page.text
-    assert "1 in all; 1 of them are groups of images that are nearly the same" in page.text
+def test_near_duplicates_in_two_splits_are_shown_side_by_side_with_their_distance(tmp_path):
+    first, second = make_thumbnail(make_png()), make_thumbnail(make_png(color="blue"))
+    facts = {**FACTS, "leaks": [NEAR_LEAK], "num_leaking_groups": 1, "num_near_duplicates": 3}
+    page = render(tmp_path, facts, pictures={NEAR_LEAK["image"]: first, NEAR_LEAK["near"]: second})
+    assert [attributes["src"] for tag, attributes in page.elements if tag == "img"] == [first, second]
+    assert f"{'ab' * 12} and {'cd' * 12} 2 of 64 bits apart" in page.text
+    assert "1 in all; 1 of them is a group of images that are nearly the same" in page.text
+    assert "3 pairs of images are nearly the same" in page.text
 
 
 def test_what_was_done_to_images_is_counted(tmp_path):
@@ -119,8 +190,22 @@ def test_many_leaks_are_cut_and_counted(tmp_path):
 
 
 def test_hostile_text_is_shown_and_does_nothing(tmp_path):
-    row = make_reject(HOSTILE, reason=HOSTILE, fix=HOSTILE, raw=HOSTILE.encode(), source=HOSTILE)
-    html = render_dataset_page({**FACTS, "repairs_by_kind": {HOSTILE: 1}}, write_rejects(tmp_path, row), [HOSTILE])
+    row = make_reject(HOSTILE, reason=HOSTILE, fix=HOSTILE, raw=HOSTILE.encode(), source=HOSTILE, question_id=HOSTILE)
+    counts = {
+        "questions_by_source": {HOSTILE: {"train": 1}},
+        "top_answers": {HOSTILE: 6},
+        "question_types": {HOSTILE: 1},
+    }
+    facts = {
+        **FACTS,
+        "repairs_by_kind": {HOSTILE: 1},
+        "unfit_corrections": [HOSTILE],
+        "licenses": {HOSTILE: HOSTILE},
+        "leaks": [{**NEAR_LEAK, "image": HOSTILE, "near": HOSTILE}],
+        "statistics": {**FACTS["statistics"], **counts},
+    }
+    picture = make_thumbnail(make_png())
+    html = render_dataset_page(facts, write_rejects(tmp_path, row), [HOSTILE], {HOSTILE: picture})
     page = Page(html)
     assert "script" not in page.tags
     assert not {name for _, attributes in page.elements for name in attributes if name.startswith("on")}

@@ -23,6 +23,11 @@ WAIVABLE_RULES = ("annotation_missing", "duplicate_question", "leakage")
 """The rules that `accept` waives; what breaks another one cannot be used as it is."""
 
 
+def is_correction(kind: str) -> bool:
+    """Whether a repair of this kind is a person's, not the pipeline's."""
+    return kind == ACCEPTED or kind.startswith("corrected_")
+
+
 class Unfit(NamedTuple):
     """A correction that was not applied, and why."""
 

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vqa_pipeline.reporting.escaping import escape_markdown
-from vqa_pipeline.reporting.ledger import list_fates, sum_sources
+from vqa_pipeline.reporting.ledger import list_fates, part_changes, sum_sources
 from vqa_pipeline.reporting.plots import draw_curve_png
+from vqa_pipeline.reporting.statistics import list_counts, list_sources
 from vqa_pipeline.schemas import FATES, SPLITS
 
 _SHOWN_LEAKS = 10
 _SHOWN_ANSWERS = 20
+_SHOWN_UNFIT = 20
 _SHOWN_FILES = 20
 _BROKEN_OFF = "record_truncated"
-_SHOWN_VALUES = 16
 _BAR_LENGTH = 20
 _DEFAULT_CONFIG = "questions"
 
@@ -88,13 +89,18 @@ def records_markdown(facts: Mapping[str, Any]) -> str:
         parts.append("**A file or a row breaks off**: what is missing behind it is in no count. Bring it whole.")
     if facts["rejects_by_rule"]:
         parts.append(_draw_table(["rejected or left out by rule", "rows"], facts["rejects_by_rule"].items()))
-    if facts["repairs_by_kind"]:
-        parts.append(_draw_table(["mended and recorded", "times"], facts["repairs_by_kind"].items()))
     if facts["corrections_by_action"]:
         parts.append(_draw_table(["corrections", "applied"], facts["corrections_by_action"].items()))
-    if facts["unfit_corrections"]:
-        parts.append(_draw_table(["corrections that were not applied"], [(one,) for one in facts["unfit_corrections"]]))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *_draw_changes(facts)])
+
+
+def _draw_changes(facts: Mapping[str, Any]) -> list[str]:
+    """What people corrected, what of it fits no row, and what was mended; tables of what there is."""
+    corrections, repairs = part_changes(facts["repairs_by_kind"])
+    unfit = [(one,) for one in facts["unfit_corrections"][:_SHOWN_UNFIT]]
+    told = {"corrected by people": corrections, "mended and recorded": repairs}
+    tables = [_draw_table([title, "times"], counts.items()) for title, counts in told.items() if counts]
+    return [*tables, _draw_table(["corrections that were not applied"], unfit)] if unfit else tables
 
 
 def _tell_files(facts: Mapping[str, Any]) -> list[str]:
@@ -120,43 +126,21 @@ def dataset_markdown(facts: Mapping[str, Any], picture: str | None = None) -> st
         f"**{facts['num_questions']:,} questions** on {images}, from {rows}.",
         *_show_picture("Some images of the dataset", picture),
         _draw_table(["split", "questions", "with answers"], _list_splits(facts)),
-        _draw_table(["source", "licence", *SPLITS], _list_sources(facts["statistics"], facts["licenses"])),
+        _draw_table(["source", "licence", *SPLITS], list_sources(facts["statistics"], facts["licenses"])),
     ]
     if facts["carved"]:
         parts.append(f"No question declares {' or '.join(facts['carved'])}: carved from train, by image.")
     parts.append(_draw_table(["source", "rows read", *FATES], accounts))
     if rules:
         parts.append(_draw_table(["source", "fate", "rule", "rows"], rules))
+    parts += _draw_changes(facts)
     if facts["alterations_by_kind"]:
         parts.append(_draw_table(["done to show images as RGB", "images"], facts["alterations_by_kind"].items()))
     if facts["leaks"]:
         parts.append(_draw_table(["image in two splits", "splits", "questions"], _list_leaks(facts)))
-    return "\n\n".join([*parts, *_draw_statistics(facts["statistics"])])
-
-
-def _list_sources(statistics: Mapping[str, Any], licenses: Mapping[str, str]) -> list[tuple[object, ...]]:
-    """Accepted questions of each source by split, and under which licence."""
-    return [
-        (source, licenses.get(source, "not stated"), *(splits.get(split, 0) for split in SPLITS))
-        for source, splits in statistics["questions_by_source"].items()
-    ]
-
-
-def _draw_statistics(statistics: Mapping[str, Any]) -> list[str]:
-    """What questions and answers are like; tables of what there is."""
-    counted = {
-        f"most common answer ({statistics['num_distinct_answers']:,} distinct)": statistics["top_answers"],
-        "question type": statistics["question_types"],
-        "answer type": statistics["answer_types"],
-        f"answers to a question ({statistics['longest']}: or more)": statistics["answers_per_question"],
-        f"words of a question ({statistics['longest']}: or more)": statistics["words_per_question"],
-    }
-    total = max(1, sum(statistics["words_per_question"].values()))
-    return [
-        _draw_table([title, "questions", ""], [(str(name), count, _draw_bar(count / total)) for name, count in rows])
-        for title, rows in ((title, list(counts.items())[:_SHOWN_VALUES]) for title, counts in counted.items())
-        if rows
-    ]
+    for title, counts in list_counts(facts["statistics"]):
+        parts.append(_draw_table([title, "questions", ""], [(name, n, _draw_bar(share)) for name, n, share in counts]))
+    return "\n\n".join(parts)
 
 
 def _list_splits(facts: Mapping[str, Any]) -> list[tuple[str, int, int]]:

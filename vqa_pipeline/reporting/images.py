@@ -42,7 +42,7 @@ def make_thumbnail(data: bytes, side: int = 160) -> str:
     return _encode_smaller(_shrink(data, side))
 
 
-def make_thumbnails(packs: Sequence[Path], shas: Sequence[str], side: int = 72) -> dict[str, str]:
+def make_thumbnails(packs: Sequence[Path], shas: Sequence[str], side: int = 128) -> dict[str, str]:
     """Thumbnails by digest, of those images that a pack holds."""
     return {sha: make_thumbnail(data, side) for sha, data in read_images(packs, shas).items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vqa_pipeline.curation.correcting import is_correction
 from vqa_pipeline.schemas import FATES
 
 
@@ -32,6 +33,12 @@ def sum_sources(ledger: Mapping[str, Any]) -> list[dict[str, Any]]:
         counts = {name: sum(row[name] for row in rows) for name in ("num_rows", *FATES, "num_missing")}
         rows.append({"source": "all sources", **counts})
     return rows
+
+
+def part_changes(repairs: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """Repairs by kind, apart: a person's corrections, and the pipeline's own mends."""
+    corrections = {kind: count for kind, count in repairs.items() if is_correction(kind)}
+    return corrections, {kind: count for kind, count in repairs.items() if kind not in corrections}
 
 
 def _sum_source(name: str, account: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,14 @@ import jinja2
 from markupsafe import Markup, escape
 
 from vqa_pipeline.reporting.escaping import escape_control
-from vqa_pipeline.reporting.ledger import sum_sources
+from vqa_pipeline.reporting.ledger import part_changes, sum_sources
 from vqa_pipeline.reporting.rejects import group_rejects
+from vqa_pipeline.reporting.statistics import list_counts, list_sources
 from vqa_pipeline.schemas import SPLITS
 
 _ROOM_TO_GROW = 1.05
 _SHOWN_LEAKS = 50
+_SHOWN_UNFIT = 20
 
 
 @cache
@@ -64,12 +66,19 @@ def render_dataset_page(
         failures: Messages of the blocking checks that failed; each names the setting that it is about.
         pictures: Data URIs of leaking images, by what identifies the image in `facts["leaks"]`.
     """
+    corrections, repairs = part_changes(facts["repairs_by_kind"])
     return render(
         "dataset.html",
         facts=facts,
         failures=failures,
         advice=_advise(facts, failures),
         splits=SPLITS,
+        sources=list_sources(facts["statistics"], facts["licenses"]),
+        counted=list_counts(facts["statistics"]),
+        changed=facts["repairs_by_kind"] or facts["alterations_by_kind"] or facts["unfit_corrections"],
+        shown_unfit=_SHOWN_UNFIT,
+        corrections=corrections,
+        repairs=repairs,
         accounts=sum_sources(facts["ledger"]),
         leaks=facts["leaks"][:_SHOWN_LEAKS],
         num_leaks=facts["num_leaking_images"] + facts["num_leaking_groups"],

@@ -44,7 +44,8 @@ def read_rejects(folder: Path) -> Iterator[dict[str, Any]]:
 def group_rejects(folder: Path) -> list[dict[str, Any]]:
     """Rows by fate and rule, as `fate`, `rule`, `count`, `examples`; rejected ones and frequent rules first.
 
-    An example has `reason`, `fix`, `place` and `raw`, a shortened payload without control characters.
+    An example has `question_id` (empty where it is not known), `reason`, `fix`, `place` and `raw`, a shortened payload
+    without control characters.
     """
     counts: Counter[tuple[str, str]] = Counter()
     for (_, fate, rule), count in count_rejects(folder).items():
@@ -71,8 +72,9 @@ def _find_examples(folder: Path, counts: Mapping[tuple[str, str], int]) -> dict[
     return found
 
 
-def _describe(row: Mapping[str, str]) -> dict[str, str]:
+def _describe(row: Mapping[str, Any]) -> dict[str, str]:
     return {
+        "question_id": row["question_id"] or "",
         "reason": row["reason"],
         "fix": row["fix"],
         "place": f"{row['source']}: {row['locator']}",

@@ -68,7 +68,8 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
         work.data_version = summary.data_version
         statistics = count_statistics(sorted((work.folder / "questions").glob("*.parquet"))).model_dump(mode="json")
         packed = {"image_packs": sorted({*kept, *packs})}
-        work.details = summary.describe() | packed | {"statistics": statistics, "licenses": find_licenses(pipeline)}
+        told = {"licenses": find_licenses(pipeline), "unfit_corrections": _list_unfit_corrections(inputs)}
+        work.details = summary.describe() | packed | {"statistics": statistics} | told
         work.numbers = summary.count()
         _check_dataset(pipeline, work, summary)
         _write_dataset_pages(pipeline, work)
@@ -109,6 +110,11 @@ def _check_not_lost(pipeline: Pipeline, summary: DatasetSummary, inputs: Mapping
             meant = index.find_name(reference)
             if meant != file:
                 raise SourceChanged(name, images / (meant or file or reference))
+
+
+def _list_unfit_corrections(inputs: Mapping[str, Version]) -> list[str]:
+    """Corrections of all sources that were not applied, for the one page that shows what people did."""
+    return [one for version in inputs.values() for one in version.manifest.details.get("unfit_corrections", ())]
 
 
 def _describe_records(pipeline: Pipeline, source: Source, inputs: Mapping[str, Version]) -> SourceRecords:
