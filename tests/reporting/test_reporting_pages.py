@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting_world import FACTS, HOSTILE, LEAK, NEAR_LEAK, Page, make_png, make_reject, write_rejects
+from reporting_world import FACTS, HOSTILE, LEAK, LEDGER, NEAR_LEAK, Page, make_png, make_reject, write_rejects
 
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.reporting.escaping import escape_control
@@ -70,6 +70,12 @@ def test_the_commands_that_help_name_the_pipeline(tmp_path):
     assert "vqa-pipeline rejects --pipeline clinic --as-corrections FILE" in page.text
     assert "vqa-pipeline rejects --pipeline clinic --rule image_missing" in page.text
     assert "--as-corrections" not in render(tmp_path / "clean").text
+
+
+def test_of_several_sources_one_is_corrected_at_a_time(tmp_path):
+    account = LEDGER["sources"]["shapes"]
+    page = render(tmp_path, {**FACTS, "ledger": {"sources": {"shapes": account, "scans": account}}}, [make_reject()])
+    assert "vqa-pipeline rejects --pipeline clinic --source NAME --as-corrections FILE" in page.text
 
 
 def test_corrections_mends_and_alterations_are_counted_apart(tmp_path):
