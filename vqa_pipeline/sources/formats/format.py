@@ -85,7 +85,7 @@ class Format(Protocol):
     """
 
     def find_files(self, settings: Any, root: Path) -> list[Path]:
-        """The files with rows, in reading order.
+        """The files with rows, in reading order; a member of an archive is a path too (see `containers`).
 
         Raises:
             SourceError: a named file or folder does not exist, or a glob matches nothing.
