@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
+import tarfile
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from vqa_pipeline.curation.findings import Count
 from vqa_pipeline.curation.inspection import inspect
 from vqa_pipeline.errors import SettingsError
 
@@ -67,6 +72,38 @@ def test_images_are_looked_for_beside_the_folder_too(tmp_path):
     [source] = inspect(tmp_path / "labels", tmp_path).sources
     assert source.settings["image_root"] == "pictures"
     assert source.images.found == 4
+
+
+def draw(number: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (number, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_images_inside_the_rows_are_there_and_the_first_are_decoded(tmp_path):
+    images = [draw(number) if number else b"<html>" for number in range(30)]
+    table = pa.table({"image": images, "question": ["what?"] * 30, "answer": ["red"] * 30})
+    pq.write_table(table, tmp_path / "train.parquet")
+    source = look(tmp_path)
+    assert source.settings["format"] == "hf_parquet"
+    assert source.num_questions == Count(value=30, basis="counted")
+    assert (source.images.image_root, source.images.looked_for, source.images.found) == (None, 24, 24)
+    assert [(problem.rule, problem.count, problem.looked_at) for problem in source.problems] == [
+        ("image_unreadable", 1, 24)
+    ]
+
+
+def test_where_the_length_of_records_is_unknown_few_of_them_are_read(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for number in range(100):
+            asked = json.dumps({"question": f"is it {number}?", "answers": ["yes"]}).encode()
+            for name, content in ((f"{number}.png", draw(number)), (f"{number}.json", asked)):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                shard.addfile(entry, io.BytesIO(content))
+    source = look(tmp_path)
+    assert (source.settings["format"], source.num_read) == ("webdataset", 64)
+    assert source.num_questions == Count(value=64, basis="at_least")
 
 
 def test_rows_and_images_in_archives_are_found(tmp_path):

@@ -58,6 +58,12 @@ _FEWEST_ROWS = 20
 """Records of each file, where there are many."""
 
 _MOST_ROWS = 20_000
+_MOST_BYTES = 64 << 20
+"""Of records that are read of a source, about."""
+
+_UNKNOWN_BYTES = 1 << 20
+"""Taken for the length of a record where it cannot be told, as in archives of images."""
+
 _DECODED = 24
 _SHOWN = 3
 _SHOWN_FIELDS = 12
@@ -162,7 +168,7 @@ def _describe_unknown(file: SampledFile, reason: str) -> UnknownFile:
 def _inspect_source(
     draft: Draft, source: Source, settings: dict[str, Any], tree: Tree, project: Path
 ) -> InspectedSource:
-    most = max(_FEWEST_ROWS, _ROWS // sum(map(len, draft.places.values())))
+    most = _choose_most(draft)
     if "image_root" in type(source).model_fields:
         root = search_image_root(source, project, most, tree)
         settings |= {} if root is None else {"image_root": root}
@@ -188,6 +194,14 @@ def _inspect_source(
         repairs=dict(sorted(repairs.items())),
         error=reading.error,
     )
+
+
+def _choose_most(draft: Draft) -> int:
+    """Records to read of each file: fewer where files are many, or records long, as with images in them."""
+    num_files = sum(map(len, draft.places.values()))
+    estimates = [(file.size, file.estimate_records()) for file in draft.sampled.values()]
+    longest = max((size / records if records else _UNKNOWN_BYTES for size, records in estimates), default=1.0)
+    return max(_FEWEST_ROWS, min(_ROWS, int(_MOST_BYTES / longest)) // num_files)
 
 
 # ------------------------------------------------------------------------------------------------------------- records

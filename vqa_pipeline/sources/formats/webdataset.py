@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -95,7 +94,7 @@ class WebDatasetFormat:
         for path in paths:
             with reading(settings.name, "files", path), open_file(path) as file:
                 try:
-                    for number, row in enumerate(islice(self._read_shard(settings, file, path), most)):
+                    for number, row in enumerate(self._read_shard(settings, file, path, most)):
                         yield build_record(row, _IMAGE, Locator(name_file(path, base), number))
                 except ArchiveError as error:
                     fix = "Write or download it again."
@@ -118,8 +117,10 @@ class WebDatasetFormat:
         columns = {} if "json" in extensions else {"columns": {"question": "txt", "answers": "cls"}}
         return Recognition(0.9, {"files": sample.name, **columns})
 
-    def _read_shard(self, settings: WebDatasetSource, file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
-        members = [(match, member) for member in list_tar(file) if (match := _NAME.fullmatch(member.name))]
+    def _read_shard(
+        self, settings: WebDatasetSource, file: BinaryIO, path: Path, most: int | None
+    ) -> Iterator[dict[str, Any]]:
+        members = _list_members(file, most)
         awaited = Counter(match["key"] for match, _ in members)
         unfinished: dict[str, _Record] = {}
         num_held_bytes = 0
@@ -137,6 +138,21 @@ class WebDatasetFormat:
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
+
+
+def _list_members(file: BinaryIO, most: int | None) -> list[tuple[re.Match[str], Member]]:
+    """The members that belong to a record; with `most`, of the first so many records, as far as they stand together."""
+    listed: list[tuple[re.Match[str], Member]] = []
+    keys: set[str] = set()
+    for member in list_tar(file):
+        match = _NAME.fullmatch(member.name)
+        if match is None:
+            continue
+        keys.add(match["key"])
+        if most is not None and len(keys) > most:
+            break
+        listed.append((match, member))
+    return listed
 
 
 def _is_image(extension: str) -> bool:
