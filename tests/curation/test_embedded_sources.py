@@ -6,6 +6,9 @@ import base64
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -135,3 +138,33 @@ def test_an_archive_of_images_gives_the_dataset_that_its_folder_gives(tmp_path, 
     assert packed.questions == unpacked.questions
     assert [row["rule"] for row in packed.rejects] == [row["rule"] for row in unpacked.rejects] == ["image_missing"]
     assert packed.summary.data_version == unpacked.summary.data_version
+
+
+_MEASURE = """
+import resource, sys
+from pathlib import Path
+from vqa_pipeline.curation.records import validate_source
+from vqa_pipeline.sources.formats.hf_parquet import HfParquetSource
+
+folder = Path(sys.argv[1])
+(folder / "records").mkdir()
+validate_source(HfParquetSource(name="x", format="hf_parquet", files="train.parquet"), folder, folder / "records")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_images_in_a_file(tmp_path):
+    """Megabytes at the peak, of which about 110 are the libraries: 4 groups of 500 images of 40 kB against 20."""
+    peaks = []
+    for num_groups in (4, 20):
+        folder = tmp_path / str(num_groups)
+        folder.mkdir()
+        schema = pa.schema([("image", pa.binary()), ("question", pa.string()), ("answers", pa.string())])
+        with pq.ParquetWriter(folder / "train.parquet", schema) as writer:
+            for _ in range(num_groups):
+                rows = [{"image": os.urandom(40_000), "question": "what?", "answers": "red"} for _ in range(500)]
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+        told = subprocess.run([sys.executable, "-c", _MEASURE, folder], capture_output=True, text=True, check=True)
+        peaks.append(int(told.stdout))
+    assert peaks[1] < peaks[0] + 60

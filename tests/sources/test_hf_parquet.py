@@ -237,3 +237,32 @@ def test_parquet_without_bytes_or_without_a_question_is_left_to_others(tmp_path)
 def test_the_first_records_can_be_read_alone(tmp_path):
     write(tmp_path, pa.array([PICTURE, OTHER, PICTURE]))
     assert [raw.locator.record for raw in get_format(make_source()).read(make_source(), tmp_path, 2)] == [0, 1]
+
+
+# ------------------------------------------------------------------------------------------------------------ upstream
+
+
+@pytest.mark.slow
+def test_what_datasets_writes_today_is_read(tmp_path):
+    """Images come out as bytes or, when they were given as paths, as absolute paths without bytes."""
+    import datasets
+
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "question": datasets.Value("string"),
+            "answers": datasets.ClassLabel(names=["red", "blue"]),
+        }
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "2.png").write_bytes(OTHER)
+    rows = {
+        "image": [{"bytes": PICTURE, "path": None}, str(tmp_path / "2.png")],
+        "question": ["what?", "and this?"],
+        "answers": [1, 0],
+    }
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "data" / "train.parquet")
+    first, second = ask(tmp_path)
+    assert (first["image"], first["answers"][0]["answer"], first["split"]) == (SHA, "blue", "train")
+    assert (second["image"], second["answers"][0]["answer"]) == (str(tmp_path / "2.png"), "red")
+    assert [raw.image for raw in read(tmp_path)] == [EmbeddedImage(SHA, PICTURE), None]
