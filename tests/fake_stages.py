@@ -66,7 +66,8 @@ class FakeStages:
     ) -> Outcome:
         self.shown_by.append(progress)
         rows = sorted(set(self.rows.get(source, [])))
-        return self._make(f"records/{source}", compute_fingerprint(rows), {"num_questions": len(rows)}, log)
+        checks = self._check("records", {})
+        return self._make(f"records/{source}", compute_fingerprint(rows), {"num_questions": len(rows)}, log, checks)
 
     def build_dataset(self, pipeline: Pipeline, log: Callable[[str], None], progress: Progress = silent) -> Outcome:
         self.shown_by.append(progress)

@@ -57,6 +57,8 @@ _DECLARATION = textwrap.dedent("""\
         max_reject_fraction: 0.01          # more rejected rows than this share and nothing is published
         leakage: fail                      # an image in two splits: fail, drop_from_train or report
         images_required: true
+      compute:
+        workers: 1                         # processes that check images and join questions side by side
       vocabulary:
         min_count: 1                       # answers given to fewer training questions are left out
         max_answers: 3129

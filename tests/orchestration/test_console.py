@@ -53,6 +53,7 @@ def test_a_run_is_told_in_the_order_in_which_it_happens(project):
     assert split(out) == [
         ("clinic/raw/scans", "raw/scans: told by the stage"),
         ("clinic/records/scans", "records/scans: told by the stage"),
+        ("clinic/records/scans", "check corrections_fit passed"),
         ("clinic/dataset", "dataset: told by the stage"),
         ("clinic/dataset", "check ledger_balances passed"),
         ("clinic/dataset", "check has_questions passed"),
@@ -63,7 +64,7 @@ def test_a_run_is_told_in_the_order_in_which_it_happens(project):
         ("clinic/vocabulary", "check coverage passed"),
         ("", "the run succeeded"),
     ]
-    assert len(out.splitlines()) == 11, "nothing else is printed"
+    assert len(out.splitlines()) == 12, "nothing else is printed"
 
 
 def test_a_failed_gate_is_told_with_its_check_and_its_reason(project):

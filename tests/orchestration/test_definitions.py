@@ -71,6 +71,7 @@ def test_checks_gate_or_warn_as_the_stages_declare(tmp_path):
     graph = definitions.resolve_asset_graph()
     declared = {key: graph.get_check_spec(key).blocking for key in graph.asset_check_keys}
     assert {f"{key.asset_key.path[-1]}:{key.name}": blocking for key, blocking in declared.items()} == {
+        "scans:corrections_fit": False,
         "dataset:ledger_balances": True,
         "dataset:has_questions": True,
         "dataset:reject_fraction": True,

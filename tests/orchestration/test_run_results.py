@@ -10,7 +10,7 @@ import pytest
 from fake_stages import FakeStages, make_pipeline
 
 from vqa_pipeline.errors import SourceError
-from vqa_pipeline.orchestration.running import RunResult, run_assets
+from vqa_pipeline.orchestration.running import RunResult, _open_progress_bar, run_assets
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import ProgressBar, ProgressLines
 
@@ -158,14 +158,29 @@ def test_without_a_terminal_the_log_of_the_run_tells_how_far_it_is(project):
     assert [type(shown) for shown in project.stages.shown_by] == [ProgressLines] * 3
 
 
-def test_a_terminal_shows_a_bar_although_a_run_turns_the_streams_to_files(project, monkeypatch):
-    reader, terminal = os.openpty()
+def test_a_terminal_shows_a_bar(project, monkeypatch):
+    _, terminal = os.openpty()
     with os.fdopen(terminal, "w") as screen:
         monkeypatch.setattr("sys.stderr", screen)
         project.run("raw/scans", "records/scans", "dataset")
-        assert [type(shown) for shown in project.stages.shown_by] == [ProgressBar] * 3
-        os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)  # as Dagster does while a run goes on
-        bar = ProgressBar(project.stages.shown_by[0]._terminal, iter((0.0, 0.0, 5.0, 5.0)).__next__)
-        for done in (0, 50):
-            bar("reading scans", done, 100, "bytes")
-    assert "50 B of 100 B" in os.read(reader, 1000).decode()
+    assert [type(shown) for shown in project.stages.shown_by] == [ProgressBar] * 3
+
+
+def test_the_bar_is_shown_although_a_run_turns_the_streams_to_files_and_goes_when_it_ends(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    reader, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as screen:
+        monkeypatch.setattr("sys.stderr", screen)
+        with _open_progress_bar() as bar:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)
+            bar._clock = iter((0.0, 5.0)).__next__
+            for done in (0, 50):
+                bar("reading scans", done, 100, "bytes")
+    shown = os.read(reader, 1000).decode()
+    assert "50 B of 100 B, 10 B/s, 5 s to go" in shown
+    assert shown.endswith(" \r")
+
+
+def test_without_a_terminal_there_is_no_bar():
+    with _open_progress_bar() as bar:
+        assert bar is None

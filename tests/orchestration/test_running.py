@@ -49,9 +49,9 @@ def test_a_run_settles_the_dead_before_it_and_is_taken_for_none_itself(tmp_path)
     seen = []
 
     class Curious(FakeStages):
-        def build_dataset(self, pipeline, log):
+        def build_dataset(self, pipeline, log, progress):
             seen.extend((file.stem, is_held(file)) for file in marks.iterdir())
-            return super().build_dataset(pipeline, log)
+            return super().build_dataset(pipeline, log, progress)
 
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         dead = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED).run_id

@@ -3,7 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,16 +63,17 @@ def run_assets(
     os.environ.setdefault("DAGSTER_HOME", str(_find_instance(pipeline.project_root)))
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.filterwarnings("ignore", category=category)
-    progress = _open_progress_bar()
-    built = build_definitions(pipeline, steps, progress=progress)
-    graph = built.resolve_asset_graph()
-    curve = dg.AssetKey([pipeline.name, "training_curve"])
-    keys = (
-        {dg.AssetKey([pipeline.name, *asset.split("/")]) for asset in assets} if assets else graph.get_all_asset_keys()
-    )
     run_id, marks = str(uuid4()), find_marks(pipeline)
-    with instance or dg.DagsterInstance.get() as opened, hold_run(marks, run_id):
+    with (
+        _open_progress_bar() as progress,
+        instance or dg.DagsterInstance.get() as opened,
+        hold_run(marks, run_id),
+    ):
         settle_dead_runs(opened, marks)
+        built = build_definitions(pipeline, steps, progress=progress)
+        curve = dg.AssetKey([pipeline.name, "training_curve"])
+        chosen = {dg.AssetKey([pipeline.name, *asset.split("/")]) for asset in assets or ()}
+        keys = chosen or built.resolve_asset_graph().get_all_asset_keys()
         console = build_console(partial(_find_holders, opened))
         definitions = dg.Definitions.merge(built, dg.Definitions(loggers={"console": console}))
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
@@ -84,14 +86,21 @@ def run_assets(
     return _summarize(result, {key.to_python_identifier(): "/".join(key.path[1:]) for key in keys})
 
 
-def _open_progress_bar() -> ProgressBar | None:
+@contextmanager
+def _open_progress_bar() -> Iterator[ProgressBar | None]:
     """A bar on the terminal, if there is one.
 
     It has a handle of its own: Dagster turns those of this process to files while a run goes on.
     """
     if not sys.stderr.isatty():
-        return None
-    return ProgressBar(open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding))  # noqa: PTH123 - a handle, closed with the process
+        yield None
+        return
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as terminal:
+        bar = ProgressBar(terminal)
+        try:
+            yield bar
+        finally:
+            bar.close()
 
 
 def _build_config(pipeline: Pipeline, training: Mapping[str, Any], *, trains: bool) -> dict[str, Any]:
