@@ -39,6 +39,27 @@ def test_a_gate_that_would_fail_is_named_and_the_status_says_so(call, project):
     assert not (project.root / "data" / "store").exists()
 
 
+TWO_SOURCES = """
+type: vqa_pipeline.VqaPipeline
+attributes:
+  name: {name}
+  sources:
+    - &one {{name: one, format: table, files: raw/scans.csv, image_root: raw/images,
+       columns: {{image: image, question: question, answers: answer}}, splits: train}}
+    - {{<<: *one, name: two}}
+"""
+
+
+def test_the_rows_of_a_rule_are_told_by_source(call, project):
+    project.declare("two", TWO_SOURCES)
+    write_raw(project.root / "raw", change={3: {"question": ""}, 4: {"question": " "}})
+    lines = call("validate", "--pipeline", "two").out.splitlines()
+    assert "one            20        18          0         2         0" in lines
+    assert "all sources    40        18         18         4         0" in lines
+    assert "rejected, question_empty: 4 (one 2, two 2)" in lines
+    assert "duplicate, duplicate_question: 18" in lines
+
+
 def test_json_has_ledger_rules_and_checks(call, project):
     write_raw(project.root / "raw", change={3: {"question": ""}})
     ended = call("validate", "--json")

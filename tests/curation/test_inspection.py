@@ -6,12 +6,15 @@ import io
 import json
 import pickle
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from vqa_pipeline.curation.findings import Count
@@ -277,3 +280,36 @@ def test_what_is_never_read_says_why(tmp_path):
     reasons = {file.name: file.reason for file in inspect(tmp_path, tmp_path).unknown}
     assert reasons["rows.pkl"].startswith("is a Python pickle, which runs whatever code it holds")
     assert reasons["rows.zip"] == "its member '../rows.json' has a name that leads out of the archive"
+
+
+KNOWN = (
+    "question",
+    "image",
+    "answers",
+    "annotations",
+    "questions",
+    "question_id",
+    "image_id",
+    "conversations",
+    "qas",
+    "data",
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["a.jpg", "train"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=3), inner, max_size=5)
+    ),
+    max_leaves=15,
+)
+
+
+@given(
+    JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200),
+    st.sampled_from(["json", "jsonl", "csv", "tsv"]),
+)
+def test_whatever_a_file_holds_it_is_told(content, suffix):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f"rows.{suffix}").write_bytes(content)
+        inspection = inspect(Path(folder), Path(folder))
+    assert inspection.num_files == 1
+    assert all(source.num_questions.value <= source.num_read for source in inspection.sources)

@@ -21,7 +21,7 @@ from pydantic_core import from_json
 from vqa_pipeline.sources.containers import measure_content, measure_file, open_content
 from vqa_pipeline.sources.delimited_records import DelimitedError, DelimitedFile
 from vqa_pipeline.sources.encodings import BYTE_ORDER_MARK, is_text, read_as_utf_8
-from vqa_pipeline.sources.formats.format import Sample
+from vqa_pipeline.sources.formats.format import Layout, Sample
 
 _HEADS = (1 << 18, 1 << 20, 1 << 24)
 """Bytes to read; more only while no record is whole in them, as with images inside rows."""
@@ -77,7 +77,7 @@ class _Head(NamedTuple):
 class _Content(NamedTuple):
     """What the bytes of a head are."""
 
-    layout: str
+    layout: Layout
     fields: Mapping[str, Any] = {}
     records: Sequence[Any] = ()
     members: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ def take_sample(path: Path, name: str) -> SampledFile:
     sample = Sample(
         name=name,
         start=_recode(head.data)[: _HEADS[1]],
-        layout=content.layout,  # type: ignore[arg-type]
+        layout=content.layout,
         fields=content.fields,
         records=tuple(content.records),
         members=content.members,

@@ -49,6 +49,9 @@ def _find_bad_byte(payload: bytes) -> MalformedRecord | None:
     return None
 
 
+Layout = Literal["list", "object", "lines", "delimited", "parquet", "archive", "text", "binary"]
+
+
 @dataclass(frozen=True)
 class Sample:
     """A little of a file, to recognise its format by."""
@@ -57,7 +60,7 @@ class Sample:
     """The file's path below the folder inspected, `/` between parts."""
     start: bytes
     """The first bytes of the content, decompressed: at most a megabyte."""
-    layout: Literal["list", "object", "lines", "delimited", "parquet", "archive", "text", "binary"]
+    layout: Layout
     """A JSON array; a JSON object; JSON Lines; a table of cells with a header; Parquet; zip or tar; other text."""
     fields: Mapping[str, Any]
     """An object's members as far as they were seen whole or in part; of a table, its header's names with types."""
