@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from raw_world import write_raw
 
@@ -57,6 +59,17 @@ def test_images_are_not_kept_twice(tmp_path):
     dry_run(make_pipeline(tmp_path), silent)
     packs = [path for path in (tmp_path / "data").rglob("*.parquet") if "image" in path.name or "shared" in path.parts]
     assert [path.name for path in packs] == ["images.parquet"]
+
+
+def test_images_inside_the_files_of_a_source_are_not_kept_at_all(tmp_path):
+    write_raw(tmp_path / "raw")
+    images = [path.read_bytes() for path in sorted((tmp_path / "raw" / "images").iterdir())]
+    rows = {"image": images, "question": ["what?"] * len(images), "answers": ["red"] * len(images)}
+    pq.write_table(pa.table(rows), tmp_path / "raw" / "rows.parquet")
+    source = {"name": "held", "format": "hf_parquet", "files": "raw/rows.parquet"}
+    dry = dry_run(Pipeline("clinic", PipelineSettings.model_validate({"sources": [source]}), tmp_path), silent)
+    assert dry.ledger.num_rows == dry.ledger.count("accepted") == len(images)
+    assert list((tmp_path / "data").rglob("images.bin")) == []
 
 
 def test_it_can_be_run_again_after_a_mend(tmp_path):

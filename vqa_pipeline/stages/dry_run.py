@@ -53,9 +53,18 @@ def dry_run(pipeline: Pipeline, log: Log, progress: Progress = silent) -> DryRun
             folder, checks = Path(error.candidate), error.checks
         else:
             folder, checks = outcome.version.path, outcome.checks
-        shutil.rmtree(apart.store_folder / "dataset" / "shared", ignore_errors=True)  # copies of all images
+        _drop_images(apart)
         ledger = Ledger.model_validate_json((folder / "ledger.json").read_bytes())
     return DryRun(folder, ledger, checks)
+
+
+def _drop_images(apart: Pipeline) -> None:
+    """Remove the copies of all images: nobody reads them, and they may be large."""
+    from vqa_pipeline.curation.embedded_images import IMAGES
+
+    shutil.rmtree(apart.store_folder / "dataset" / "shared", ignore_errors=True)
+    for kept in apart.store_folder.glob(f"records/*/versions/*/{IMAGES}"):
+        kept.unlink()
 
 
 def _set_apart(pipeline: Pipeline) -> Pipeline:
