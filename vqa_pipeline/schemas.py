@@ -71,7 +71,7 @@ class Answer(TypedDict):
 
 
 class Repair(TypedDict):
-    """A mend made to a field of a record, kept beside it."""
+    """A mend made to a field of a record, kept beside it; docs/images.md lists the kinds."""
 
     kind: str
     before: str

@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import product
@@ -142,6 +143,32 @@ def test_a_lost_row_unbalances_the_ledger(defects, tmp_path):
     told = [problem.split(":")[0] for problem in ledger.find_imbalances()]
     assert told == ["source clinic", "source vqa"]
     assert "lost)" in ledger.find_imbalances()[0]
+
+
+ELSEWHERE: list[Callable[[str], str]] = [
+    lambda name: f"C:\\Users\\Ann\\vqa\\images\\{name.replace('/', chr(92))}",
+    lambda name: f"file:///home/ann/images/{name.replace(' ', '%20').replace('é', '%C3%A9')}",
+    lambda name: f"/mnt/nas/vqa/{name.upper()}",
+    lambda name: f"./images//{name}",
+    lambda name: unicodedata.normalize("NFD", name.removesuffix(".png")),
+    lambda name: name.replace(".png", ".jpg").replace("000000000", ""),
+]
+
+
+@pytest.mark.parametrize("write_elsewhere", ELSEWHERE)
+def test_a_source_written_on_another_machine_becomes_the_same_dataset(tmp_path, write_elsewhere):
+    names = ["1.png", "a b/café.png", "val2014/COCO_val2014_000000000042.png", "x/y/z.png"]
+    write_files(tmp_path / "images", {name: draw_png(number) for number, name in enumerate(names)})
+    versions = set()
+    for place, rewrite in (("here", str), ("elsewhere", write_elsewhere)):
+        rows = [make_row(number, image=rewrite(name)) for number, name in enumerate(names)]
+        write_files(tmp_path, {"clinic.jsonl": encode_lines(rows)})
+        curated = curate([make_table_source()], tmp_path, tmp_path / place)
+        found = {row["question_id"]: row["image"] for row in curated.questions}
+        assert found == {f"clinic/q{number}": name for number, name in enumerate(names)}
+        assert all(bool(row["repairs"]) == (row["image"] != rewrite(row["image"])) for row in curated.questions)
+        versions.add(curated.summary.data_version)
+    assert len(versions) == 1
 
 
 # -------------------------------------------------------------------------------------------------------------- output
