@@ -33,7 +33,8 @@ _ANNOTATION_CONTENT = ["question_type", "answer_type", "answers"]
 _ABSENT = ["image_missing", "image_path_absolute", "image_path_drive"]
 """Rules that say no more than that an image is not there."""
 
-_VERDICT = ["source", "image", "image_sha256", "identity", "group", "dhash", "image_rule", "image_reason", "image_fix"]
+VERDICT = ["source", "image", "image_sha256", "identity", "group", "dhash", "image_rule", "image_reason", "image_fix"]
+"""What is read of a verdict."""
 
 
 class Merged(NamedTuple):
@@ -122,7 +123,7 @@ def _join_annotations(asked: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
 
 def _join_images(asked: pl.DataFrame, verdicts: pl.DataFrame, *, images_required: bool) -> pl.DataFrame:
     """Give each question its image, or the reason why it has none."""
-    asked = asked.join(verdicts.select(_VERDICT), on=["source", "image"], how="left", maintain_order="left")
+    asked = asked.join(verdicts.select(VERDICT), on=["source", "image"], how="left", maintain_order="left")
     unusable = pl.col("image_rule").is_not_null()
     if not images_required:
         unusable &= ~pl.col("image_rule").is_in(_ABSENT)

@@ -201,14 +201,23 @@ def build_dataset(
     merged = map_tasks(plan.merge, buckets)
     joined = list(follow(merged, progress, "joining questions", len(buckets), "buckets", count_one))
     census = take_census(plan.read_merged(["source", "split", "annotated"]), settings)
-    written = map_tasks(partial(plan.finalize, census=census), buckets)
-    finals = list(follow(written, progress, "writing questions", len(buckets), "buckets", count_one))
+    final = map_tasks(partial(plan.finalize, census=census), buckets)
+    written = list(follow(final, progress, "writing questions", len(buckets), "buckets", count_one))
     plan.write_rejects()
     facts, packs = plan.pack_images(known.packs, progress)
-    summary = _summarize(plan, census, joined, [leak for leaks in finals for leak in leaks], facts, packs, pairs)
+    summary = _summarize(plan, census, joined, written, facts, packs, pairs)
     (output / "ledger.json").write_text(json.dumps(summary.ledger.model_dump(mode="json"), indent=1, sort_keys=True))
     shutil.rmtree(scratch)
     return summary
+
+
+class _Written(NamedTuple):
+    """What a bucket of images tells while it is in memory."""
+
+    leaks: list[Leak]
+    digest_sum: int
+    """Of the accepted questions' content."""
+    num_annotated: Counter[Split]
 
 
 @dataclass(frozen=True)
@@ -283,11 +292,12 @@ class _Plan:
         verdicts, mends = pq.read_table(self.verdicts), pq.read_table(self.mends)
         required = self.settings.images_required
         merged = merge_bucket(questions, annotations, verdicts, mends, images_required=required)
-        write_buckets(merged.questions, "group", self.scratch / "merged" / f"{bucket:05d}.parquet")
+        path = self.scratch / "merged" / f"{bucket:05d}.parquet"
+        write_buckets(merged.questions, "group", path, max_buckets=self.num_buckets)  # more would not be read apart
         _write(REJECTS, [merged.rejects], self.scratch / "rejects" / f"merge-{bucket:05d}.parquet")
         return merged.joined
 
-    def finalize(self, bucket: int, census: Census) -> list[Leak]:
+    def finalize(self, bucket: int, census: Census) -> _Written:
         """Task: one bucket of images and their near-duplicates."""
         files = sorted((self.scratch / "merged").glob("*.parquet"))
         table = read_bucket(files, "group", bucket, self.num_buckets, MERGED)
@@ -297,7 +307,8 @@ class _Plan:
             if part.num_rows:
                 _write(QUESTIONS, [part], self.output / "questions" / f"{split}-{bucket:05d}.parquet")
         _write(REJECTS, [final.rejects], self.scratch / "rejects" / f"finalize-{bucket:05d}.parquet")
-        return final.leaks
+        annotated = final.questions.filter(pa.compute.is_valid(final.questions["answers"]))["split"]
+        return _Written(final.leaks, sum_rows(final.questions, _CONTENT), Counter(annotated.to_pylist()))
 
     def list_looked_for(self) -> dict[str, dict[str, str | None]]:
         """By source, the references that did not name a file, and the file that each was taken to mean."""
@@ -336,7 +347,8 @@ class _Plan:
         packed = image_checks.read_packed(known_packs)
         roots = {source.name: source.images for source in self.sources}
         found: dict[str, image_checks.Found] = {}
-        for row in pq.read_table(self.verdicts).to_pylist():
+        verdicts = pq.read_table(self.verdicts)
+        for row in verdicts.filter(pa.compute.is_valid(verdicts["image_sha256"])).to_pylist():
             root = roots[row["source"]]
             if row["image_sha256"] in used and root is not None:
                 facts = {name: row[name] for name in image_checks.FACTS}
@@ -388,7 +400,7 @@ def _summarize(
     plan: _Plan,
     census: Census,
     joined: Sequence[dict[str, int]],
-    leaks: Sequence[Leak],
+    written: Sequence[_Written],
     facts: pa.Table,
     packs: Sequence[Path],
     pairs: Pairs,
@@ -397,15 +409,18 @@ def _summarize(
     splits: Counter[Split] = Counter()
     annotated: Counter[Split] = Counter()
     repairs: Counter[str] = Counter()
-    without_image = total = 0
+    without_image = 0
     fates: Counter[tuple[str, Fate, str]] = Counter()
-    for table in plan.read_questions(QUESTIONS.names):
-        total += sum_rows(table, _CONTENT)
+    for table in plan.read_questions(["source", "split", "image_sha256", "repairs"]):
         fates.update((source, "accepted", "") for source in table["source"].to_pylist())
         splits.update(table["split"].to_pylist())
-        annotated.update(table.filter(pa.compute.is_valid(table["answers"]))["split"].to_pylist())
         repairs.update(repair["kind"] for repair in pa.compute.list_flatten(table["repairs"]).to_pylist())
         without_image += table["image_sha256"].null_count
+    for bucket in written:
+        annotated.update(bucket.num_annotated)
+    leaks = sorted(
+        (leak for bucket in written for leak in bucket.leaks), key=lambda leak: (leak.image, leak.near or "")
+    )
     reasons: dict[str, str] = {}
     for path in sorted((plan.output / "rejects").glob("*.parquet")):
         rows = pq.read_table(path, columns=["source", "fate", "rule", "reason"]).to_pylist()
@@ -422,14 +437,14 @@ def _summarize(
         carved=tuple(split for split in SPLITS if split in census.missing),
         num_leaking_images=sum(leak.near is None for leak in leaks),
         num_leaking_groups=sum(leak.near is not None for leak in leaks),
-        leaks=tuple(sorted(leaks, key=lambda leak: (leak.image, leak.near or ""))[:_LISTED_LEAKS]),
+        leaks=tuple(leaks[:_LISTED_LEAKS]),
         num_near_duplicates=len(pairs.distance),
         num_pairs_not_compared=pairs.num_not_compared,
         images_looked_for=plan.list_looked_for(),
         reasons=reasons,
         repairs_by_kind=dict(sorted(repairs.items())),
         alterations_by_kind=dict(sorted(Counter(pa.compute.list_flatten(facts["alterations"]).to_pylist()).items())),
-        data_version=format_digest(total, sum_rows(facts, IMAGE_FACTS.names)),
+        data_version=format_digest(sum(bucket.digest_sum for bucket in written), sum_rows(facts, IMAGE_FACTS.names)),
         new_packs=tuple(packs),
     )
 
