@@ -10,8 +10,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from bounded_decoding import inspect_folder
+from curation_world import encode_lines, make_table_source, prepare, run_plan, write_files
 
 from vqa_pipeline.sources.images import decode_image
 
@@ -153,3 +155,27 @@ def test_red_ink_is_red_and_what_is_transparent_is_white():
     assert read_pixels("rgb_trns.png")[32, 32].tolist() == [255, 255, 255]
     assert np.array_equal(read_pixels("i_trns.png"), read_pixels("l_trns.png"))
     assert read_pixels("xmp_tags_orientation_exiftool.png")[0, 0].tolist() == [255, 255, 255]
+
+
+# ------------------------------------------------------------------------------------------------- through the pipeline
+
+
+def test_questions_about_them_become_examples_or_rejects(tmp_path):
+    names = sorted([*ACCEPTED, *REJECTED])
+    rows = [
+        {"id": name, "image": name, "question": "what is it?", "answers": ["odd"], "split": "train", "type": "what"}
+        for name in names
+    ]
+    write_files(tmp_path, {"rows.jsonl": encode_lines(rows)})
+    source = make_table_source(files="rows.jsonl", image_root=str(find_files()))
+    records, _ = prepare(source, tmp_path, tmp_path / "records")
+    curated = run_plan([records], tmp_path)
+    assert {row["image"] for row in curated.questions} == set(ACCEPTED)
+    assert {row["question_id"].partition("/")[2]: row["rule"] for row in curated.rejects} == {
+        name: rule for name, (rule, _) in REJECTED.items()
+    }
+    images = pq.read_table(curated.output / "images.parquet").to_pylist()
+    told = {row["image_sha256"]: row["alterations"] for row in images}
+    assert {row["image"]: told[row["image_sha256"]] for row in curated.questions} == {
+        name: list(expected[4:]) for name, expected in ACCEPTED.items()
+    }
