@@ -130,6 +130,7 @@ def make_reject(rule: str = "image_missing", number: int = 0, **changes: Any) ->
         "rule": rule,
         "reason": f"there is no image {number}",
         "fix": "Bring the `file`.",
+        "image": f"{number}.png",
         "locator": {"file": "questions.jsonl", "record": number, "item": None, "byte_offset": None, "line": number + 1},
         "raw": b'{"id": %d}' % number,
     }

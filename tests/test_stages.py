@@ -31,6 +31,7 @@ from vqa_pipeline.errors import (
     StaleInput,
 )
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
+from vqa_pipeline.reporting.images import make_thumbnail
 from vqa_pipeline.sources.formats import FORMATS
 from vqa_pipeline.sources.formats.format import Format
 
@@ -554,6 +555,34 @@ def test_references_of_another_machine_are_mended_and_told_on_the_datasets_page(
     images = {row["question_id"]: row["image"] for table in tables for row in table.to_pylist()}
     assert (images["colours/0"], images["colours/1"]) == ("0.png", "1.png")
     assert '<th>absolute_path</th><td class="n">2</td>' in (dataset.path / "page.html").read_text()
+
+
+def test_images_of_rejected_rows_are_shown_on_the_page_and_none_from_outside_the_image_root(project):
+    write_source(project, change={0: {"question": ""}, 1: {"split": "holdout"}})
+    Image.new("RGB", (30, 20), "purple").save(project / "raw" / "outside.png")
+    outside = project / "raw" / "outside.png"
+    with (project / "raw" / "questions.csv").open("a") as file:
+        file.write(f"20,{outside},,purple,train\n21,../outside.png,,purple,train\n22,5.png,,purple,train\n")
+        file.write("23,gone.png,,purple,train\n24,broken.png,,purple,train\n")
+    (project / "raw" / "images" / "broken.png").write_bytes(b"GIF89a")
+    made = make_pipeline(project, dataset={"max_reject_fraction": 0.5})
+    dataset = Runner(made).run("dataset")["dataset"].version
+    tables = [pq.read_table(path, columns=["question_id", "image"]) for path in (dataset.path / "rejects").iterdir()]
+    images = {row["question_id"]: row["image"] for table in tables for row in table.to_pylist()}
+    assert images == {
+        "colours/0": "0.png",
+        "colours/1": "1.png",
+        "colours/20": str(outside),
+        "colours/21": "../outside.png",
+        "colours/22": "5.png",
+        "colours/23": "gone.png",
+        "colours/24": "broken.png",
+    }
+    page = (dataset.path / "page.html").read_text()
+    assert page.count('alt="its image"') == 2, "of the three first rows without a question one has its image inside"
+    assert make_thumbnail((project / "raw" / "images" / "0.png").read_bytes()) in page
+    assert make_thumbnail((project / "raw" / "images" / "1.png").read_bytes()) in page
+    assert make_thumbnail(outside.read_bytes()) not in page
 
 
 def test_a_file_that_changes_while_a_dataset_is_built_is_named(project, monkeypatch):

@@ -115,6 +115,8 @@ class Reject(NamedTuple):
     raw: RawRecord
     question_id: str | None = None
     fate: Fate = "rejected"
+    image: str | None = None
+    """Its image reference as the source gives it; None: not known."""
 
 
 # ---------------------------------------------------------------------------------------------------- Arrow tables
@@ -178,6 +180,7 @@ REJECTS = pa.schema(
         column("rule", pa.string(), "Short, stable name of the rule that settled it", nullable=False),
         column("reason", pa.string(), "One sentence that names the culprit", nullable=False),
         column("fix", pa.string(), "What a person can do about it", nullable=False),
+        column("image", pa.string(), "Image file or reference, relative to the source's image root; null: not known"),
         _LOCATOR,
         _RAW,
     ]

@@ -76,6 +76,7 @@ def test_json_is_one_document_with_whole_payloads(call, project):
         "rule": "image_missing",
         "reason": "there is no image 0",
         "fix": "Bring the `file`.",
+        "image": "0.png",
         "locator": "questions.jsonl:1",
         "raw": "x" * 5000,
     }

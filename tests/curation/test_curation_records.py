@@ -215,10 +215,12 @@ def test_a_broken_row_is_kept_with_its_rule_reason_fix_place_and_payload(tmp_pat
     assert [one["locator"]["record"] for one in kept] == [0, 2]
     (reject,) = rejects
     assert reason in reject.pop("reason")
+    is_understood = rule != "record_malformed"  # so far that its id and image are known
     assert reject == {
         "source": "clinic",
         "kind": "question",
-        "question_id": None,
+        "question_id": "clinic/7" if is_understood else None,
+        "image": change.get("image", "a/1.png") if is_understood else None,
         "fate": "rejected",
         "rule": rule,
         "fix": fix,
@@ -346,7 +348,7 @@ def test_a_question_that_nobody_answered_is_no_reject(tmp_path):
 
 def test_a_reject_can_be_described_with_another_fate():
     raw = RawRecord("annotation", b"{}", Locator("a.json", 3, 1, 40, None))
-    assert describe_reject("clinic", Reject("rule", "a reason", "A fix.", raw, "clinic/1", "excluded")) == {
+    assert describe_reject("clinic", Reject("rule", "a reason", "A fix.", raw, "clinic/1", "excluded", "1.png")) == {
         "source": "clinic",
         "kind": "annotation",
         "question_id": "clinic/1",
@@ -354,6 +356,7 @@ def test_a_reject_can_be_described_with_another_fate():
         "rule": "rule",
         "reason": "a reason",
         "fix": "A fix.",
+        "image": "1.png",
         "locator": raw.locator,
         "raw": b"{}",
     }

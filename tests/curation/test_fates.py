@@ -96,6 +96,7 @@ def test_settled_rows_are_taken_as_rejects_with_their_place_and_payload():
                 "question_id": ["clinic/1", "clinic/2"],
                 "locator": [make_locator(3), make_locator(4)],
                 "raw": [b"{1}", b"{2}"],
+                "image": ["1.png", "2.png"],
             },
             schema_overrides={
                 "locator": pl.Struct(
@@ -122,10 +123,13 @@ def test_settled_rows_are_taken_as_rejects_with_their_place_and_payload():
             "rule": "leakage",
             "reason": "its image, or a near-duplicate of it, is also in a split nearer to the test",
             "fix": "Nothing to do: `dataset.leakage` asks for it.",
+            "image": "2.png",
             "locator": make_locator(4),
             "raw": b"{2}",
         }
     ]
+    [annotation] = take_settled(frame.drop("image"), "annotation").to_pylist()
+    assert (annotation["kind"], annotation["image"]) == ("annotation", None)
 
 
 def test_tables_come_and_go_without_change():

@@ -12,14 +12,19 @@ from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.reporting.escaping import escape_control
 from vqa_pipeline.reporting.images import make_thumbnail
 from vqa_pipeline.reporting.pages import _mark_code, render_dataset_page
+from vqa_pipeline.reporting.rejects import group_rejects
 
 TOO_MANY = "3 of 13 rows (23%) are rejected, more than `dataset.max_reject_fraction: 0.01` allows"
 LEAKAGE = "1 images are in more than one split. Choose a policy: `dataset: {leakage: drop_from_train}`"
 
 
-def render(tmp_path, facts=FACTS, rows=(), failures=(), pictures=None) -> Page:
+def show_nothing(source: str, reference: str) -> str:
+    return ""
+
+
+def render(tmp_path, facts=FACTS, rows=(), failures=(), pictures=None, show=show_nothing) -> Page:
     folder = write_rejects(tmp_path / "rejects", *rows)
-    return Page(render_dataset_page(facts, folder, failures, pictures))
+    return Page(render_dataset_page(facts, group_rejects(folder, show), failures, pictures))
 
 
 def find_advice(page: Page) -> dict:
@@ -63,6 +68,13 @@ def test_a_fix_that_differs_from_the_rule_s_first_is_told_beside_its_row(tmp_pat
     page = render(tmp_path, rows=[make_reject(), make_reject(number=1, fix="Mend `b`.")])
     assert page.text.count("Bring the file.") == 1
     assert "there is no image 1 · Mend b." in page.text
+
+
+def test_a_row_s_image_is_shown_beside_it_where_there_is_one(tmp_path):
+    pictures = {("shapes", "3.png"): make_thumbnail(make_png())}
+    rows = [make_reject(image="3.png"), make_reject(number=1, image="gone.png"), make_reject(number=2, image=None)]
+    page = render(tmp_path, rows=rows, show=lambda source, reference: pictures.get((source, reference), ""))
+    assert [attributes["src"] for tag, attributes in page.elements if tag == "img"] == list(pictures.values())
 
 
 def test_the_commands_that_help_name_the_pipeline(tmp_path):
@@ -174,7 +186,7 @@ def test_what_was_done_to_images_is_counted(tmp_path):
     page = render(tmp_path, {**FACTS, "alterations_by_kind": told})
     assert ["first_frame", "1"] in page.rows
     assert ["orientation_applied", "1,200"] in page.rows
-    assert "recorded in images.parquet" not in render(tmp_path, {**FACTS, "alterations_by_kind": {}}).text
+    assert "done to show images" not in render(tmp_path, {**FACTS, "alterations_by_kind": {}}).text
 
 
 def test_images_that_were_not_compared_are_told(tmp_path):
@@ -212,7 +224,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
         "statistics": {**FACTS["statistics"], **counts},
     }
     picture = make_thumbnail(make_png())
-    html = render_dataset_page(facts, write_rejects(tmp_path, row), [HOSTILE], {HOSTILE: picture})
+    html = render_dataset_page(facts, group_rejects(write_rejects(tmp_path, row)), [HOSTILE], {HOSTILE: picture})
     page = Page(html)
     assert "script" not in page.tags
     assert not {name for _, attributes in page.elements for name in attributes if name.startswith("on")}

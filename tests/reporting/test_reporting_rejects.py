@@ -71,3 +71,11 @@ def test_the_examples_of_a_late_rule_are_found(tmp_path):
     write_rejects(tmp_path, *(make_reject(number=number) for number in range(1200)), make_reject("late", 9))
     groups = {group["rule"]: group["examples"] for group in group_rejects(tmp_path)}
     assert [example["place"] for example in groups["late"]] == ["shapes: questions.jsonl:10"]
+
+
+def test_an_example_has_the_picture_of_its_image_if_it_names_one(tmp_path):
+    write_rejects(tmp_path, make_reject(image="7.png"), make_reject(number=1, image=None, question_id=None))
+    (group,) = group_rejects(tmp_path, lambda source, reference: f"{source}:{reference}")
+    assert [example["picture"] for example in group["examples"]] == ["shapes:7.png", ""]
+    assert [example["question_id"] for example in group["examples"]] == ["shapes/0", ""]
+    assert [example["picture"] for example in group_rejects(tmp_path)[0]["examples"]] == ["", ""]

@@ -72,8 +72,11 @@ def has_repair(kind: str) -> pl.Expr:
 
 
 def take_settled(frame: pl.DataFrame, kind: str) -> pa.Table:
-    """The rows whose fate is settled, as `schemas.REJECTS`."""
-    return to_arrow(frame.filter(pl.col("fate").is_not_null()).with_columns(kind=pl.lit(kind)), REJECTS)
+    """The rows whose fate is settled, as `schemas.REJECTS`; annotations name no image."""
+    settled = frame.filter(pl.col("fate").is_not_null()).with_columns(kind=pl.lit(kind))
+    if "image" not in settled.columns:
+        settled = settled.with_columns(image=pl.lit(None, pl.String))
+    return to_arrow(settled, REJECTS)
 
 
 def to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:

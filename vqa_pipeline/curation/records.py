@@ -229,6 +229,7 @@ def describe_reject(source: str, reject: Reject) -> dict[str, Any]:
         "rule": reject.rule,
         "reason": reject.reason,
         "fix": reject.fix,
+        "image": reject.image,
         "locator": reject.raw.locator,
         "raw": reject.raw.payload,
     }

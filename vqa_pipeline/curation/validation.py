@@ -59,6 +59,7 @@ class _Validator:
         self.forced: Split | None = parse_split(source.splits) if isinstance(source.splits, str) else None
 
     def __call__(self, raw: RawRecord) -> dict[str, Any] | Reject:
+        asked: QuestionFields | None = None
         question_id: str | None = None
         try:
             fields = self.parse(raw)
@@ -66,10 +67,13 @@ class _Validator:
             if raw.kind == "annotation":
                 question_id = f"{self.source.name}/{fields['native_id']}"
                 return self._build_annotation(cast("AnnotationFields", fields), raw, question_id)
-            question_id = self._find_id(cast("QuestionFields", fields)) if self.corrector else None
-            return self._build_question(cast("QuestionFields", fields), raw, question_id)
+            asked = cast("QuestionFields", fields)
+            question_id = self._find_id(asked) if self.corrector else None
+            return self._build_question(asked, raw, question_id)
         except MalformedRecord as error:
-            reject = Reject(error.rule, error.reason, error.fix, raw, question_id)
+            question_id = question_id if asked is None else self._find_id(asked)
+            image = None if asked is None else asked["image"]
+            reject = Reject(error.rule, error.reason, error.fix, raw, question_id, image=image)
         except ValidationError as error:
             reject = _explain(error, raw)
         return self._correct_reject(reject)

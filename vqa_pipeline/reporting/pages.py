@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -15,7 +14,6 @@ from markupsafe import Markup, escape
 
 from vqa_pipeline.reporting.escaping import escape_control
 from vqa_pipeline.reporting.ledger import part_changes, sum_sources
-from vqa_pipeline.reporting.rejects import group_rejects
 from vqa_pipeline.reporting.statistics import list_counts, list_sources
 from vqa_pipeline.schemas import SPLITS
 
@@ -56,13 +54,16 @@ def render(template: str, **values: Any) -> str:
 
 
 def render_dataset_page(
-    facts: Mapping[str, Any], rejects: Path, failures: Sequence[str], pictures: Mapping[str, str] | None = None
+    facts: Mapping[str, Any],
+    groups: Sequence[Mapping[str, Any]],
+    failures: Sequence[str],
+    pictures: Mapping[str, str] | None = None,
 ) -> str:
     """The page of a dataset version, or of a candidate that failed a gate.
 
     Args:
         facts: Numbers and details of the dataset's manifest, and `name`.
-        rejects: Folder of Parquet files with `schemas.REJECTS`.
+        groups: Rows that were not accepted, as `rejects.group_rejects` arranges them.
         failures: Messages of the blocking checks that failed; each names the setting that it is about.
         pictures: Data URIs of leaking images, by what identifies the image in `facts["leaks"]`.
     """
@@ -83,7 +84,7 @@ def render_dataset_page(
         leaks=facts["leaks"][:_SHOWN_LEAKS],
         num_leaks=facts["num_leaking_images"] + facts["num_leaking_groups"],
         pictures=pictures or {},
-        groups=group_rejects(rejects),
+        groups=groups,
     )
 
 

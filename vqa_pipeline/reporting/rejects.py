@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 
 from vqa_pipeline.reporting.escaping import escape_control, shorten
 from vqa_pipeline.schemas import Locator
+
+Show = Callable[[str, str], str]
+"""The thumbnail of an image, by its source and its reference there: a data URI, empty where there is none to show."""
 
 _EXAMPLES = 3
 _RAW_CHARACTERS = 600
@@ -41,16 +44,20 @@ def read_rejects(folder: Path) -> Iterator[dict[str, Any]]:
                     yield {**row, "locator": str(locator), "raw": raw}
 
 
-def group_rejects(folder: Path) -> list[dict[str, Any]]:
+def _show_nothing(source: str, reference: str) -> str:  # noqa: ARG001 - as `Show`
+    return ""
+
+
+def group_rejects(folder: Path, show: Show = _show_nothing) -> list[dict[str, Any]]:
     """Rows by fate and rule, as `fate`, `rule`, `count`, `examples`; rejected ones and frequent rules first.
 
-    An example has `question_id` (empty where it is not known), `reason`, `fix`, `place` and `raw`, a shortened payload
-    without control characters.
+    An example has `question_id` (empty where it is not known), `reason`, `fix`, `place`, `picture` (as `show` gives it)
+    and `raw`, a shortened payload without control characters.
     """
     counts: Counter[tuple[str, str]] = Counter()
     for (_, fate, rule), count in count_rejects(folder).items():
         counts[fate, rule] += count
-    examples = _find_examples(folder, counts)
+    examples = _find_examples(folder, counts, show)
     order = sorted(counts, key=lambda group: (group[0] != "rejected", -counts[group], group))
     return [
         {"fate": fate, "rule": rule, "count": counts[fate, rule], "examples": examples[fate, rule]}
@@ -58,14 +65,16 @@ def group_rejects(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _find_examples(folder: Path, counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], list[dict[str, str]]]:
+def _find_examples(
+    folder: Path, counts: Mapping[tuple[str, str], int], show: Show
+) -> dict[tuple[str, str], list[dict[str, str]]]:
     """The first rows of each group; reading ends when all are found."""
     found: dict[tuple[str, str], list[dict[str, str]]] = {group: [] for group in counts}
     missing = sum(min(_EXAMPLES, count) for count in counts.values())
     for row in read_rejects(folder):
         examples = found[row["fate"], row["rule"]]
         if len(examples) < _EXAMPLES:
-            examples.append(_describe(row))
+            examples.append(_describe(row) | {"picture": show(row["source"], row["image"]) if row["image"] else ""})
             missing -= 1
         if missing == 0:
             break
