@@ -49,6 +49,8 @@ class EmbeddedImage(NamedTuple):
     """Of its bytes; the image reference of its questions, and what stands for the bytes in the payload."""
     data: bytes
     """The image file's own bytes."""
+    path: str | None = None
+    """What the source's file calls it, where it does."""
 
 
 class RawRecord(NamedTuple):

@@ -104,6 +104,23 @@ def test_the_image_of_a_rejected_row_may_be_another_rows(tmp_path):
     assert [(row["question_id"], row["image_sha256"]) for row in curated.questions] == [("inside/1", SHAS[1])]
 
 
+def test_a_split_list_knows_an_image_by_what_its_file_calls_it(tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "val_images.txt").write_text("val2014/1.png\n")
+    (tmp_path / "lists" / "test_images.txt").write_text("2.png\n")
+    rows = [
+        {"image": {"bytes": draw_png(n), "path": f"val2014/{n}.png"}, "question": "q?", "answers": ["a"]}
+        for n in (1, 2, 3)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    told = {"format": "hf_parquet", "files": "train.parquet", "splits": {"list": "lists/*.txt"}}
+    curated = curate_embedded(tmp_path, told, split_fractions={"train": 1, "val": 0, "test": 0})
+    assert {row["image_sha256"]: row["split"] for row in curated.questions} == {SHAS[1]: "val", SHAS[2]: "test"}
+    assert [(row["rule"], row["reason"]) for row in curated.rejects] == [
+        ("split_unlisted", "val2014/3.png is in none of the source's split lists")
+    ]
+
+
 def test_rows_may_hold_their_image_or_name_it(tmp_path):
     write_files(tmp_path / "pictures", {"2.png": draw_png(2)})
     images = [

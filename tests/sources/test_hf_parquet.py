@@ -61,7 +61,7 @@ def ask(root: Path, **settings: Any) -> list[QuestionFields | str]:
 def test_an_image_travels_beside_its_row_and_is_named_by_its_sha256(tmp_path):
     write(tmp_path, pa.array([{"bytes": PICTURE, "path": "0.png"}], STRUCT), answers=[["red", "pink"]])
     (raw,) = read(tmp_path)
-    assert raw.image == EmbeddedImage(SHA, PICTURE)
+    assert raw.image == EmbeddedImage(SHA, PICTURE, "0.png")
     assert json.loads(raw.payload) == {
         "image": {"sha256": SHA, "num_bytes": 8, "path": "0.png"},
         "question": "what?",
@@ -97,7 +97,7 @@ def test_an_image_travels_beside_its_row_and_is_named_by_its_sha256(tmp_path):
 )
 def test_every_encoding_gives_the_same_image(tmp_path, images):
     write(tmp_path, images)
-    assert [raw.image for raw in read(tmp_path)] == [EmbeddedImage(SHA, PICTURE)]
+    assert [(raw.image.sha256, raw.image.data) for raw in read(tmp_path)] == [(SHA, PICTURE)]
     assert [fields["image"] for fields in ask(tmp_path)] == [SHA]
 
 

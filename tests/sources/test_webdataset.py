@@ -62,7 +62,7 @@ def ask(root: Path, **settings: Any) -> list[QuestionFields | tuple[str, str]]:
 def test_members_of_one_name_are_a_record(tmp_path):
     (tmp_path / "train-000.tar").write_bytes(pack(("a/1.jpg", ONE), ("a/1.json", ASKED), ("a/1.txt", b"a note\r\n")))
     (raw,) = read(tmp_path)
-    assert raw.image == EmbeddedImage(SHA_ONE, ONE)
+    assert raw.image == EmbeddedImage(SHA_ONE, ONE, "a/1.jpg")
     assert (raw.locator.file, raw.locator.record) == ("train-000.tar", 0)
     assert json.loads(raw.payload) == {
         "__key__": "a/1",
@@ -117,7 +117,7 @@ def test_one_of_several_images_can_be_chosen(tmp_path):
     (tmp_path / "a.tar").write_bytes(pack(("1.mask.png", TWO), ("1.rgb.png", ONE), ("1.json", ASKED)))
     assert [rule for rule, _ in ask(tmp_path)] == ["images_several"]
     (raw,) = read(tmp_path, columns={"image": "rgb.png"})
-    assert raw.image == EmbeddedImage(SHA_ONE, ONE)
+    assert raw.image == EmbeddedImage(SHA_ONE, ONE, "1.rgb.png")
     assert json.loads(raw.payload)["mask.png"] == {"path": "1.mask.png", "num_bytes": 6}
     assert ask(tmp_path, columns={"image": "jpg"}) == [("image_path_empty", "'1' has no member 'jpg'")]
 

@@ -97,7 +97,9 @@ class _Validator:
             "native_id": _write_id(fields["native_id"]),
             "image": image,
             "question": question,
-            "split": (correction and correction.split) or self.forced or _read_split(self._find_split(fields, image)),
+            "split": (correction and correction.split)
+            or self.forced
+            or _read_split(self._find_split(fields, image, raw)),
             "question_type": fields["question_type"],
             "answer_type": fields["answer_type"],
             "answers": _check_answers(fields["answers"]),
@@ -137,8 +139,10 @@ class _Validator:
             "raw": raw.payload,
         }
 
-    def _find_split(self, fields: QuestionFields, image: str) -> str | None:
-        return self.lists.find(image, fields["native_id"]) if self.lists else fields["split"]
+    def _find_split(self, fields: QuestionFields, image: str, raw: RawRecord) -> str | None:
+        """The split in the source's own words; lists know an image inside a file by what the file calls it."""
+        listed = raw.image.path if raw.image and raw.image.path else image
+        return self.lists.find(listed, fields["native_id"]) if self.lists else fields["split"]
 
     def _name_question(self, native_id: int | str | None, image: str, question: str) -> str:
         if native_id is None:

@@ -38,13 +38,13 @@ def build_record(row: Row, column: str, locator: Locator) -> RawRecord:
     data, path = held["bytes"], held.get("path")
     if not isinstance(data, bytes):
         return RawRecord("question", encode_row({**row, column: path}), locator)
-    image = EmbeddedImage(hashlib.sha256(data).hexdigest(), data)
-    return RawRecord("question", encode_row({**row, column: describe_image(image, path)}), locator, image)
+    image = EmbeddedImage(hashlib.sha256(data).hexdigest(), data, path)
+    return RawRecord("question", encode_row({**row, column: describe_image(image)}), locator, image)
 
 
-def describe_image(image: EmbeddedImage, path: str | None = None) -> dict[str, str | int | None]:
+def describe_image(image: EmbeddedImage) -> dict[str, str | int | None]:
     """What stands for an image in the payload."""
-    return {"sha256": image.sha256, "num_bytes": len(image.data), "path": path}
+    return {"sha256": image.sha256, "num_bytes": len(image.data), "path": image.path}
 
 
 def encode_row(row: Row | Sequence[str]) -> bytes:
