@@ -29,7 +29,7 @@ from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_c
 from vqa_pipeline.curation.image_roots import ImageRoot, open_images
 from vqa_pipeline.curation.known_images import read_known_images, view_fixed, write_known_images
 from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates, tell_rules
-from vqa_pipeline.curation.merge import MERGED, merge_bucket
+from vqa_pipeline.curation.merge import MERGED, VERDICT, merge_bucket
 from vqa_pipeline.curation.near_duplicates import NO_PAIRS, Pairs, find_pairs, name_groups, tabulate_pairs
 from vqa_pipeline.curation.resolution import MENDS, resolve_references
 from vqa_pipeline.curation.settings import DatasetSettings
@@ -289,7 +289,7 @@ class _Plan:
         """Task: one bucket of question ids."""
         questions = self._read_records("questions", QUESTION_RECORDS, bucket)
         annotations = self._read_records("annotations", ANNOTATION_RECORDS, bucket)
-        verdicts, mends = pq.read_table(self.verdicts), pq.read_table(self.mends)
+        verdicts, mends = pq.read_table(self.verdicts, columns=VERDICT), pq.read_table(self.mends)
         required = self.settings.images_required
         merged = merge_bucket(questions, annotations, verdicts, mends, images_required=required)
         path = self.scratch / "merged" / f"{bucket:05d}.parquet"
