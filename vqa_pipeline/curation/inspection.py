@@ -62,7 +62,7 @@ _MOST_BYTES = 64 << 20
 """Of records that are read of a source, about."""
 
 _UNKNOWN_BYTES = 1 << 20
-"""Taken for the length of a record where it cannot be told, as in archives of images."""
+"""Taken for the length of a record where it cannot be told, as in archives of images, if the file is as long."""
 
 _DECODED = 24
 _SHOWN = 3
@@ -200,8 +200,10 @@ def _choose_most(draft: Draft) -> int:
     """Records to read of each file: fewer where files are many, or records long, as with images in them."""
     num_files = sum(map(len, draft.places.values()))
     estimates = [(file.size, file.estimate_records()) for file in draft.sampled.values()]
-    longest = max((size / records if records else _UNKNOWN_BYTES for size, records in estimates), default=1.0)
-    return max(_FEWEST_ROWS, min(_ROWS, int(_MOST_BYTES / longest)) // num_files)
+    longest = max(
+        (size / records if records else min(size, _UNKNOWN_BYTES) for size, records in estimates), default=1.0
+    )
+    return max(_FEWEST_ROWS, min(_ROWS, int(_MOST_BYTES / max(1, longest))) // num_files)
 
 
 # ------------------------------------------------------------------------------------------------------------- records
