@@ -103,6 +103,13 @@ def test_on_a_terminal_there_is_a_bar_with_rate_and_remaining_time_which_goes_wh
     assert terminal.show() == [""]
 
 
+def test_a_terminal_that_knows_no_blocks_gets_a_bar_of_its_own_characters():
+    file, clock = io.BytesIO(), Clock()
+    bar = ProgressBar(io.TextIOWrapper(file, "ascii"), clock)
+    tell(bar, clock, "checking images", 4000, "images", (0, 0), (4, 1000))
+    assert b"checking images  ######------------------  25%" in file.getvalue()
+
+
 def test_a_shorter_text_covers_a_longer_one(monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     terminal, clock = Terminal(), Clock()

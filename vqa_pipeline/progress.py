@@ -20,6 +20,7 @@ _PATIENCE_SECONDS = 0.5
 """A task that is done sooner is not shown on a terminal: it would only flicker."""
 
 _BAR_CELLS = 24
+_BLOCKS = ("█", "░")
 _KILO = 1000
 
 
@@ -128,6 +129,7 @@ class ProgressBar:
         self._terminal, self._clock = terminal, clock
         self._pace = _Pace("", 0, 0.0)
         self._due = Throttle(_REDRAW_SECONDS, clock)
+        self._full, self._empty = _BLOCKS if _can_show(terminal, "".join(_BLOCKS)) else ("#", "-")
         self._length = 0
 
     def __call__(self, task: str, done: int, total: int, unit: str, note: str = "") -> None:
@@ -141,7 +143,7 @@ class ProgressBar:
             self._pace = _Pace("", 0, 0.0)
         elif now - self._pace.begin >= _PATIENCE_SECONDS and self._due():
             filled = _BAR_CELLS * done // total
-            bar = "█" * filled + "░" * (_BAR_CELLS - filled)
+            bar = self._full * filled + self._empty * (_BAR_CELLS - filled)
             told = f"{task}  {bar} {done / total:4.0%}  {self._pace.describe(done, total, unit, now)}"
             self._draw(_join(told, note))
 
@@ -170,6 +172,14 @@ def show_on(stream: TextIO, clock: Clock = time.monotonic) -> ProgressBar | Prog
     if stream.isatty():
         return ProgressBar(stream, clock)
     return ProgressLines(lambda line: print(line, file=stream, flush=True), clock)
+
+
+def _can_show(terminal: TextIO, text: str) -> bool:
+    try:
+        text.encode(terminal.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _join(told: str, note: str) -> str:
