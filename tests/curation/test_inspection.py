@@ -96,17 +96,28 @@ def test_images_inside_the_rows_are_there_and_the_first_are_decoded(tmp_path):
     ]
 
 
-def test_where_the_length_of_records_is_unknown_few_of_them_are_read(tmp_path):
-    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+def write_shard(path: Path, padding: bytes) -> None:
+    """A hundred questions with their images, the last one's padded."""
+    with tarfile.open(path, "w") as shard:
         for number in range(100):
             asked = json.dumps({"question": f"is it {number}?", "answers": ["yes"]}).encode()
-            for name, content in ((f"{number}.png", draw(number)), (f"{number}.json", asked)):
+            image = draw(number) + (padding if number == 99 else b"")
+            for name, content in ((f"{number}.png", image), (f"{number}.json", asked)):
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 shard.addfile(entry, io.BytesIO(content))
+
+
+def test_where_the_length_of_records_is_unknown_few_of_them_are_read(tmp_path):
+    write_shard(tmp_path / "a.tar", bytes(1 << 20))
     source = look(tmp_path)
     assert (source.settings["format"], source.num_read) == ("webdataset", 64)
     assert source.num_questions == Count(value=64, basis="at_least")
+
+
+def test_a_small_archive_is_read_to_its_end(tmp_path):
+    write_shard(tmp_path / "a.tar", b"")
+    assert look(tmp_path).num_questions == Count(value=100, basis="counted")
 
 
 def test_rows_and_images_in_archives_are_found(tmp_path):
