@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_an_image_is_looked_for_in_both_folders(tmp_path):
     place(tmp_path / "images" / "VG_100K" / "4.jpg", tmp_path / "images" / "VG_100K_2" / "5.jpg")
     fields = read_fields(tmp_path, "visual_genome", "qa.json", image_root="images")
     assert [one["image"] for one in fields] == ["VG_100K/4.jpg", "VG_100K/4.jpg", "VG_100K_2/5.jpg", "6.jpg"]
+
+
+def test_both_folders_may_lie_in_an_archive(tmp_path):
+    write_json(tmp_path / "qa.json", IMAGES)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name in ("VG_100K/4.jpg", "VG_100K_2/5.jpg"):
+            archive.writestr(name, b"")
+    fields = read_fields(tmp_path, "visual_genome", "qa.json", image_root="images.zip")
+    assert [one["image"] for one in fields] == ["VG_100K/4.jpg", "VG_100K/4.jpg", "VG_100K_2/5.jpg"]
 
 
 def test_the_folders_may_be_called_otherwise(tmp_path):

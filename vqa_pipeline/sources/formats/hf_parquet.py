@@ -47,7 +47,7 @@ from vqa_pipeline.sources.formats.format import Parser, Recognition, Sample
 from vqa_pipeline.sources.formats.rows import Columns, find_column_problem, name_columns
 from vqa_pipeline.sources.settings import SourcePath, SourceSettings, Splits
 
-_BATCH_ROWS = 32
+_BATCH_ROWS = 8
 """Rows in memory at once, images included."""
 
 _BUFFER = 1 << 20

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from vqa_pipeline.schemas import Locator, QuestionFields, RawRecord
+from vqa_pipeline.sources.archives import keep_open
 from vqa_pipeline.sources.formats.format import Recognition, Sample
 from vqa_pipeline.sources.formats.records import (
     Asked,
@@ -73,8 +74,10 @@ class VisualGenomeFormat(RecordsFormat[VisualGenomeSource, _Image]):
 
 
 def _list_images(image_root: Path, folders: tuple[SourcePath, ...]) -> Iterator[tuple[str, str]]:
-    """Each image's name, and the name with its folder."""
+    """Each image's name, and the name with its folder, in a folder or an archive."""
+    members = keep_open(image_root).members if image_root.is_file() else ()
     for folder in folders:
+        yield from ((name.removeprefix(f"{folder}/"), name) for name in members if name.startswith(f"{folder}/"))
         if (image_root / folder).is_dir():
             for name in os.listdir(image_root / folder):  # noqa: PTH208 - a hundred thousand names, not as many paths
                 yield name, f"{folder}/{name}"

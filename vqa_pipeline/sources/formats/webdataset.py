@@ -2,8 +2,9 @@
 
 A record's name ends at the first dot of the file name; what follows is the member's extension. The record's fields are
 those of `json` and the texts of other members, by their extension: `columns: {question: txt, answers: cls}`. A line
-break that ends a text is no part of it. Members of a record need not stand together. Equal names in several shards are
-records of their own, so a name is an id only where `columns: {id: __key__}` says so.
+break that ends a text is no part of it. A name without a dot, or that begins with one, belongs to no record. Members of
+a record need not stand together. Equal names in several shards are records of their own, so a name is an id only where
+`columns: {id: __key__}` says so.
 
     - name: shards
       format: webdataset
