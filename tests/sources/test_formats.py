@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from curation_world import write_files
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
@@ -158,6 +159,21 @@ def test_a_name_with_brackets_is_found_as_it_is(tmp_path):
 def test_a_root_with_brackets_in_its_name_is_no_pattern(tmp_path):
     touch(tmp_path / "run[1]" / "a.csv", tmp_path / "run1" / "b.csv")
     assert find("*.csv", tmp_path / "run[1]") == ["a.csv"]
+
+
+@pytest.mark.parametrize("patterns", ["raw/*.csv", "raw/", ["raw/a.csv", "raw/*.csv"]])
+@pytest.mark.parametrize("without", ["raw/fixes.csv", "raw/../raw/fixes.csv"])
+def test_corrections_beside_the_rows_are_none_of_them(tmp_path, patterns, without):
+    write_files(tmp_path, {"raw/a.csv": b"", "raw/fixes.csv": b"", "raw/old/fixes.csv": b""})
+    found = find_paths("s", "files", patterns, tmp_path, without=without)
+    others = ["old/fixes.csv"] if patterns == "raw/" else []
+    assert [path.relative_to(tmp_path / "raw").as_posix() for path in found] == ["a.csv", *others]
+
+
+def test_a_folder_with_nothing_but_corrections_has_no_rows(tmp_path):
+    write_files(tmp_path, {"raw/fixes.csv": b""})
+    with pytest.raises(SourceError, match="raw"):
+        find_paths("s", "files", "raw/*.csv", tmp_path, without="raw/fixes.csv")
 
 
 def test_absolute_paths_and_globs_are_taken_as_they_are(tmp_path):

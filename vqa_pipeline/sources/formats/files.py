@@ -37,7 +37,9 @@ FILES = "Files, folders, archives or globs, relative to the project; `train.zip!
 """What a setting of files with rows says of itself."""
 
 
-def find_paths(source: str, setting: str, patterns: Paths, root: Path, *, whole: bool = False) -> list[Path]:
+def find_paths(
+    source: str, setting: str, patterns: Paths, root: Path, *, whole: bool = False, without: str | None = None
+) -> list[Path]:
     """The files that a setting names, in its order; a glob's, folder's or archive's in alphabetical order.
 
     A folder stands for the files with rows in it and below, an archive for its members with rows, and
@@ -50,6 +52,7 @@ def find_paths(source: str, setting: str, patterns: Paths, root: Path, *, whole:
         patterns: What it says.
         root: Where relative paths start.
         whole: Take archives as they are: the format reads them itself.
+        without: A file that is left out: corrections lie beside the rows that they correct, and are none of them.
 
     Raises:
         SourceError: a path or glob matches no file, a folder or archive holds none with rows, or an archive may not be
@@ -59,7 +62,7 @@ def find_paths(source: str, setting: str, patterns: Paths, root: Path, *, whole:
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         outer, member = _split_pattern(pattern, root)
         with reading(source, setting, _make_plain(root / outer)):
-            files = _list_files(outer, root)
+            files = [path for path in _list_files(outer, root) if not _is_same(path, root, without)]
         chosen = files if whole else [path for file in files for path in _list_inside(source, setting, file, member)]
         if not chosen:
             reason, fix = _explain_nothing(outer, member, files, root)
@@ -68,6 +71,11 @@ def find_paths(source: str, setting: str, patterns: Paths, root: Path, *, whole:
         _check_names(source, setting, chosen)
         found |= dict.fromkeys(chosen)
     return list(found)
+
+
+def _is_same(path: Path, root: Path, other: str | None) -> bool:
+    """Whether a path is another file's too; the disk is asked only where the names agree."""
+    return other is not None and path.name == Path(other).name and path.resolve() == (root / other).resolve()
 
 
 def _check_names(source: str, setting: str, paths: list[Path]) -> None:

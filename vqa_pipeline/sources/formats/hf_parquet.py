@@ -75,7 +75,7 @@ class HfParquetFormat:
 
     def find_files(self, settings: HfParquetSource, root: Path) -> list[Path]:
         """The files that `files` names."""
-        return find_paths(settings.name, "files", settings.files, root)
+        return find_paths(settings.name, "files", settings.files, root, without=settings.corrections)
 
     def find_image_root(self, settings: HfParquetSource, root: Path) -> Path | None:
         """The folder or archive that `image_root` names."""

@@ -124,7 +124,7 @@ class RecordsFormat(Generic[Settings, Record]):
 
     def find_files(self, settings: Settings, root: Path) -> list[Path]:
         """The files that `files` names."""
-        return find_paths(settings.name, "files", settings.files, root)
+        return find_paths(settings.name, "files", settings.files, root, without=settings.corrections)
 
     def find_image_root(self, settings: Settings, root: Path) -> Path | None:
         """The folder or archive that `image_root` names."""

@@ -89,7 +89,7 @@ class TsvBase64Format:
 
     def find_files(self, settings: TsvBase64Source, root: Path) -> list[Path]:
         """The files that `files` names."""
-        return find_paths(settings.name, "files", settings.files, root)
+        return find_paths(settings.name, "files", settings.files, root, without=settings.corrections)
 
     def find_image_root(self, settings: TsvBase64Source, root: Path) -> Path | None:  # noqa: ARG002 - as every format
         """None: the images are in the rows."""

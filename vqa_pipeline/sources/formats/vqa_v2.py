@@ -166,18 +166,20 @@ class VqaV2Format:
         return Recognition(0.9, {kind: sample.name, **told, **guessed})
 
     def _find(self, settings: VqaV2Source, root: Path) -> list[tuple[Literal["questions", "annotations"], list[Path]]]:
-        questions = find_paths(settings.name, "questions", settings.questions, root)
+        questions = self._find_questions(settings, root)
         if settings.annotations is None:
             return [("questions", questions)]
-        return [
-            ("questions", questions),
-            ("annotations", find_paths(settings.name, "annotations", settings.annotations, root)),
-        ]
+        name, corrections = settings.name, settings.corrections
+        annotations = find_paths(name, "annotations", settings.annotations, root, without=corrections)
+        return [("questions", questions), ("annotations", annotations)]
+
+    def _find_questions(self, settings: VqaV2Source, root: Path) -> list[Path]:
+        return find_paths(settings.name, "questions", settings.questions, root, without=settings.corrections)
 
     def _read_subtypes(self, settings: VqaV2Source, root: Path) -> dict[str, str | None]:
         base = find_base(self.find_files(settings, root), self.find_image_root(settings, root))
         subtypes: dict[str, str | None] = {}
-        for path in find_paths(settings.name, "questions", settings.questions, root):
+        for path in self._find_questions(settings, root):
             subtype: Scalar = settings.data_subtype
             if subtype is None and _needs_subtype(settings):
                 with reading(settings.name, "questions", path), open_rows(path) as file:

@@ -82,7 +82,7 @@ class WebDatasetFormat:
 
     def find_files(self, settings: WebDatasetSource, root: Path) -> list[Path]:
         """The shards that `files` names."""
-        return find_paths(settings.name, "files", settings.files, root, whole=True)
+        return find_paths(settings.name, "files", settings.files, root, whole=True, without=settings.corrections)
 
     def find_image_root(self, settings: WebDatasetSource, root: Path) -> Path | None:  # noqa: ARG002 - as every format
         """None: the images are in the shards."""
