@@ -229,6 +229,25 @@ def test_gray_with_alpha_is_composited():
     assert pixels(encode(image)) == [[[255, 255, 255], [10, 10, 10]]]
 
 
+@pytest.mark.parametrize(
+    ("color", "first"), [((65_535, 0, 0), [255] * 3), ((255, 0, 0), [255, 0, 0]), ((0, 0, 514), [255, 0, 0])]
+)
+def test_a_deep_color_declared_transparent_is_compared_by_its_upper_bits(color, first):
+    rows = b"\0" + struct.pack(">HHHHHH", 65_535, 0, 0, 0, 0, 514)
+    data = build_png(2, 1, 16, 2, rows, chunk(b"tRNS", struct.pack(">HHH", *color)))
+    second = [255] * 3 if color == (0, 0, 514) else [0, 0, 2]
+    assert pixels(data) == [[first, second]]
+
+
+def test_alterations_of_deep_images_are_told_after_their_orientation():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    rows = b"\0" + struct.pack(">HHHHHH", 65_535, 0, 0, 0, 0, 514)
+    data = build_png(2, 1, 16, 2, rows, chunk(b"eXIf", exif.tobytes()[6:]))
+    assert alterations(data) == ("orientation_applied", "scaled_from_16_bit")
+    assert pixels(data) == [[[0, 0, 2], [255, 0, 0]]]
+
+
 def test_a_palette_with_alpha_is_composited():
     image = Image.new("P", (2, 1))
     image.putpalette([*RED, *BLUE])

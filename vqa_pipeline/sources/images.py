@@ -99,10 +99,10 @@ def decode_image(data: bytes) -> DecodedImage:
         image = _open(data)
         mode, container = image.mode, image.format or "unknown"
         with _blaming("image_truncated", f"the {container} file breaks off or is damaged"):
-            told = _tell_choices(image)
+            told, is_deep = _tell_choices(image), has_deep_colors(image)
             image.load()
             turn = _find_turn(image)
-            rgb, altered = convert_to_rgb(image if turn is None else image.transpose(turn))
+            rgb, altered = convert_to_rgb(image if turn is None else image.transpose(turn), is_deep=is_deep)
     told += ["orientation_applied"] if turn is not None else []
     return DecodedImage(rgb, mode, container, (*told, *altered))
 
@@ -151,14 +151,12 @@ def _find_plugins(data: bytes) -> tuple[str, ...]:
 
 
 def _tell_choices(image: ImageFile.ImageFile) -> list[str]:
-    """What an image loses when it is loaded: frames but the first, smaller icons, low bits, a TIFF's orientation."""
+    """What an image loses when it is loaded: frames but the first, smaller icons, a TIFF's orientation."""
     told = []
     if _has_more_frames(image):
         told.append("first_frame")
     if image.format == "ICO" and len(image.info["sizes"]) > 1:
         told.append("largest_icon")
-    if has_deep_colors(image):
-        told.append("scaled_from_16_bit")
     if image.format == "TIFF" and _find_turn(image) is not None:  # Pillow applies it at load and removes the tag
         told.append("orientation_applied")
     return told

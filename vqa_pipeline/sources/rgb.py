@@ -40,11 +40,19 @@ class _Range(NamedTuple):
     alteration: str | None
 
 
-def convert_to_rgb(image: Image.Image) -> Rgb:
+def convert_to_rgb(image: Image.Image, *, is_deep: bool = False) -> Rgb:
     """Bring a loaded image of any mode to RGB.
 
     Gray levels, palettes and one-bit pixels come through as they are, so they are not told as alterations.
+
+    Args:
+        image: The image.
+        is_deep: Whether `has_deep_colors` was true before it was loaded.
     """
+    if is_deep:
+        _shorten_transparent_color(image)
+        rgb = convert_to_rgb(image)
+        return rgb._replace(alterations=("scaled_from_16_bit", *rgb.alterations))
     if image.mode.startswith("I") or image.mode == "F":
         return _scale(image)
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
@@ -57,6 +65,13 @@ def has_deep_colors(image: ImageFile.ImageFile) -> bool:
     """Whether an image that is open and not yet loaded stores 16 bits per colour."""
     stored = [part for tile in image.tile for part in (tile.args if isinstance(tile.args, tuple) else (tile.args,))]
     return any(isinstance(part, str) and _DEEP_COLORS.fullmatch(part) for part in stored)
+
+
+def _shorten_transparent_color(image: Image.Image) -> None:
+    """Give the colour that a PNG declares transparent as many bits as the pixels; Pillow would compare its low ones."""
+    color = image.info.get("transparency")
+    if isinstance(color, tuple):
+        image.info["transparency"] = tuple(level >> 8 for level in color)
 
 
 def _add_alpha(image: Image.Image) -> Image.Image:
