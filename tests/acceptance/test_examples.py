@@ -53,6 +53,7 @@ def test_easy_vqa_has_a_complete_ledger(tmp_path, monkeypatch):
     assert sum(filter(None, fates)) == 38_575
     assert numbers["num_rejected"] == 0
     assert numbers["num_images"] == 4_000 - count_images_that_are_the_same_file_twice()
+    assert (numbers["num_near_duplicates"], numbers["num_leaking_groups"]) == (0, 0), "drawn pictures that differ"
 
 
 def count_images_that_are_the_same_file_twice() -> int:

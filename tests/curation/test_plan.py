@@ -776,6 +776,43 @@ def test_when_data_grow_no_question_changes_its_split(before, new, shuffler, dec
     assert {f"clinic/{row['id']}" for row in base}.isdisjoint(gone)
 
 
+@settings(max_examples=5, deadline=None)
+@given(st.lists(ROWS, min_size=2, max_size=4), st.randoms())
+def test_however_often_data_grow_and_in_whatever_order_no_question_changes_its_split(batches, shuffler):
+    """Rows arrive in batches, a batch's before or behind what was there, in files of any order."""
+    base = [make_row(100 + n, 100 + n, split=split) for n, split in enumerate(("train", "val", "test"))]
+    known: dict[str, Row] = {}
+    seen: dict[str, str] = {}
+    for batch in batches:
+        for row in batch:
+            known.setdefault(row["id"], row)
+        rows = [*base, *known.values()]
+        shuffler.shuffle(rows)
+        cut = shuffler.randint(0, len(rows))
+        _, splits = curate_rows(rows[:cut], rows[cut:])
+        assert {name: split for name, split in splits.items() if name in seen} == {
+            name: split for name, split in seen.items() if name in splits
+        }
+        seen |= splits
+
+
+def test_near_duplicates_that_come_later_move_no_split(tmp_path):
+    """A group named by its smallest digest would move, when a smaller one comes: 24 copies bring smaller ones."""
+    scenes = {f"{n}.png": draw_scene(n) for n in range(12)}
+    copies = {f"{n}-{q}.jpg": draw_scene(n, "JPEG", quality=q) for n in range(12) for q in (80, 90)}
+    splits = []
+    for images in (scenes, scenes | copies):
+        rows = [make_row(n, image=name, id=name, split=None) for n, name in enumerate(images)]
+        write_table(tmp_path, rows, [])
+        write_files(tmp_path / "images", images)
+        curated = curate([make_table_source()], tmp_path, tmp_path / f"{len(images)}", leakage="report")
+        splits.append(curated.splits)
+        groups = pq.read_table(curated.output / "near_duplicates.parquet").num_rows
+    assert groups == 12 * 3
+    assert len(splits[1]) == 36
+    assert {name: splits[1][name] for name in splits[0]} == splits[0]
+
+
 @settings(max_examples=6, deadline=None)
 @given(st.sets(st.integers(0, 200), min_size=1, max_size=20), st.sets(st.integers(0, 200), max_size=20))
 def test_a_split_that_is_carved_stays_as_it_was_carved_when_training_images_are_added(before, new):
