@@ -13,11 +13,11 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,11 +28,12 @@ from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_census
 from vqa_pipeline.curation.image_roots import ImageRoot, open_images
 from vqa_pipeline.curation.known_images import read_known_images, view_fixed, write_known_images
-from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates, tell_rules
+from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates
 from vqa_pipeline.curation.merge import MERGED, VERDICT, merge_bucket
 from vqa_pipeline.curation.near_duplicates import NO_PAIRS, Pairs, find_pairs, name_groups, tabulate_pairs
 from vqa_pipeline.curation.resolution import MENDS, resolve_references
 from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.curation.summary import DatasetSummary, count_files
 from vqa_pipeline.curation.tasks import MapTasks, run_in_order
 from vqa_pipeline.progress import Progress, count_one, follow, silent
 from vqa_pipeline.schemas import (
@@ -89,80 +90,6 @@ class Known(NamedTuple):
     """Image packs; what they hold is not packed again."""
     images: Path | None = None
     """What a run with the same checks found out about images, to be used and replaced; None: nothing is remembered."""
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """What came out."""
-
-    ledger: Ledger
-    num_questions_by_split: dict[Split, int]
-    num_annotated_by_split: dict[Split, int]
-    num_images: int
-    num_questions_without_image: int
-    carved: tuple[Split, ...]
-    """Splits that no question had, carved from train by image."""
-    num_leaking_images: int
-    """Images in more than one split."""
-    num_leaking_groups: int
-    """Groups of near-duplicates in more than one split."""
-    leaks: tuple[Leak, ...]
-    """The first of both, by image."""
-    num_near_duplicates: int
-    """Pairs of them."""
-    num_pairs_not_compared: int
-    """Pairs of images that could be near-duplicates and were not compared: too many images look alike."""
-    images_looked_for: dict[str, dict[str, str | None]]
-    """By source, references that name no file as they are, and the file that each was taken to mean; None: none."""
-    reasons: dict[str, str]
-    """By rule, why one of its rejected rows was rejected."""
-    repairs_by_kind: dict[str, int]
-    alterations_by_kind: dict[str, int]
-    """Accepted images, by what was done to them on the way to RGB."""
-    data_version: str
-    new_packs: tuple[Path, ...] = field(default=())
-    """Packs of images that no earlier pack holds."""
-
-    def count(self) -> dict[str, float | int | None]:
-        """The headline counts."""
-        return {
-            "num_rows": self.ledger.num_rows,
-            "num_questions": sum(self.num_questions_by_split.values()),
-            "num_images": self.num_images,
-            **{f"num_questions_{split}": count for split, count in self.num_questions_by_split.items()},
-            **{f"num_{fate}": self.ledger.count(fate) for fate in ("duplicate", "rejected", "excluded")},
-            "num_questions_without_image": self.num_questions_without_image,
-            "num_near_duplicates": self.num_near_duplicates,
-            "num_pairs_not_compared": self.num_pairs_not_compared,
-            "num_leaking_images": self.num_leaking_images,
-            "num_leaking_groups": self.num_leaking_groups,
-        }
-
-    def tell_rejects(self) -> str:
-        """The most frequent rules of rejected rows, with a reason of the first; empty when there are none."""
-        rules = self.ledger.count_rules("rejected")
-        if not rules:
-            return ""
-        first = min(rules, key=lambda rule: (-rules[rule], rule))
-        return f"{tell_rules(rules)} (such as: {self.reasons[first]:.200})"
-
-    def tell_leaks(self) -> str:
-        """What leaks, such as `3 images and 2 groups of near-duplicates are`."""
-        images, groups = self.num_leaking_images, self.num_leaking_groups
-        told = [f"{images} images"] * (images > 0) + [f"{groups} groups of near-duplicates"] * (groups > 0)
-        return " and ".join(told) + " are"
-
-    def describe(self) -> dict[str, Any]:
-        """What the manifest keeps beside counts and files, as JSON."""
-        return {
-            "ledger": self.ledger.model_dump(mode="json"),
-            "num_questions_by_split": self.num_questions_by_split,
-            "num_annotated_by_split": self.num_annotated_by_split,
-            "carved": list(self.carved),
-            "leaks": [leak.model_dump(mode="json") for leak in self.leaks],
-            "repairs_by_kind": self.repairs_by_kind,
-            "alterations_by_kind": self.alterations_by_kind,
-        }
 
 
 def build_dataset(
@@ -405,35 +332,20 @@ def _summarize(
     packs: Sequence[Path],
     pairs: Pairs,
 ) -> DatasetSummary:
-    """Count what was written, from the files as they are."""
-    splits: Counter[Split] = Counter()
+    """Bring together what the files, the tasks and the plan tell."""
+    found = count_files(plan.output)
     annotated: Counter[Split] = Counter()
-    repairs: Counter[str] = Counter()
-    without_image = 0
-    fates: Counter[tuple[str, Fate, str]] = Counter()
-    for table in plan.read_questions(["source", "split", "image_sha256", "repairs"]):
-        fates.update((source, "accepted", "") for source in table["source"].to_pylist())
-        splits.update(table["split"].to_pylist())
-        repairs.update(repair["kind"] for repair in pa.compute.list_flatten(table["repairs"]).to_pylist())
-        without_image += table["image_sha256"].null_count
     for bucket in written:
         annotated.update(bucket.num_annotated)
     leaks = sorted(
         (leak for bucket in written for leak in bucket.leaks), key=lambda leak: (leak.image, leak.near or "")
     )
-    reasons: dict[str, str] = {}
-    for path in sorted((plan.output / "rejects").glob("*.parquet")):
-        rows = pq.read_table(path, columns=["source", "fate", "rule", "reason"]).to_pylist()
-        fates.update((row["source"], row["fate"], row["rule"]) for row in rows)
-        for row in rows:
-            if row["fate"] == "rejected":
-                reasons.setdefault(row["rule"], row["reason"])
     return DatasetSummary(
-        ledger=_draw_up_ledger(plan.sources, joined, fates),
-        num_questions_by_split={split: splits[split] for split in SPLITS},
+        ledger=_draw_up_ledger(plan.sources, joined, found.fates),
+        num_questions_by_split={split: found.splits[split] for split in SPLITS},
         num_annotated_by_split={split: annotated[split] for split in SPLITS},
         num_images=facts.num_rows,
-        num_questions_without_image=without_image,
+        num_questions_without_image=found.num_without_image,
         carved=tuple(split for split in SPLITS if split in census.missing),
         num_leaking_images=sum(leak.near is None for leak in leaks),
         num_leaking_groups=sum(leak.near is not None for leak in leaks),
@@ -441,8 +353,8 @@ def _summarize(
         num_near_duplicates=len(pairs.distance),
         num_pairs_not_compared=pairs.num_not_compared,
         images_looked_for=plan.list_looked_for(),
-        reasons=reasons,
-        repairs_by_kind=dict(sorted(repairs.items())),
+        reasons=found.reasons,
+        repairs_by_kind=dict(sorted(found.repairs.items())),
         alterations_by_kind=dict(sorted(Counter(pa.compute.list_flatten(facts["alterations"]).to_pylist()).items())),
         data_version=format_digest(sum(bucket.digest_sum for bucket in written), sum_rows(facts, IMAGE_FACTS.names)),
         new_packs=tuple(packs),

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vqa_pipeline.curation.image_roots import ImageRoot
-    from vqa_pipeline.curation.plan import DatasetSummary, SourceRecords
+    from vqa_pipeline.curation.plan import SourceRecords
+    from vqa_pipeline.curation.summary import DatasetSummary
     from vqa_pipeline.sources.formats import Source
 
 _NAMED_LEAKS = 3
