@@ -340,7 +340,7 @@ def test_one_empty_source_among_others_fails_the_gate(project):
 
 def test_leakage_fails_the_gate_and_names_the_policies(project):
     write_source(project, change={16: {"image": "0.png"}})
-    with pytest.raises(GateFailed, match=r"1 images are in more than one split .*leakage: drop_from_train"):
+    with pytest.raises(GateFailed, match=r"1 image is in more than one split .*leakage: drop_from_train"):
         Runner(make_pipeline(project)).run()
 
 
@@ -354,7 +354,7 @@ def test_leakage_dropped_from_train_keeps_the_test_question(project):
 def test_a_near_copy_in_another_split_fails_the_gate_and_is_shown_beside_its_like(project):
     for number, size in ((0, (160, 120)), (16, (80, 60))):
         (project / "raw" / "images" / f"{number}.png").write_bytes(draw_scene(1, size=size))
-    with pytest.raises(GateFailed, match="1 groups of near-duplicates are in more than one split") as failed:
+    with pytest.raises(GateFailed, match="1 group of near-duplicates is in more than one split") as failed:
         Runner(make_pipeline(project)).run()
     page = (Path(failed.value.candidate) / "page.html").read_text()
     assert page.count('<img src="data:image/') == 2
@@ -716,7 +716,7 @@ def test_a_corrections_file_is_part_of_its_source_and_what_fits_no_row_warns(pro
     assert done["raw"].version.manifest.numbers["num_files"] == 22
     [check] = done["records"].checks
     assert (check.name, check.passed, check.blocking) == ("corrections_fit", False, False)
-    assert "1 corrections were not applied: colours/99 (no row has this key)" in check.message
+    assert "1 correction was not applied: colours/99 (no row has this key)" in check.message
     manifest = done["dataset"].version.manifest
     assert manifest.numbers["num_excluded"] == 1
     assert manifest.details["repairs_by_kind"] == {"corrected_answers": 1}

@@ -31,7 +31,7 @@ def test_a_row_is_told_with_place_rule_reason_fix_and_payload(call, rejected):
     assert ended.out.splitlines() == [
         "clinic, the current dataset: 1 row was not accepted. By rule: data/store/clinic/dataset/versions/v1/page.html",
         "",
-        "scans: questions.jsonl:3  rejected, question_empty",
+        "scans: questions.jsonl:3  shapes/2  rejected, question_empty",
         "  why  there is no image 2",
         "  fix  Bring the `file`.",
         '  raw  {"id": 2}',
@@ -42,10 +42,10 @@ def test_all_rows_are_told_in_the_order_of_the_files(call, rejected):
     out = call("rejects").out
     assert "4 rows were not accepted. By rule" in out
     assert [line for line in out.splitlines() if line.startswith("scans: ")] == [
-        "scans: questions.jsonl:1  rejected, image_missing",
-        "scans: questions.jsonl:2  rejected, image_missing",
-        "scans: questions.jsonl:3  rejected, question_empty",
-        "scans: questions.jsonl:4  duplicate, duplicate_row",
+        "scans: questions.jsonl:1  shapes/0  rejected, image_missing",
+        "scans: questions.jsonl:2  shapes/1  rejected, image_missing",
+        "scans: questions.jsonl:3  shapes/2  rejected, question_empty",
+        "scans: questions.jsonl:4  shapes/3  duplicate, duplicate_row",
     ]
 
 

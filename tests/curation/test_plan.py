@@ -103,6 +103,22 @@ def test_the_worlds_rows_become_what_its_table_says_row_for_row(tmp_path):
     }
 
 
+def test_a_question_s_rule_is_told_before_the_annotation_that_it_leaves_alone(tmp_path):
+    asked = {"question_id": 1, "image_id": 0, "question": " "}
+    told = {"question_id": 1, "image_id": 0, "answers": [{"answer": "red", "answer_id": 1}]}
+    write_files(
+        tmp_path,
+        {
+            "vqa-questions.json": json.dumps({"questions": [asked]}).encode(),
+            "vqa-annotations.json": json.dumps({"annotations": [told]}).encode(),
+            "images/0.png": draw_png(0),
+        },
+    )
+    summary = curate([make_vqa_source()], tmp_path, tmp_path / "out").summary
+    assert summary.ledger.count_rules("rejected") == {"annotation_orphan": 1, "question_empty": 1}
+    assert "(such as: the question is empty)" in summary.tell_rejects()
+
+
 def test_rejects_of_all_rooms_lie_together_with_place_payload_reason_and_fix(tmp_path):
     world = build_world(tmp_path / "raw")
     lines = (tmp_path / "raw" / "questions.jsonl").read_bytes().splitlines()

@@ -79,3 +79,8 @@ def test_an_example_has_the_picture_of_its_image_if_it_names_one(tmp_path):
     assert [example["picture"] for example in group["examples"]] == ["shapes:7.png", ""]
     assert [example["question_id"] for example in group["examples"]] == ["shapes/0", ""]
     assert [example["picture"] for example in group_rejects(tmp_path)[0]["examples"]] == ["", ""]
+
+
+def test_rows_that_only_follow_from_others_come_after_them(tmp_path):
+    write_rejects(tmp_path, make_reject("annotation_orphan", kind="annotation"), make_reject("image_name_unknown"))
+    assert [group["rule"] for group in group_rejects(tmp_path)] == ["image_name_unknown", "annotation_orphan"]

@@ -47,7 +47,8 @@ def test_no_rows_tell_nothing():
     assert guess_split_column([]) is None
 
 
-def test_a_split_column_holds_words_for_splits_only():
+def test_a_split_column_mostly_holds_words_for_splits():
     assert guess_split_column([{"split": "train"}, {"split": "valid"}]) == "split"
     assert guess_split_column([{"split": "train"}, {"split": "a"}]) is None
     assert guess_split_column([{"subset": "test"}]) == "subset"
+    assert guess_split_column([{"split": "train"}, {"split": "trian"}, {"split": "val"}]) == "split"

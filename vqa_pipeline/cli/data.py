@@ -207,8 +207,9 @@ def _describe_selection(name: str, selection: Selection) -> str:
 
 def _format(row: dict[str, Any]) -> str:
     raw = shorten(row["raw"], _RAW_CHARACTERS)
+    question = f"  {row['question_id']}" if row["question_id"] else ""
     lines = [
-        f"{row['source']}: {row['locator']}  {row['fate']}, {row['rule']}",
+        f"{row['source']}: {row['locator']}{question}  {row['fate']}, {row['rule']}",
         f"  why  {row['reason']}",
         f"  fix  {row['fix']}",
         f"  raw  {raw}",

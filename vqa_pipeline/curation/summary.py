@@ -63,18 +63,22 @@ class DatasetSummary:
         }
 
     def tell_rejects(self) -> str:
-        """The most frequent rules of rejected rows, with a reason of the first; empty when there are none."""
+        """The most frequent rules of rejected rows, with a reason of the first; empty when there are none.
+
+        Orphans come last of equals: an annotation loses its question because that was rejected.
+        """
         rules = self.ledger.count_rules("rejected")
         if not rules:
             return ""
-        first = min(rules, key=lambda rule: (-rules[rule], rule))
+        first = min(rules, key=lambda rule: (-rules[rule], rule == "annotation_orphan", rule))
         return f"{tell_rules(rules)} (such as: {self.reasons[first]:.200})"
 
     def tell_leaks(self) -> str:
         """What leaks, such as `3 images and 2 groups of near-duplicates are`."""
         images, groups = self.num_leaking_images, self.num_leaking_groups
-        told = [f"{images} images"] * (images > 0) + [f"{groups} groups of near-duplicates"] * (groups > 0)
-        return " and ".join(told) + " are"
+        told = [f"{images} image{'s' * (images > 1)}"] * (images > 0)
+        told += [f"{groups} group{'s' * (groups > 1)} of near-duplicates"] * (groups > 0)
+        return " and ".join(told) + (" is" if images + groups == 1 else " are")
 
     def describe(self) -> dict[str, Any]:
         """What the manifest keeps beside counts and files, as JSON."""

@@ -51,6 +51,8 @@ def _show_nothing(source: str, reference: str) -> str:  # noqa: ARG001 - as `Sho
 def group_rejects(folder: Path, show: Show = _show_nothing) -> list[dict[str, Any]]:
     """Rows by fate and rule, as `fate`, `rule`, `count`, `examples`; rejected ones and frequent rules first.
 
+    Of equally frequent ones, orphans come last: an annotation loses its question because that was rejected.
+
     An example has `question_id` (empty where it is not known), `reason`, `fix`, `place`, `picture` (as `show` gives it)
     and `raw`, a shortened payload without control characters.
     """
@@ -58,7 +60,7 @@ def group_rejects(folder: Path, show: Show = _show_nothing) -> list[dict[str, An
     for (_, fate, rule), count in count_rejects(folder).items():
         counts[fate, rule] += count
     examples = _find_examples(folder, counts, show)
-    order = sorted(counts, key=lambda group: (group[0] != "rejected", -counts[group], group))
+    order = sorted(counts, key=lambda one: (one[0] != "rejected", -counts[one], one[1] == "annotation_orphan", one))
     return [
         {"fate": fate, "rule": rule, "count": counts[fate, rule], "examples": examples[fate, rule]}
         for fate, rule in order

@@ -53,7 +53,7 @@ def guess_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def guess_split_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The column whose every value is the word for a split."""
+    """The column in which most values are words for splits; what is misspelt is for validation to tell."""
     return _find_column(rows, _SPLIT_NAMES, _are_split_words, taken=())
 
 
@@ -96,7 +96,8 @@ def _are_ids(values: Sequence[Any]) -> bool:
 
 
 def _are_split_words(values: Sequence[Any]) -> bool:
-    return bool(values) and all(isinstance(value, str) and find_split_word(value) for value in values)
+    words = [value for value in values if isinstance(value, str) and find_split_word(value)]
+    return 2 * len(words) > len(values)
 
 
 _CHECKS: dict[str, Callable[[Sequence[Any]], bool]] = {

@@ -44,4 +44,5 @@ def _tell_unfit(unfit: Sequence[str]) -> list[str]:
     if not unfit:
         return []
     named, more = "; ".join(unfit[:_NAMED]), "; …" if len(unfit) > _NAMED else ""
-    return [f"{len(unfit)} corrections were not applied: {named}{more}. Correct the file, or remove its rows"]
+    count = "1 correction was" if len(unfit) == 1 else f"{len(unfit)} corrections were"
+    return [f"{count} not applied: {named}{more}. Correct the file, or remove its rows"]
