@@ -127,7 +127,7 @@ def test_sources_are_told_with_licence_and_splits(tmp_path):
 
 def test_questions_and_answers_are_counted_with_bars(tmp_path):
     page = render(tmp_path)
-    assert ["most common answer (2 distinct)", "", "questions"] in page.rows
+    assert ["most common answer (2 distinct)", "questions"] in page.rows
     assert ["red", "", "6"] in page.rows
     widths = [attributes["style"] for tag, attributes in page.elements if tag == "i"]
     assert widths[:2] == ["width:75.0%", "width:12.5%"]

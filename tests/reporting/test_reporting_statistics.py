@@ -12,16 +12,21 @@ STATISTICS = FACTS["statistics"]
 def test_values_are_counted_with_their_share_of_all_questions():
     counted = dict(list_counts(STATISTICS))
     assert counted["most common answer (2 distinct)"] == [("red", 6, 0.75), ("yes", 1, 0.125)]
-    assert counted["words of a question (15: or more)"] == [("3", 8, 1.0)]
+    assert counted["words of a question"] == [("3", 8, 1.0)]
 
 
 def test_what_no_source_says_is_left_out():
     assert [title for title, _ in list_counts(STATISTICS)] == [
         "most common answer (2 distinct)",
         "question type",
-        "answers to a question (15: or more)",
-        "words of a question (15: or more)",
+        "answers to a question",
+        "words of a question",
     ]
+
+
+def test_the_longest_stand_for_all_that_are_longer():
+    counted = dict(list_counts({**STATISTICS, "words_per_question": {"3": 6, "15": 2}}))
+    assert counted["words of a question"] == [("3", 6, 0.75), ("15 or more", 2, 0.25)]
 
 
 def test_long_lists_are_cut():

@@ -28,15 +28,21 @@ def list_counts(statistics: Mapping[str, Any]) -> list[Counted]:
         f"most common answer ({statistics['num_distinct_answers']:,} distinct)": statistics["top_answers"],
         "question type": statistics["question_types"],
         "answer type": statistics["answer_types"],
-        f"answers to a question ({statistics['longest']}: or more)": statistics["answers_per_question"],
-        f"words of a question ({statistics['longest']}: or more)": statistics["words_per_question"],
+        "answers to a question": _name_lengths(statistics, "answers_per_question"),
+        "words of a question": _name_lengths(statistics, "words_per_question"),
     }
     total = max(1, sum(statistics["words_per_question"].values()))
     return [
-        Counted(title, [(str(name), count, count / total) for name, count in list(counts.items())[:_SHOWN_VALUES]])
+        Counted(title, [(name, count, count / total) for name, count in list(counts.items())[:_SHOWN_VALUES]])
         for title, counts in counted.items()
         if counts
     ]
+
+
+def _name_lengths(statistics: Mapping[str, Any], name: str) -> dict[str, int]:
+    """Questions by a number, whose last value stands for all greater ones."""
+    longest = str(statistics["longest"])
+    return {f"{value} or more" if str(value) == longest else str(value): n for value, n in statistics[name].items()}
 
 
 def list_sources(statistics: Mapping[str, Any], licenses: Mapping[str, str]) -> list[tuple[object, ...]]:
