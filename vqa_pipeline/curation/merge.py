@@ -68,7 +68,7 @@ def merge_bucket(
     told = told.join(known, on="question_id", how="left", maintain_order="left")
     told = told.with_columns(settle("annotation_orphan", pl.col("asked").is_null()))
     asked = _join_annotations(asked, told)
-    asked = _join_images(asked, from_arrow(verdicts), images_required=images_required)
+    asked = _join_images(asked, verdicts, images_required=images_required)
     used = told.filter(pl.col("fate").is_null())
     return Merged(
         to_arrow(asked.filter(pl.col("fate").is_null()), MERGED),
@@ -121,9 +121,11 @@ def _join_annotations(asked: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
     return asked.with_columns(annotated=pl.col("answers").is_not_null())
 
 
-def _join_images(asked: pl.DataFrame, verdicts: pl.DataFrame, *, images_required: bool) -> pl.DataFrame:
+def _join_images(asked: pl.DataFrame, verdicts: pa.Table, *, images_required: bool) -> pl.DataFrame:
     """Give each question its image, or the reason why it has none."""
-    asked = asked.join(verdicts.select(VERDICT), on=["source", "image"], how="left", maintain_order="left")
+    named = pa.compute.is_in(verdicts["image"], asked["image"].unique().to_arrow().cast(pa.string()))
+    known = from_arrow(verdicts.select(VERDICT).filter(named))  # of a million verdicts, a bucket needs some thousands
+    asked = asked.join(known, on=["source", "image"], how="left", maintain_order="left")
     unusable = pl.col("image_rule").is_not_null()
     if not images_required:
         unusable &= ~pl.col("image_rule").is_in(_ABSENT)

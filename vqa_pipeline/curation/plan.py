@@ -159,7 +159,7 @@ class _Plan:
 
     @property
     def verdicts(self) -> Path:
-        return self.scratch / "verdicts.parquet"
+        return self.scratch / "verdicts.arrow"
 
     @property
     def mends(self) -> Path:
@@ -209,14 +209,21 @@ class _Plan:
         _write(NEAR_DUPLICATES, [tabulate_pairs(images, pairs)], self.output / "near_duplicates.parquet")
         groups = name_groups(images, pairs)
         verdicts = chain((pq.read_table(path) for path in checked), refused)
-        _write(_JUDGED, (_append_groups(table, groups) for table in verdicts), self.verdicts)
+        with pa.ipc.new_file(str(self.verdicts), _JUDGED) as writer:
+            for table in verdicts:
+                writer.write_table(_append_groups(table, groups))
         return pairs
+
+    def read_verdicts(self, columns: list[str]) -> pa.Table:
+        """Some columns of all verdicts, memory-mapped: tasks share them, and none decodes them anew."""
+        with pa.memory_map(str(self.verdicts)) as file:
+            return pa.ipc.open_file(file).read_all().select(columns)
 
     def merge(self, bucket: int) -> dict[str, int]:
         """Task: one bucket of question ids."""
         questions = self._read_records("questions", QUESTION_RECORDS, bucket)
         annotations = self._read_records("annotations", ANNOTATION_RECORDS, bucket)
-        verdicts, mends = pq.read_table(self.verdicts, columns=VERDICT), pq.read_table(self.mends)
+        verdicts, mends = self.read_verdicts(VERDICT), pq.read_table(self.mends)
         required = self.settings.images_required
         merged = merge_bucket(questions, annotations, verdicts, mends, images_required=required)
         path = self.scratch / "merged" / f"{bucket:05d}.parquet"
@@ -240,7 +247,7 @@ class _Plan:
     def list_looked_for(self) -> dict[str, dict[str, str | None]]:
         """By source, the references that did not name a file, and the file that each was taken to mean."""
         found: dict[str, dict[str, str | None]] = {source.name: {} for source in self.sources}
-        verdicts = pq.read_table(self.verdicts, columns=["source", "image", "image_rule"])
+        verdicts = self.read_verdicts(["source", "image", "image_rule"])
         for row in verdicts.filter(pa.compute.is_in(verdicts["image_rule"], image_checks.NOT_FOUND)).to_pylist():
             found[row["source"]][row["image"]] = None
         for row in pq.read_table(self.mends, columns=["source", "image", "file"]).to_pylist():
@@ -274,7 +281,7 @@ class _Plan:
         packed = image_checks.read_packed(known_packs)
         roots = {source.name: source.images for source in self.sources}
         found: dict[str, image_checks.Found] = {}
-        verdicts = pq.read_table(self.verdicts)
+        verdicts = self.read_verdicts(_JUDGED.names)
         for row in verdicts.filter(pa.compute.is_valid(verdicts["image_sha256"])).to_pylist():
             root = roots[row["source"]]
             if row["image_sha256"] in used and root is not None:
