@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from reporting_world import make_png
 
-from vqa_pipeline.reporting.images import draw_samples, make_thumbnail, make_thumbnails, read_image
+from vqa_pipeline.curation.image_roots import HeldImages
+from vqa_pipeline.reporting.images import RawImages, draw_samples, make_thumbnail, make_thumbnails, read_image
 from vqa_pipeline.schemas import IMAGES
 from vqa_pipeline.sources.images import ImageError
 
@@ -130,3 +131,19 @@ def test_thumbnails_are_made_of_those_that_are_there(tmp_path):
     thumbnails = make_thumbnails([tmp_path / "pack.parquet"], [sha, "raw/scans/7.png"])
     assert list(thumbnails) == [sha]
     assert decode(thumbnails[sha]).size == (128, 128)
+
+
+def test_raw_images_are_shown_where_their_source_has_them(tmp_path):
+    files = {"1.png": make_png(), "2.png": b"<html>"}
+    images = RawImages({"scans": HeldImages(files), "texts": None})
+    assert images.show("scans", "1.png") == make_thumbnail(files["1.png"])
+    assert [images.show("scans", "2.png"), images.show("scans", "3.png"), images.show("texts", "1.png")] == [""] * 3
+
+
+def test_raw_images_are_found_by_digest_in_the_places_given(tmp_path):
+    files = {"1.png": make_png(), "again.png": make_png(), "2.png": make_png(color="blue")}
+    sha = hashlib.sha256(files["1.png"]).hexdigest()
+    images = RawImages({"scans": HeldImages(files)})
+    places = [("scans", name) for name in ("gone.png", *files)]
+    assert images.find({sha}, places) == {sha: make_thumbnail(files["1.png"])}
+    assert images.find({sha}, [("scans", "2.png")]) == {}

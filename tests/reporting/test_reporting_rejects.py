@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reporting_world import make_reject, write_rejects
 
-from vqa_pipeline.reporting.rejects import count_rejects, group_rejects, read_rejects
+from vqa_pipeline.reporting.rejects import count_rejects, group_rejects, list_images, read_rejects
 
 
 def test_rows_of_all_files_are_counted_by_source_fate_and_rule(tmp_path):
@@ -84,3 +84,13 @@ def test_an_example_has_the_picture_of_its_image_if_it_names_one(tmp_path):
 def test_rows_that_only_follow_from_others_come_after_them(tmp_path):
     write_rejects(tmp_path, make_reject("annotation_orphan", kind="annotation"), make_reject("image_name_unknown"))
     assert [group["rule"] for group in group_rejects(tmp_path)] == ["image_name_unknown", "annotation_orphan"]
+
+
+def test_the_images_of_some_questions_are_listed_once_with_their_source(tmp_path):
+    rows = [make_reject(number=number, image="a.png") for number in range(2)]
+    rows += [make_reject(number=2, image=None), make_reject(number=3, source="scans"), make_reject(number=4)]
+    write_rejects(tmp_path, *rows)
+    asked = {f"shapes/{number}" for number in range(4)}
+    assert list_images(tmp_path, asked) == [("shapes", "a.png"), ("scans", "3.png")]
+    assert list_images(tmp_path / "none", asked) == []
+    assert list_images(tmp_path, []) == []

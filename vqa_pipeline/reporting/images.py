@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vqa_pipeline.curation.image_roots import ImageRoot
 
 _JPEG_QUALITY = 85
+_BESIDE_PIXELS = 128  # of an image beside a row
 _SHEET_COLUMNS, _SHEET_GAP_PIXELS = 6, 4
 
 
@@ -42,9 +47,45 @@ def make_thumbnail(data: bytes, side: int = 160) -> str:
     return _encode_smaller(_shrink(data, side))
 
 
-def make_thumbnails(packs: Sequence[Path], shas: Sequence[str], side: int = 128) -> dict[str, str]:
+def make_thumbnails(packs: Sequence[Path], shas: Sequence[str], side: int = _BESIDE_PIXELS) -> dict[str, str]:
     """Thumbnails by digest, of those images that a pack holds."""
     return {sha: make_thumbnail(data, side) for sha, data in read_images(packs, shas).items()}
+
+
+class RawImages:
+    """Images of rows that were not accepted, where their sources have them. Pages do without the rest."""
+
+    def __init__(self, roots: Mapping[str, ImageRoot | None]) -> None:
+        self._roots = roots
+
+    def show(self, source: str, reference: str) -> str:
+        """The thumbnail of what a reference names as it stands; empty where there is none."""
+        from vqa_pipeline.sources.images import ImageError
+
+        data = self._read(source, reference)
+        try:
+            return "" if data is None else make_thumbnail(data, _BESIDE_PIXELS)
+        except ImageError:
+            return ""
+
+    def find(self, shas: Collection[str], places: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Thumbnails by digest, of those images that some references name, each given with its source."""
+        found: dict[str, str] = {}
+        for source, reference in places:
+            data = self._read(source, reference)
+            sha = "" if data is None else hashlib.sha256(data).hexdigest()
+            if sha in shas and sha not in found:
+                found[sha] = self.show(source, reference)
+        return found
+
+    def _read(self, source: str, reference: str) -> bytes | None:
+        from vqa_pipeline.sources.formats.format import MalformedRecord
+
+        root = self._roots[source]
+        try:
+            return None if root is None else root.read(reference)
+        except (MalformedRecord, OSError):
+            return None
 
 
 def draw_samples(images: Path, packs: Sequence[Path], count: int = 12) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,19 @@ def group_rejects(folder: Path, show: Show = _show_nothing) -> list[dict[str, An
         {"fate": fate, "rule": rule, "count": counts[fate, rule], "examples": examples[fate, rule]}
         for fate, rule in order
     ]
+
+
+def list_images(folder: Path, question_ids: Collection[str]) -> list[tuple[str, str]]:
+    """Where the images of some questions that were not accepted are: source and reference, each once."""
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    files = [str(path) for path in sorted(folder.glob("*.parquet"))]
+    if not files or not question_ids:
+        return []
+    wanted = pc.field("question_id").isin(list(question_ids)) & pc.field("image").is_valid()
+    rows = ds.dataset(files).to_table(columns=["source", "image"], filter=wanted).to_pylist()
+    return list(dict.fromkeys((row["source"], row["image"]) for row in rows))
 
 
 def _find_examples(

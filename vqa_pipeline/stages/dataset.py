@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,6 @@ from vqa_pipeline.store import Store, Version
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vqa_pipeline.curation.image_roots import ImageRoot
     from vqa_pipeline.curation.plan import SourceRecords
     from vqa_pipeline.curation.summary import DatasetSummary
     from vqa_pipeline.sources.formats import Source
@@ -169,32 +167,24 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
 
 def _write_dataset_pages(pipeline: Pipeline, work: Work, sources: Sequence[SourceRecords]) -> None:
     from vqa_pipeline.reporting.cards import dataset_card, dataset_markdown
-    from vqa_pipeline.reporting.images import draw_samples, make_thumbnails
+    from vqa_pipeline.reporting.images import RawImages, draw_samples, make_thumbnails
     from vqa_pipeline.reporting.pages import render_dataset_page
-    from vqa_pipeline.reporting.rejects import group_rejects
+    from vqa_pipeline.reporting.rejects import group_rejects, list_images
 
     failures = [check.message for check in work.checks if check.blocking and not check.passed]
     facts = {"name": pipeline.name, **work.details, **work.numbers}
     packs = [open_store(pipeline).root / "dataset" / name for name in work.details["image_packs"]]
-    shown = [leak[which] for leak in work.details["leaks"] for which in ("image", "near") if leak[which]]
+    rejects, raw_images = work.folder / "rejects", RawImages({one.name: one.images for one in sources})
+    leaks = work.details["leaks"]
+    shown = [leak[which] for leak in leaks for which in ("image", "near") if leak[which]]
     pictures = make_thumbnails(packs, shown)
-    groups = group_rejects(work.folder / "rejects", partial(_show_image, {one.name: one.images for one in sources}))
+    left_out = {image for image in shown if image not in pictures}  # by the policy: no question has them any more
+    asked = {name for leak in leaks if left_out & {leak["image"], leak["near"]} for name in leak["question_ids"]}
+    pictures |= raw_images.find(left_out, list_images(rejects, asked))
+    groups = group_rejects(rejects, raw_images.show)
     work.write("page.html", render_dataset_page(facts, groups, failures, pictures))
     work.write("README.md", dataset_card(facts))
     work.write(PAGE, dataset_markdown(facts, draw_samples(work.folder / "images.parquet", packs)))
-
-
-def _show_image(roots: Mapping[str, ImageRoot | None], source: str, reference: str) -> str:
-    """A thumbnail of what a reference names as it stands; a picture that cannot be shown is no reason to fail."""
-    from vqa_pipeline.reporting.images import make_thumbnail
-    from vqa_pipeline.sources.formats.format import MalformedRecord
-    from vqa_pipeline.sources.images import ImageError
-
-    root = roots[source]
-    try:
-        return "" if root is None else make_thumbnail(root.read(reference))
-    except (MalformedRecord, ImageError, OSError):
-        return ""
 
 
 def _find_packs_to_keep(store: Store, current: Version | None) -> list[str]:
