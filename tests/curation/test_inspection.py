@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from vqa_pipeline.curation.corrections import COLUMNS
 from vqa_pipeline.curation.findings import Count
 from vqa_pipeline.curation.inspection import inspect
 from vqa_pipeline.errors import SettingsError
@@ -249,6 +250,16 @@ def test_a_split_list_is_no_source_and_says_where_it_goes(tmp_path):
     [file] = inspection.unknown
     assert (inspection.sources, file.name) == ((), "karpathy_val_images.txt")
     assert file.reason.startswith("a split list: name it in the `splits: {list: FILES}`")
+
+
+def test_corrections_beside_the_rows_are_no_source(tmp_path):
+    folder = write_rows(tmp_path / "scans")
+    cells = {"question_id": "scans/1", "action": "edit", "question": "Which?", "image": "0.png", "answers": "red"}
+    lines = [",".join(COLUMNS), ",".join(cells.get(name, "") for name in COLUMNS)]
+    (folder / "fixes.csv").write_text("\n".join(lines))
+    inspection = inspect(folder, tmp_path)
+    assert [source.settings["files"] for source in inspection.sources] == ["scans/rows.json"]
+    assert [file.name for file in inspection.unknown] == ["fixes.csv"]
 
 
 def test_a_half_alone_says_what_it_lacks(tmp_path):

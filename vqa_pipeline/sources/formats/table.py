@@ -37,6 +37,8 @@ from vqa_pipeline.sources.split_words import find_split_word
 _BATCH_ROWS = 4096
 _LAYOUTS = {"list", "lines", "delimited", "parquet"}
 _BLANK = b"\xef\xbb\xbf \t\r\n"
+_CORRECTIONS = {"locator", "action", "reason", "raw"}
+"""Columns that only a file of corrections has, which lies beside rows and is none of them."""
 
 
 def _check_delimiter(delimiter: str) -> str:
@@ -90,7 +92,8 @@ class TableFormat:
     def recognize(self, sample: Sample) -> Recognition | None:
         """Rows with a question and an image, by the names of their columns; every other format is surer of its own."""
         rows = [record for record in sample.records if isinstance(record, Mapping)]
-        columns = guess_columns(rows) if sample.layout in _LAYOUTS else {}
+        is_corrections = bool(rows) and rows[0].keys() >= _CORRECTIONS
+        columns = guess_columns(rows) if sample.layout in _LAYOUTS and not is_corrections else {}
         if not {"question", "image"} <= columns.keys():
             return None
         column, word = guess_split_column(rows), find_split_word(sample.name)
