@@ -161,3 +161,35 @@ def test_structs_and_large_types_are_encoded_as_their_plain_ones():
         }
     )
     assert hash_rows(large, "abc") == hash_rows(plain, "abc")
+
+
+ITEM = st.none() | st.fixed_dictionaries(
+    {"text": st.none() | st.sampled_from(["", "a", "b"]), "number": st.none() | st.integers(0, 2)}
+)
+REPEATED = pa.schema(
+    [
+        ("items", pa.list_(pa.struct([("text", pa.string()), ("number", pa.int64())]))),
+        ("item", pa.struct([("text", pa.string()), ("number", pa.int64())])),
+        ("word", pa.string()),
+    ]
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "items": st.none() | st.lists(ITEM, max_size=4),
+                "item": ITEM,
+                "word": st.none() | st.sampled_from(["", "~", "1:a"]),
+            }
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(1, 40),
+)
+def test_values_that_come_again_and_again_are_encoded_as_each_would_be_alone(rows, times):
+    together = hash_rows(pa.Table.from_pylist(rows * times, REPEATED), REPEATED.names)
+    alone = [hash_rows(pa.Table.from_pylist([row], REPEATED), REPEATED.names)[0] for row in rows]
+    assert together == alone * times
