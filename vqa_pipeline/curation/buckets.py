@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROWS_PER_BUCKET = 65_536
+ROWS_PER_BUCKET = 32_768
 """A task's share. Constant, so that memory does not grow with the data.
 
 With half as many, 800,000 rows took a quarter more CPU: tasks and row groups are many. With twice as many the peak was
