@@ -29,7 +29,9 @@ class EasyVqaSource(SourceSettings):
 
     format: Literal["easy_vqa"] = Field(description="Kind of source: easy_vqa.")
     folder: SourcePath = Field(description="Folder with `questions.json` and `images/`, such as easy_vqa/train.")
-    splits: ImageSplits = Field("by_image", description="by_image (a pure function of the image), train, val or test.")
+    splits: ImageSplits = Field(
+        "by_image", description="by_image (a pure function of the image), train, val, test or {list: FILES}."
+    )
 
 
 class EasyVqaFormat:

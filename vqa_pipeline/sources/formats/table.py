@@ -63,7 +63,8 @@ class TableSource(SourceSettings):
         None, min_length=1, description="Splits one text into several answers, such as `;`."
     )
     splits: ColumnSplits = Field(
-        "by_image", description="by_image (a pure function of the image), {column: NAME}, train, val or test."
+        "by_image",
+        description="by_image (a pure function of the image), {column: NAME}, train, val, test or {list: FILES}.",
     )
 
 

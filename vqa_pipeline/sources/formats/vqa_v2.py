@@ -105,7 +105,7 @@ class VqaV2Source(SourceSettings):
     splits: Splits = Field(
         "declared",
         description="declared (a `split` in each record, else the file's data_subtype: train2014, val2014, test2015), "
-        "{column: NAME}, by_image, train, val or test.",
+        "{column: NAME}, by_image, train, val, test or {list: FILES}.",
     )
 
 
