@@ -1,58 +1,87 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
 from vqa_pipeline.errors import SettingsError
-from vqa_pipeline.modeling.devices import choose_placement, count_usable_cpus, use_threads
+from vqa_pipeline.modeling.cpu_allowance import count_usable_cpus
+from vqa_pipeline.modeling.devices import (
+    choose_device,
+    choose_placement,
+    choose_precision,
+    multiplies_bf16,
+    use_threads,
+)
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+BASE, TINY = 768, 96
+"""Widths of ViLT-B/32 and of the demo's model."""
 
 
-def test_a_cpu_computes_in_fp32() -> None:
-    assert choose_placement("cpu", "auto") == (torch.device("cpu"), "fp32")
+@pytest.mark.parametrize(
+    ("device", "width", "has_bf16", "precision", "reason"),
+    [
+        (CPU, BASE, True, "bf16", "this CPU multiplies bf16"),
+        (CPU, BASE, False, "fp32", "this CPU does not multiply bf16"),
+        (CPU, TINY, True, "fp32", "a model of width 96 gains little by bf16 on a CPU, and may learn less"),
+        (GPU, BASE, True, "bf16", "this GPU multiplies bf16"),
+        (GPU, TINY, True, "bf16", "this GPU multiplies bf16"),
+        (GPU, BASE, False, "fp32", "this GPU does not multiply bf16"),
+    ],
+)
+def test_bf16_is_chosen_where_the_hardware_has_it_and_the_model_gains(
+    device: torch.device, width: int, has_bf16: bool, precision: str, reason: str
+) -> None:
+    assert choose_precision("auto", device, width, has_bf16) == (precision, reason)
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_a_precision_asked_for_is_taken_on_any_hardware(wanted, has_bf16: bool) -> None:
+    assert choose_precision(wanted, CPU, TINY, has_bf16) == (wanted, "asked for")
+
+
+def test_a_cpu_without_instructions_for_bf16_is_not_taken_for_one_that_has_them() -> None:
+    """torch itself says yes for every CPU with avx512."""
+    has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if torch.cpu._is_avx512_supported() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        assert multiplies_bf16(CPU) == has_instructions
 
 
 def test_precision_can_be_chosen() -> None:
-    placement = choose_placement("cpu", "bf16")
+    placement = choose_placement("cpu", "bf16", TINY)
     with placement.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+        with placement.full_precision():
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
 @NO_GPU
 def test_auto_is_the_cpu_where_there_is_no_gpu() -> None:
-    assert choose_placement("auto", "auto").device.type == "cpu"
+    assert choose_device("auto") == CPU
+    assert choose_placement("auto", "auto", TINY) == (CPU, "fp32")
 
 
 @NO_GPU
 def test_a_gpu_that_is_not_there_is_named() -> None:
     with pytest.raises(SettingsError, match=r"`training.device`: `cuda` is asked for and torch finds no GPU"):
-        choose_placement("cuda", "auto")
+        choose_device("cuda")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_computes_in_bf16() -> None:
-    assert choose_placement("auto", "auto") == (torch.device("cuda"), "bf16")
+    assert choose_placement("auto", "auto", TINY) == (GPU, "bf16")
 
 
-def test_cpus_are_limited_by_the_container(tmp_path: Path) -> None:
-    quota = tmp_path / "cpu.max"
-    available = len(os.sched_getaffinity(0))
-    quota.write_text("max 100000\n")
-    assert count_usable_cpus(quota) == available
-    quota.write_text("50000 100000\n")
-    assert count_usable_cpus(quota) == 1
-    assert count_usable_cpus(tmp_path / "no such file") == available
-
-
-def test_threads_can_be_chosen() -> None:
+def test_threads_can_be_chosen_and_are_shared_out_among_processes() -> None:
     before = torch.get_num_threads()
     try:
         assert use_threads(1) == torch.get_num_threads() == 1
         assert use_threads(0) == torch.get_num_threads() == count_usable_cpus()
+        assert use_threads(0, processes=count_usable_cpus()) == torch.get_num_threads() == 1
+        assert use_threads(0, processes=10_000) == 1
+        assert use_threads(3, processes=2) == 3
     finally:
         torch.set_num_threads(before)

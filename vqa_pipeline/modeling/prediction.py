@@ -41,8 +41,8 @@ def predict(job: PredictJob, report: Report, should_stop: Callable[[], bool]) ->
     """
     started = time.monotonic()
     threads = use_threads(job.threads)
-    placement = choose_placement(job.device, job.precision)
     checkpoint = load_checkpoint(Path(job.checkpoint))
+    placement = choose_placement(job.device, job.precision, checkpoint.model.config.hidden_size)
     splits = {split: [Path(file) for asked, file in job.questions if asked == split] for split, _ in job.questions}
     answering = Answering(checkpoint, placement, threads, job.batch_size, report)
     tables = []

@@ -39,7 +39,10 @@ class TrainingSettings(Frozen):
     seed: int = Field(0, ge=0, description="Seed of initialization and order.")
     checkpoint_every_steps: int = Field(500, ge=1, description="Progress is saved this often, and after every epoch.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU when there is one.")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="auto: bf16 where the GPU or CPU multiplies it, but fp32 for narrow models (`tiny`) on a CPU.",
+    )
     threads: int = Field(0, ge=0, description="CPU threads; 0: as many as this process may use.")
     tiny_layers: int = Field(2, ge=1, description="`tiny` only: transformer layers.")
     tiny_width: int = Field(96, ge=8, description="`tiny` only: hidden size.")

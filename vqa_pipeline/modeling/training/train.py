@@ -57,7 +57,6 @@ class _Run:
     def __init__(self, job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
         self._job, self._report, self._should_stop = job, report, should_stop
         self._threads = use_threads(job.settings.threads)
-        self._placement = choose_placement(job.settings.device, job.settings.precision)
         self._vocabulary = AnswerVocabulary.from_json(Path(job.vocabulary).read_text(encoding="utf-8"))
         self._leave_if_asked()
         train = read_training(_to_paths(job.train_questions), self._vocabulary, job.metric)
@@ -68,6 +67,8 @@ class _Run:
         shas = sorted({*train[0].shas, *val[0].shas})
         packs = ImagePacks(_to_paths(job.image_packs), shas)
         self._backbone = self._build_backbone(train[0], packs)
+        width = self._backbone.model.config.hidden_size
+        self._placement = choose_placement(job.settings.device, job.settings.precision, width)
         pixels = self._decode(packs, shas)
         self._leave_if_asked()
         self._learnable = choose_learnable(
