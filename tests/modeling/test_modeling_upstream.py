@@ -31,7 +31,7 @@ def test_missing_weights_are_silently_random(trained: Path, tmp_path: Path) -> N
 
 
 def test_the_stock_embedding_draws_random_numbers_in_evaluation(trained: Path) -> None:
-    """So `forward.embed_images` exists; it also spares the loops over images."""
+    """So `fast_vilt` exists; it also spares the loops over images."""
     model = ViltForQuestionAnswering.from_pretrained(trained / "checkpoint").eval()
     before = torch.get_rng_state()
     model(input_ids=torch.ones(1, 3, dtype=torch.long), pixel_values=torch.ones(1, 3, 16, 16))

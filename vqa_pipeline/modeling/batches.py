@@ -19,11 +19,16 @@ Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Batch(NamedTuple):
-    """Model input on its device. Shapes: (batch, tokens), (batch, tokens), (batch, 3, height, width)."""
+    """Model input on its device."""
 
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor
+    """(batch, tokens)."""
+    attention_mask: torch.Tensor | None
+    """(batch, tokens), 0 where text is padded; None: nowhere."""
     pixel_values: torch.Tensor
+    """(images, 3, height, width)."""
+    image_index: torch.Tensor | None = None
+    """(batch,): which of the images each question is about; None: one image each, in order."""
 
 
 class BatchSource:

@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, check_same
 from vqa_pipeline.errors import BackboneError, VocabularyMismatch
 from vqa_pipeline.files import write_atomically, write_json
+from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering
 from vqa_pipeline.modeling.stock import (
     BertTokenizer,
-    ViltForQuestionAnswering,
     ViltImageProcessorPil,
     ViltProcessor,
 )
@@ -107,7 +107,7 @@ def load_checkpoint(folder: Path, vocabulary: AnswerVocabulary | None = None) ->
 
 
 def _load_model(folder: Path) -> Any:
-    model, found = ViltForQuestionAnswering.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    model, found = FastViltForQuestionAnswering.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     if found["missing_keys"]:
         raise ValueError(f"{len(found['missing_keys'])} tensors are missing")
     return model

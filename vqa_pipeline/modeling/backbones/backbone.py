@@ -26,7 +26,7 @@ class Backbone(NamedTuple):
     name: str
     """What exactly it is, for the record: name and commit, or name and digest; never an absolute path."""
     model: Any
-    """A `ViltForQuestionAnswering` whose last layer has one row per answer of the vocabulary."""
+    """A `FastViltForQuestionAnswering` whose last layer has one row per answer of the vocabulary."""
     processor: Any
     """Its `ViltProcessor`."""
     fresh: frozenset[str]

@@ -19,12 +19,12 @@ from torch import nn
 from vqa_pipeline.errors import BackboneError
 from vqa_pipeline.modeling.backbone_files import WEIGHTS, digest_backbone, find_weights
 from vqa_pipeline.modeling.backbones.backbone import Backbone, Materials
+from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.modeling.stock import (
     BertTokenizer,
     ViltConfig,
-    ViltForQuestionAnswering,
     ViltImageProcessorPil,
     ViltProcessor,
 )
@@ -112,7 +112,7 @@ def _configure(folder: Path, materials: Materials) -> Any:
 
 
 def _load_model(folder: Path, config: Any, settings: TrainingSettings) -> tuple[Any, frozenset[str]]:
-    model, found = ViltForQuestionAnswering.from_pretrained(
+    model, found = FastViltForQuestionAnswering.from_pretrained(
         folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
     )
     fresh = {*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}

@@ -16,12 +16,12 @@ from torch import nn
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.modeling.backbones.backbone import Backbone, Materials
 from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
+from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering
 from vqa_pipeline.modeling.image_packs import ImagePacks, decode_packed
 from vqa_pipeline.modeling.pixels import PixelRules
 from vqa_pipeline.modeling.settings import TINY, TrainingSettings
 from vqa_pipeline.modeling.stock import (
     ViltConfig,
-    ViltForQuestionAnswering,
     ViltImageProcessorPil,
     ViltProcessor,
 )
@@ -45,7 +45,7 @@ def build_tiny(settings: TrainingSettings, materials: Materials) -> Backbone:
     _check(settings)
     torch.manual_seed(settings.seed)
     tokenizer = build_tokenizer(materials.questions, MAX_TOKENS)
-    model = ViltForQuestionAnswering(_configure(settings, len(tokenizer), materials))
+    model = FastViltForQuestionAnswering(_configure(settings, len(tokenizer), materials))
     initialize(model, torch.Generator().manual_seed(settings.seed))
     processor = ViltProcessor(_build_image_processor(settings, materials), tokenizer)
     fresh = frozenset(name for name, _ in model.named_parameters())
