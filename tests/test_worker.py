@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from full_disk import files_of_at_most
 from modeling_world import World, predict_job, train_job, write_world
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
+from worker_processes import is_running, wait_until
 
 from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR, DiskError, MissingPackage
 from vqa_pipeline.worker import explain
@@ -73,13 +74,6 @@ def run(path: Path) -> subprocess.CompletedProcess[str]:
 
 def events(stdout: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in stdout.splitlines()]
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def newest_progress(folder: Path) -> str:
@@ -290,11 +284,3 @@ def test_it_saves_and_ends_when_its_parent_is_killed(
     wait_until(lambda: not is_running(child), seconds=20)
     assert not (tmp_path / "checkpoint").exists()
     assert newest_progress(tmp_path)
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and not just waiting to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

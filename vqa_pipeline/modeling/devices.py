@@ -85,7 +85,7 @@ def multiplies_bf16(device: torch.device) -> bool:
     torch's own answer for CPUs is yes for every avx512, of which only some multiply bf16.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - there is no public way to ask
         return False
     if platform.machine().lower() not in {"x86_64", "amd64"}:
