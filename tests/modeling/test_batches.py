@@ -3,17 +3,18 @@ from __future__ import annotations
 from itertools import chain
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from modeling_world import VOCABULARY, World
 from PIL import Image
 
 from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
-from vqa_pipeline.modeling.batches import BatchSource
+from vqa_pipeline.modeling.batches import BatchSource, choose_text_length
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.pixel_store import PixelStore
 from vqa_pipeline.modeling.pixels import PixelRules
-from vqa_pipeline.modeling.questions import read_training, tokenize
+from vqa_pipeline.modeling.questions import Asked, read_training, tokenize
 
 RULES = PixelRules(16, 8, Image.Resampling.BICUBIC, 1 / 255, (0.5,) * 3, (0.5,) * 3)
 
@@ -24,6 +25,17 @@ def source(world: World) -> BatchSource:
     shas = sorted(set(asked.shas))
     tokenized = tokenize(asked.questions, build_tokenizer(asked.questions, 40), 40)
     return BatchSource(asked, tokenized, PixelStore(ImagePacks(world.packs, shas), shas, RULES), torch.device("cpu"))
+
+
+def ask(world: World, texts: list[str], images: list[int], max_tokens: int = 40) -> BatchSource:
+    """Questions about the first few pictures of the world; the tokenizer knows the words a, b and c."""
+    shas = sorted(pq.read_table(world.packs[0])["image_sha256"].to_pylist())[: max(images) + 1]
+    asked = Asked()
+    for number, (text, image) in enumerate(zip(texts, images, strict=True)):
+        asked.append({"question_id": str(number), "question": text, "image_sha256": shas[image]})
+    tokenized = tokenize(texts, build_tokenizer(["a b c"], 64), max_tokens)
+    pixels = PixelStore(ImagePacks(world.packs, shas), shas, RULES._replace(size_divisor=16))
+    return BatchSource(asked, tokenized, pixels, torch.device("cpu"))
 
 
 def flatten(plan: list[np.ndarray]) -> list[int]:
@@ -55,10 +67,43 @@ def test_a_question_meets_its_own_picture(source: BatchSource, world: World) -> 
     batch = source.load(positions)
     for line, position in enumerate(positions):
         resized = PixelStore(packs, [asked.shas[position]], RULES).get([0])
-        assert torch.equal(batch.pixel_values[line], RULES.normalize(resized)[0])
+        row = line if batch.image_index is None else batch.image_index[line]
+        assert torch.equal(batch.pixel_values[row], RULES.normalize(torch.from_numpy(resized))[0])
 
 
 def test_reading_goes_in_order(source: BatchSource) -> None:
     plan = source.plan_reading(8)
     assert [len(batch) for batch in plan] == [8, 8, 2, 8, 8, 2]
     assert plan[0].tolist() == sorted(plan[0].tolist())
+
+
+@pytest.mark.parametrize(
+    ("longest", "max_tokens", "expected"),
+    [(3, 40, 8), (8, 40, 8), (9, 40, 12), (25, 40, 40), (25, 32, 32), (41, 64, 64), (5, 6, 6)],
+)
+def test_text_is_padded_to_one_of_a_few_lengths_that_the_model_can_read(
+    longest: int, max_tokens: int, expected: int
+) -> None:
+    assert choose_text_length(longest, max_tokens) == expected
+
+
+def test_a_batch_is_padded_as_its_longest_question_needs_and_the_mask_tells_where(world: World) -> None:
+    source = ask(world, ["a", "a b c a b c a", "b"], [0, 0, 0])
+    both = source.load(np.array([0, 1]))
+    assert both.input_ids.shape == (2, 12)
+    assert both.attention_mask.tolist() == [[1] * 3 + [0] * 9, [1] * 9 + [0] * 3]
+    assert source.load(np.array([0, 2])).input_ids.shape == (2, 8)
+
+
+def test_where_nothing_is_padded_there_is_no_mask(world: World) -> None:
+    source = ask(world, ["a b c a b c", "b b b b b b", "a"], [0, 0, 0])
+    assert source.load(np.array([0, 1])).attention_mask is None
+    assert source.load(np.array([0, 2])).attention_mask is not None
+
+
+def test_questions_about_one_image_share_its_pixels(world: World) -> None:
+    source = ask(world, ["a", "b", "c", "a b"], [1, 0, 1, 0])
+    shared, apart = source.load(np.array([0, 1, 2])), source.load(np.array([2, 3]))
+    assert len(shared.pixel_values) == 2
+    assert apart.image_index is None
+    assert torch.equal(shared.pixel_values[shared.image_index[[2, 1]]], apart.pixel_values)

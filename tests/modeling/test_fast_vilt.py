@@ -202,6 +202,12 @@ def test_positions_are_interpolated_once(models) -> None:
     assert "upsample_bilinear2d" not in record(models[0], make_input(32, 32)).names
 
 
+def test_gradients_of_a_shared_image_are_added_up_in_one_order(models) -> None:
+    names = record(models[0], make_input() | {"image_index": torch.tensor([1, 0, 1])}).names
+    assert "index_add" in names  # of several threads, index_put adds whichever comes first
+    assert not [name for name in names if "index_put" in name]
+
+
 def test_attention_gets_a_mask_only_where_text_is_padded(models) -> None:
     def read_masks(mask: torch.Tensor | None) -> list[Any]:
         calls = record(models[0], make_input(mask=mask)).calls

@@ -1,6 +1,7 @@
 """Which questions make a batch: only images of one size together, so that nothing is padded but text.
 
-The order of training is a pure function of seed, epoch and position; no generator's state has to be remembered.
+Text is padded to one of a few lengths, so that a compiled model sees few shapes. The order of training is a pure
+function of seed, epoch and position; no generator's state has to be remembered.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from vqa_pipeline.modeling.questions import Asked, Tokenized
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
+TEXT_LENGTHS = (8, 12, 16, 24, 40)
+"""Tokens that text is padded to; what is longer, to all that the model can read."""
+
+
 class Batch(NamedTuple):
-    """Model input on its device."""
+    """Model input on its device. Questions about one image share its pixels."""
 
     input_ids: torch.Tensor
-    """(batch, tokens)."""
+    """int64 (batch, tokens)."""
     attention_mask: torch.Tensor | None
-    """(batch, tokens), 0 where text is padded; None: nowhere."""
+    """int64 (batch, tokens): 1 for text, 0 for padding; None: nothing is padded."""
     pixel_values: torch.Tensor
-    """(images, 3, height, width)."""
+    """fp32 (images, 3, height, width)."""
     image_index: torch.Tensor | None = None
-    """(batch,): which of the images each question is about; None: one image each, in order."""
+    """int64 (batch,): which row of `pixel_values` each question is about; None: its own."""
 
 
 class BatchSource:
@@ -37,7 +42,7 @@ class BatchSource:
     def __init__(self, asked: Asked, tokenized: Tokenized, pixels: PixelStore, device: torch.device) -> None:
         self.question_ids = asked.question_ids
         self._tokenized, self._pixels, self._device = tokenized, pixels, device
-        self._images = [pixels.number(sha256) for sha256 in asked.shas]
+        self._images: Positions = np.array([pixels.number(sha256) for sha256 in asked.shas], np.int64)
         self._shape_groups = _group_by_size([pixels.sizes[image] for image in self._images])
 
     def count_batches(self, batch_size: int) -> int:
@@ -56,11 +61,31 @@ class BatchSource:
         return _cut(self._shape_groups, batch_size)
 
     def load(self, positions: Positions) -> Batch:
-        """The input of the questions at these positions."""
-        input_ids, attention_mask = self._tokenized.input_ids.pad(positions, self._tokenized.pad_id)
-        resized = self._pixels.get([self._images[position] for position in positions]).to(self._device)
-        pixel_values = self._pixels.rules.normalize(resized)
-        return Batch(input_ids.to(self._device), attention_mask.to(self._device), pixel_values)
+        """The input of the questions at these positions; their images have one size."""
+        numbers, image_index = _share(self._images[positions])
+        resized = torch.from_numpy(self._pixels.get(numbers)).to(self._device)
+        return Batch(*self._pad(positions), self._pixels.rules.normalize(resized), self._place(image_index))
+
+    def _pad(self, positions: Positions) -> tuple[torch.Tensor, torch.Tensor | None]:
+        ids = self._tokenized.input_ids
+        width = choose_text_length(int(ids.lengths[positions].max()), self._tokenized.max_tokens)
+        padded, kept = ids.pad(positions, self._tokenized.pad_id, width)
+        input_ids = torch.from_numpy(padded).to(self._device)
+        return input_ids, None if kept.all() else self._place(kept.astype(np.int64))
+
+    def _place(self, array: Positions | None) -> torch.Tensor | None:
+        return None if array is None else torch.from_numpy(array).to(self._device)
+
+
+def choose_text_length(longest: int, max_tokens: int) -> int:
+    """Tokens to pad a batch to whose longest question has `longest`, of a model that reads `max_tokens` at most."""
+    return min(next((length for length in TEXT_LENGTHS if length >= longest), max_tokens), max_tokens)
+
+
+def _share(images: Positions) -> tuple[Positions, Positions | None]:
+    """The images that are among these, each once, and which of them each is; None: they are all different."""
+    distinct, index = np.unique(images, return_inverse=True)
+    return (images, None) if len(distinct) == len(images) else (distinct, index)
 
 
 def _group_by_size(sizes: Sequence[tuple[int, int]]) -> list[Positions]:

@@ -112,7 +112,7 @@ def _embed(embeddings: Any, batch: Batch) -> Hidden:
     text = embeddings.text_embeddings(input_ids=batch.input_ids) + modality[_TEXT]
     image = _embed_images(embeddings, batch.pixel_values)
     if batch.image_index is not None:
-        image = image[batch.image_index]
+        image = image.index_select(0, batch.image_index)  # image[index] adds up gradients in another order every time
     image = embeddings.dropout(image) + modality[_IMAGE]
     states = torch.cat([text, image], dim=1)
     if batch.attention_mask is None:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import torch
 
 from vqa_pipeline.modeling.image_packs import ImagePacks, decode_packed
 from vqa_pipeline.modeling.pixels import PixelRules
@@ -66,11 +65,11 @@ class PixelStore:
                 return
             self._kept.update(self._decode(missing[start : start + _DECODED_AT_ONCE]))
 
-    def get(self, numbers: Sequence[int]) -> torch.Tensor:
+    def get(self, numbers: Sequence[int] | np.ndarray[Any, np.dtype[np.int64]]) -> Pixels:
         """Images of one size: bytes of shape (len(numbers), 3, height, width)."""
         kept = self._kept
         found = kept if kept is not None and all(number in kept for number in numbers) else self._decode(numbers)
-        return torch.from_numpy(np.stack([found[number] for number in numbers]))
+        return np.stack([found[number] for number in numbers])
 
     def _decode(self, numbers: Iterable[int]) -> dict[int, Pixels]:
         read = self._packs.read(self._shas[number] for number in numbers)

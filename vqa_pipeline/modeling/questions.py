@@ -53,6 +53,8 @@ class Tokenized(NamedTuple):
     """Words and pieces of words that the tokenizer found."""
     num_unknown: int
     """Those it does not know, all one and the same to the model."""
+    max_tokens: int
+    """More than this the backbone cannot read, [CLS] and [SEP] included."""
 
 
 def read_asked(files: Sequence[Path]) -> Asked:
@@ -125,7 +127,7 @@ def tokenize(questions: Iterable[str], tokenizer: Any, max_tokens: int) -> Token
     """
     listed = list(questions)
     if not listed:
-        return Tokenized(Ragged([]), tokenizer.pad_token_id, 0, 0, 0)
+        return Tokenized(Ragged([]), tokenizer.pad_token_id, 0, 0, 0, max_tokens)
     whole = tokenizer(listed, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
     rows, unknown_id = whole["input_ids"], tokenizer.unk_token_id
     room = max_tokens - 2
@@ -136,6 +138,7 @@ def tokenize(questions: Iterable[str], tokenizer: Any, max_tokens: int) -> Token
         num_truncated=sum(len(ids) > room for ids in rows),
         num_words=sum(map(len, rows)),
         num_unknown=sum(ids.count(unknown_id) for ids in rows),
+        max_tokens=max_tokens,
     )
 
 

@@ -18,24 +18,31 @@ class Ragged:
         self.lengths: _Array = np.fromiter(map(len, rows), np.int64, count=len(rows))
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
         flat = (value for row in rows for value in row)
-        self._values = np.fromiter(flat, np.int64, count=int(self._starts[-1]))
+        self.values: _Array = np.fromiter(flat, np.int64, count=int(self._starts[-1]))
+        """All values, row after row."""
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, row: int) -> _Array:
-        return self._values[self._starts[row] : self._starts[row + 1]]
+        return self.values[self._starts[row] : self._starts[row + 1]]
 
-    def pad(self, rows: _Array, fill: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rows, filled to the longest of them, and a mask that is 1 where they are not filled: both int64."""
-        longest = int(self.lengths[rows].max())
-        padded = np.full((len(rows), longest), fill, np.int64)
-        mask = np.zeros((len(rows), longest), np.int64)
-        for line, row in enumerate(rows):
-            values = self[row]
-            padded[line, : len(values)] = values
-            mask[line, : len(values)] = 1
-        return torch.from_numpy(padded), torch.from_numpy(mask)
+    def locate(self, rows: _Array) -> tuple[_Array, _Array]:
+        """Where values of rows go and where they are kept, value by value: line among `rows`, place in flat arrays."""
+        lengths = self.lengths[rows]
+        lines = np.repeat(np.arange(len(rows)), lengths)
+        first = np.cumsum(lengths) - lengths
+        return lines, np.arange(len(lines)) + (self._starts[rows] - first)[lines]
+
+    def pad(self, rows: _Array, fill: int, width: int) -> tuple[_Array, _Array]:
+        """The rows, filled up to `width` values each: int64 (len(rows), width); and which of them are not filled: bool.
+
+        None may be longer than `width`.
+        """
+        kept = np.arange(width) < self.lengths[rows][:, None]
+        padded = np.full(kept.shape, fill, np.int64)
+        padded[kept] = self.values[self.locate(rows)[1]]
+        return padded, kept
 
 
 class Credits:
@@ -47,7 +54,6 @@ class Credits:
         self._indexes = Ragged([list(row) for row in listed])
         values = (credit for row in listed for credit in row.values())
         self._credits = np.fromiter(values, np.float32)
-        self._starts = np.concatenate([[0], np.cumsum(self._indexes.lengths)])
 
     def __len__(self) -> int:
         return len(self._indexes)
@@ -55,6 +61,6 @@ class Credits:
     def fill(self, rows: _Array) -> torch.Tensor:
         """Credits of rows for every answer: fp32 (len(rows), num_answers)."""
         dense = np.zeros((len(rows), self.num_answers), np.float32)
-        for line, row in enumerate(rows):
-            dense[line, self._indexes[row]] = self._credits[self._starts[row] : self._starts[row + 1]]
+        lines, places = self._indexes.locate(rows)
+        dense[lines, self._indexes.values[places]] = self._credits[places]
         return torch.from_numpy(dense)
