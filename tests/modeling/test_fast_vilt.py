@@ -140,6 +140,19 @@ def test_dropout_is_where_stock_has_it(setting: str) -> None:
     assert not torch.allclose(logits, fast.eval()(**make_input()).logits, atol=1e-3)
 
 
+def test_tokens_of_images_are_dropped_as_on_stock(models) -> None:
+    for model in models:
+        model.train().vilt.embeddings.dropout.p = 1.0  # of text it is another, of layers others still
+    torch.testing.assert_close(models[0](**make_input()).logits, answer_stock(models[1], make_input()))
+
+
+def test_questions_of_one_image_drop_each_their_own(models) -> None:
+    models[0].train().vilt.embeddings.dropout.p = 0.5
+    batch = make_batch(image_index=torch.zeros(3, dtype=torch.long))
+    first, second, _ = models[0].encode(batch, 0).states[:, 6:]
+    assert not torch.allclose(first, second)
+
+
 def test_attention_of_the_first_token_drops_at_random() -> None:
     attention = make_models(attention_probs_dropout_prob=0.5)[0].vilt.encoder.layer[-1].attention.attention
     states = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(4))
