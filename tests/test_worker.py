@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from worker_processes import is_running, wait_until
 
 from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR, DiskError, MissingPackage
+from vqa_pipeline.modeling.jobs import EVENTS_VARIABLE
 from vqa_pipeline.worker import explain
 
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -107,24 +108,16 @@ def test_loading_the_worker_loads_no_torch() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_under_pipes_events_become_messages(tmp_path: Path) -> None:
-    from dagster_pipes import encode_param
-
-    (tmp_path / "context.json").write_text(json.dumps({"extras": {}}))
-    (tmp_path / "messages").touch()
-    pipes = {
-        "DAGSTER_PIPES_CONTEXT": encode_param({"path": str(tmp_path / "context.json")}),
-        "DAGSTER_PIPES_MESSAGES": encode_param({"path": str(tmp_path / "messages")}),
-    }
+def test_events_go_to_the_file_that_the_starter_names(tmp_path: Path) -> None:
     code = (
         "from vqa_pipeline.worker import open_report\n"
         "with open_report() as report: report({'event': 'log', 'message': 'hello'})"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=OFFLINE | pipes, text=True, capture_output=True, check=True)
+    named = {**OFFLINE, EVENTS_VARIABLE: str(tmp_path / "events")}
+    (tmp_path / "events").write_text('{"event": "before"}\n')
+    done = subprocess.run([sys.executable, "-c", code], env=named, text=True, capture_output=True, check=True)
     assert done.stdout == ""
-    messages = [json.loads(line) for line in (tmp_path / "messages").read_text().splitlines()]
-    payloads = [message["params"]["payload"] for message in messages if message["method"] == "report_custom_message"]
-    assert payloads == [{"event": "log", "message": "hello"}]
+    assert events((tmp_path / "events").read_text()) == [{"event": "before"}, {"event": "log", "message": "hello"}]
 
 
 MAIN = "import sys; from vqa_pipeline.worker import main; sys.exit(main(sys.argv[1:]))"

@@ -1,7 +1,7 @@
 """The child process that trains and predicts: `python -m vqa_pipeline.worker JOB.json`.
 
-It is started, never imported. It reports events through Dagster Pipes where it was started under Pipes, else as JSON
-lines on stdout; shows progress on stderr; saves and leaves with status 75 on SIGINT or SIGTERM; and ends when its
+It is started, never imported. It reports events as JSON lines, to the file that whoever started it names, else on
+stdout; shows progress on stderr; saves and leaves with status 75 on SIGINT or SIGTERM; and ends when its
 parent does. A user's mistake is the last line on stderr, with status 65 and without stack trace.
 """
 
@@ -14,10 +14,11 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import ValidationError
 
@@ -30,12 +31,11 @@ from vqa_pipeline.errors import (
     TrainingCancelled,
     VqaPipelineError,
 )
-from vqa_pipeline.modeling.jobs import JOB, PARENT_VARIABLE, PredictJob, TrainJob
+from vqa_pipeline.modeling.jobs import EVENTS_VARIABLE, JOB, PARENT_VARIABLE, PredictJob, TrainJob
 
 if TYPE_CHECKING:
     from vqa_pipeline.modeling.events import Report
 
-_PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 _PACKAGES = {"accelerate", "safetensors", "tensorboard", "tokenizers", "torch", "transformers"}
 """What the extra `training` installs."""
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
@@ -72,19 +72,15 @@ def end_with_parent() -> None:
 
 @contextmanager
 def open_report() -> Iterator[Report]:
-    """Where events go."""
-    if _PIPES_VARIABLE not in os.environ:
-        yield _print_event
-        return
-    from dagster_pipes import open_dagster_pipes
-
-    with open_dagster_pipes() as pipes:
-        yield pipes.report_custom_message
+    """Where events go, a line each."""
+    path = os.environ.get(EVENTS_VARIABLE)
+    with Path(path).open("a", encoding="utf-8") if path else nullcontext(sys.stdout) as file:
+        yield partial(_write_event, file)
 
 
-def _print_event(event: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+def _write_event(file: TextIO, event: dict[str, Any]) -> None:
+    file.write(json.dumps(event, ensure_ascii=False) + "\n")
+    file.flush()
 
 
 def read_job(path: Path) -> TrainJob | PredictJob:

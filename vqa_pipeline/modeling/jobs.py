@@ -49,3 +49,6 @@ JOB: TypeAdapter[TrainJob | PredictJob] = TypeAdapter(Job)
 
 PARENT_VARIABLE = "VQA_PIPELINE_PARENT"
 """Environment variable with the process id of whoever starts a worker: it must still be the parent when it looks."""
+
+EVENTS_VARIABLE = "VQA_PIPELINE_EVENTS"
+"""Environment variable with the file to which a worker appends its events; without it they go to stdout."""

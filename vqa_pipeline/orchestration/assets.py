@@ -18,12 +18,13 @@ from vqa_pipeline.errors import GateFailed, VqaPipelineError, WorkerFailed
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.orchestration.automation import follow_changes, observe_regularly, train_on_schedule
 from vqa_pipeline.orchestration.dead_runs import build_sensor, find_marks, hold_run
-from vqa_pipeline.orchestration.training_client import Narrator, TrainingClient
+from vqa_pipeline.orchestration.narrator import Narrator
 from vqa_pipeline.pipeline import CronSettings, Pipeline
 from vqa_pipeline.progress import Progress, ProgressLines
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
+from vqa_pipeline.training_client import TrainingClient
 
 ON_GPU = {"pool": "gpu"}
 """What starts a worker waits for the GPU."""
@@ -71,7 +72,9 @@ def build_definitions(
         client: Starts workers; None: one that starts our own.
         progress: Shows how far reading and writing are; None: the log of the run, in a line now and then.
     """
-    return _Builder(pipeline, steps, client or TrainingClient(pipeline.scratch_folder), progress).build()
+    interrupts = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
+    client = client or TrainingClient(pipeline.scratch_folder, interrupts=interrupts)
+    return _Builder(pipeline, steps, client, progress).build()
 
 
 class _Builder:
@@ -185,7 +188,7 @@ class _Builder:
 
     def _start_worker(self, context: dg.AssetExecutionContext) -> Callable[[Any], None]:
         narrator = Narrator(context, self.key("training_curve"))
-        return lambda job: self.client.run(context, job, narrator)
+        return lambda job: self.client.run(job, context.run_id, narrator)
 
     def _call(self, name: str) -> Callable[[dg.AssetExecutionContext], Outcome]:
         function: Callable[..., Outcome] = getattr(self.steps, name)
