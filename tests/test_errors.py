@@ -14,7 +14,7 @@ from vqa_pipeline import errors
 def test_the_tree_in_the_docstring_is_the_tree_in_the_code():
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.VqaPipelineError)]
     drawn = errors.__doc__ or ""
-    assert len(classes) == 19
+    assert len(classes) == 20
     assert [c.__name__ for c in classes if c.__name__ not in drawn] == []
 
 
@@ -101,7 +101,8 @@ def test_messages_name_the_culprit_and_the_fix(error, expected):
         errors.DiskError("data/store", errno.ENOSPC),
         errors.GateFailed("dataset", ["12 rows are rejected"], "store/candidates/1"),
         errors.TaskProcessDied(4),
-        errors.NonFiniteLoss(12, 3, 0.5, ["a/1", "a/2"]),
+        errors.NonFiniteLoss(12, 3, 0.5, ["a/1", "a/2"], "scratch/corrections"),
+        errors.OutOfMemory("384 x 608 pixels, 12 tokens", "CUDA out of memory"),
     ],
 )
 def test_an_error_travels_between_processes_with_message_and_culprits(error):
@@ -110,8 +111,9 @@ def test_an_error_travels_between_processes_with_message_and_culprits(error):
 
 
 def test_culprits_are_kept_as_data():
-    error = errors.NonFiniteLoss(12, 3, 0.5, ["a/1", "a/2"])
+    error = errors.NonFiniteLoss(12, 3, 0.5, ["a/1", "a/2"], "scratch/corrections")
     assert (error.step, error.epoch, error.learning_rate, error.question_ids) == (12, 3, 0.5, ("a/1", "a/2"))
+    assert error.review == "scratch/corrections"
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EFBIG", "EIO", "EMFILE"])

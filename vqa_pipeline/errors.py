@@ -15,7 +15,8 @@
     ├── VocabularyMismatch      a checkpoint and an answer vocabulary disagree
     └── TrainingError           training or prediction did not end well
         ├── BackboneError       the backbone cannot be found or loaded
-        ├── NonFiniteLoss       loss or gradient became NaN or infinite
+        ├── NonFiniteLoss       loss or gradient is NaN or infinite again and again
+        ├── OutOfMemory         not even one question at a time fits into memory
         ├── MissingPackage      what trains is not installed
         ├── WorkerFailed        the child process ended abnormally
         └── TrainingCancelled   somebody asked it to stop; progress is saved
@@ -212,13 +213,31 @@ class BackboneError(TrainingError):
 
 
 class NonFiniteLoss(TrainingError):
-    """Loss or gradient became NaN or infinite; no update was made with it."""
+    """Loss or gradient are NaN or infinite again and again; no update was made with them."""
 
-    def __init__(self, step: int, epoch: int, learning_rate: float, question_ids: Sequence[str]) -> None:
-        self.step, self.epoch, self.learning_rate, self.question_ids = step, epoch, learning_rate, tuple(question_ids)
+    def __init__(
+        self, step: int, epoch: int, learning_rate: float, question_ids: Sequence[str], review: Path | str
+    ) -> None:
+        self.step, self.epoch, self.learning_rate = step, epoch, learning_rate
+        self.question_ids, self.review = tuple(question_ids), review
+        """`review`: folder with a corrections file of these questions for each of their sources."""
+        named = ", ".join(self.question_ids[:4]) + (", …" if len(self.question_ids) > 4 else "")  # noqa: PLR2004
         super().__init__(
-            f"the loss or its gradient is not finite at step {step} (epoch {epoch}, learning rate {learning_rate:.3g}; "
-            f"questions {', '.join(question_ids[:4])}, …). Lower `training.learning_rate`, or look at those questions."
+            f"the loss or its gradient is not finite step after step, up to step {step} (epoch {epoch}, learning rate "
+            f"{learning_rate:.3g}; questions {named}). Lower `training.learning_rate`, or review the questions: "
+            f"{review} has corrections files to fill in."
+        )
+
+
+class OutOfMemory(TrainingError):
+    """Not even one question at a time fits into memory."""
+
+    def __init__(self, shape: str, reason: str) -> None:
+        self.shape, self.reason = shape, reason
+        """`shape`: of one question, in words; `reason`: what the memory's allocator said."""
+        super().__init__(
+            f"one question at a time ({shape}) does not fit into memory: {reason}. Use a `training.strategy` that "
+            "learns less, such as head or last_layers, a smaller backbone, or a device with more free memory."
         )
 
 

@@ -60,6 +60,11 @@ class BatchSource:
         """Every question once, in order within each image size."""
         return _cut(self._shape_groups, batch_size)
 
+    def describe(self, positions: Positions) -> str:
+        """The shape of one question of these positions, the longest, in words."""
+        height, width = self._pixels.sizes[self._images[positions[0]]]
+        return f"{width} x {height} pixels, {self._tokenized.input_ids.lengths[positions].max()} tokens"
+
     def load(self, positions: Positions) -> Batch:
         """The input of the questions at these positions; their images have one size."""
         numbers, image_index = _share(self._images[positions])

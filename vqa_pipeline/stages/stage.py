@@ -23,8 +23,8 @@ STAGE_NUMBERS: dict[str, int] = {
     "records": 2,
     "dataset": 2,
     "vocabulary": 1,
-    "checkpoint": 1,
-    "predictions": 1,
+    "checkpoint": 2,
+    "predictions": 2,
     "metrics": 1,
 }
 """Raised by hand when a stage's results change for the same inputs and settings; golden tests tell when."""

@@ -20,7 +20,7 @@ def make(rate_factor: float = 1.0, weight_decay: float = 0.0) -> tuple[nn.Parame
 def descend(parameters: tuple[nn.Parameter, nn.Parameter], optimizer: Optimizer, rate: float) -> None:
     optimizer.clear()
     sum((parameter**2).sum() for parameter in parameters).backward()
-    optimizer.update(rate)
+    optimizer.update(rate, torch.tensor(0.0))
 
 
 def test_the_first_step_is_as_long_as_the_rate() -> None:
@@ -63,8 +63,30 @@ def test_it_goes_on_from_saved_tensors_to_the_same_bits() -> None:
     assert torch.equal(head, other_head)
 
 
-def test_before_the_first_step_there_is_nothing_to_save() -> None:
-    assert make()[2].get_tensors() == {}
+def test_before_the_first_step_the_moments_are_there_and_zero() -> None:
+    tensors = make()[2].get_tensors()
+    assert sorted(tensors) == [f"{name}/{of}" for name in ("head", "trunk") for of in ("exp_avg", "exp_avg_sq", "step")]
+    assert not any(tensor.any() for tensor in tensors.values())
+
+
+def test_a_skipped_step_leaves_weights_moments_and_step_counter_bit_for_bit() -> None:
+    trunk, head, optimizer = make(weight_decay=0.1)
+    descend((trunk, head), optimizer, 0.01)
+    before = {name: tensor.clone() for name, tensor in (optimizer.get_tensors() | optimizer.get_weights()).items()}
+    trunk.grad[0] = float("nan")
+    optimizer.update(0.01, torch.tensor(1.0))
+    after = optimizer.get_tensors() | optimizer.get_weights()
+    assert len(after) == 8
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    descend((trunk, head), optimizer, 0.01)
+    assert not torch.equal(trunk, before["trunk"])
+
+
+def test_a_parameter_without_gradient_gets_zeros() -> None:
+    trunk, head, optimizer = make()
+    (trunk**2).sum().backward()
+    gradients = optimizer.fill_gradients()
+    assert [gradient.tolist() for gradient in gradients] == [[2.0, -4.0], [0.0]]
 
 
 @pytest.mark.parametrize("max_norm", [1.0, 1000.0])

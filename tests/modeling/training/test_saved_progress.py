@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqa_pipeline.modeling.training.saved_progress import Best, CurvePoint, SavedProgress, TrainingState
+from vqa_pipeline.modeling.training.saved_progress import SavedProgress
+from vqa_pipeline.modeling.training.state import Best, CurvePoint, TrainingState
 
 POINT = CurvePoint(epoch=1, step=2, loss=0.5, learning_rate=1e-3, val_accuracy=0.25, seconds=1.5)
 

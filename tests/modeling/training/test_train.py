@@ -128,7 +128,9 @@ def test_events_tell_the_whole_story(world: World, tmp_path: Path) -> None:
         "resumed_from_step": None,
     }
     step = events.named("step")[0]
-    assert set(step) == {"event", "step", "epoch", "loss", "learning_rate", "questions_per_second", "eta_seconds"}
+    assert set(step) == {
+        *("event", "step", "epoch", "loss", "learning_rate", "gradient_norm", "questions_per_second", "eta_seconds")
+    }
     assert step["step"] == 1
     assert [(event["epoch"], event["step"]) for event in events.named("epoch")] == [(1, 6), (2, 12)]
     assert events.all[-1]["event"] == "finished"
@@ -228,15 +230,15 @@ def test_tiny_needs_no_network(world: World, tmp_path: Path, monkeypatch: pytest
     train(train_job(world, tmp_path, epochs=1), lambda event: None, never)
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_update(world: World, tmp_path: Path) -> None:
+def test_a_rate_that_no_halving_mends_fails_and_publishes_nothing(world: World, tmp_path: Path) -> None:
     job = train_job(world, tmp_path, learning_rate=1e30, warmup_fraction=0.0)
     with pytest.raises(NonFiniteLoss) as caught:
         train(job, lambda event: None, never)
     error = caught.value
-    assert (error.step, error.epoch) == (2, 1)
-    assert error.learning_rate == pytest.approx(1e30 * 11 / 12)
-    assert 0 < len(error.question_ids) <= 8
+    assert (error.step, error.epoch) == (12, 2)
+    assert error.learning_rate == pytest.approx(1e30 / 12 / 2)
     assert all(question_id.startswith("w/") for question_id in error.question_ids)
+    assert error.review == tmp_path / "progress" / "ffffffff" / "corrections"
     assert not (tmp_path / "checkpoint").exists()
 
 

@@ -1,40 +1,56 @@
 """The training loop: batches in, updates, an evaluation after every epoch, progress on disk.
 
-Plain torch rather than accelerate: there is one process on one device, and placing a model there is one call. Order
-and dropout are pure functions of (seed, epoch, step), so the state of a training is its weights, AdamW's moments and a
-few numbers; stopped at any step and resumed, it ends with the same bits on a CPU.
+Order and dropout are pure functions of (seed, epoch, step), and whatever is decided is decided at steps known
+beforehand; so the state of a training is the weights that learn, AdamW's moments and a few numbers, and stopped at any
+step and resumed, it ends with the same bits on a CPU. The device is waited for when numbers are read: every 16 steps,
+and about once a second to show them.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-import torch
-
 from vqa_pipeline.errors import NonFiniteLoss, TrainingCancelled
-from vqa_pipeline.modeling.batches import BatchSource, Positions
 from vqa_pipeline.modeling.devices import Placement
-from vqa_pipeline.modeling.events import Report
-from vqa_pipeline.modeling.forward import compute_logits
-from vqa_pipeline.modeling.ragged import Credits
+from vqa_pipeline.modeling.events import Report, log
+from vqa_pipeline.modeling.inputs import Examples
+from vqa_pipeline.modeling.memory import MicroBatch
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.modeling.strategies import Learnable
-from vqa_pipeline.modeling.training.loss import answer_loss
+from vqa_pipeline.modeling.training.evaluation import earn_credits
+from vqa_pipeline.modeling.training.finiteness import MAX_RETURNS, RATE_DROP, find_suspects, write_suspects
 from vqa_pipeline.modeling.training.optimizer import Optimizer
-from vqa_pipeline.modeling.training.saved_progress import Best, CurvePoint, SavedProgress, TrainingState
+from vqa_pipeline.modeling.training.pace import SavePace, Stopwatch
+from vqa_pipeline.modeling.training.processes import Processes
+from vqa_pipeline.modeling.training.saved_progress import Saved, SavedProgress
 from vqa_pipeline.modeling.training.schedule import compute_rate_factor
+from vqa_pipeline.modeling.training.state import Best, CurvePoint, TrainingState
+from vqa_pipeline.modeling.training.step import Stepper
+from vqa_pipeline.modeling.training.tally import StepTold, Tally
+from vqa_pipeline.progress import Throttle
 
 ShouldStop = Callable[[], bool]
 
+DECISION_STEPS = 16
+"""Every so many steps, and at an epoch's end, it is decided whether losses have been finite enough to go on."""
 
-class Examples(NamedTuple):
-    """Questions, and credits of the answers to them: targets in training, scores in validation."""
+GOOD_STEPS = 1024
+"""Every so many steps, and at an epoch's end, progress becomes one to return to. A multiple of `DECISION_STEPS`."""
 
-    batches: BatchSource
-    credits: Credits
+_SHOWN_SECONDS = 1.0
+
+
+class Setup(NamedTuple):
+    """What is trained, and how."""
+
+    model: Any
+    learnable: Learnable
+    settings: TrainingSettings
+    placement: Placement
+    processes: Processes
+    patience: int
+    """Epochs without a better validation score after which it ends; 0: never."""
 
 
 class Training:
@@ -42,167 +58,198 @@ class Training:
 
     def __init__(
         self,
-        model: Any,
-        learnable: Learnable,
-        settings: TrainingSettings,
-        placement: Placement,
+        setup: Setup,
         train: Examples,
         val: Examples,
-        patience: int,
+        progress: SavedProgress,
+        state: TrainingState,
+        report: Report,
     ) -> None:
-        """`patience`: epochs without a better validation score after which it ends; 0: never."""
-        self._model = model.to(placement.device)
-        self._settings, self._placement, self._patience = settings, placement, patience
-        self._train, self._val = train, val
-        self._optimizer = Optimizer(learnable)
-        self._epoch_steps = train.batches.count_batches(settings.batch_size)
-        self.num_steps = settings.epochs * self._epoch_steps
+        self._setup, self._settings, self._train, self._val = setup, setup.settings, train, val
+        self._progress, self._state, self._report = progress, state, report
+        self._model = setup.model.to(setup.placement.device)
+        self._optimizer = Optimizer(setup.learnable)
+        self._micro_batch = MicroBatch(self._settings.batch_size, lambda message: log(report, message))
+        self._stepper = Stepper(
+            self._model,
+            train,
+            self._optimizer,
+            self._micro_batch,
+            setup.processes,
+            self._settings.clip_norm,
+            self._settings.seed,
+        )
+        self._tally = Tally(DECISION_STEPS, self._settings.batch_size, setup.placement.device)
+        self._shown, self._pace = Throttle(_SHOWN_SECONDS), SavePace()
+        self._epoch_steps = train.batches.count_batches(self._settings.batch_size)
+        self.num_steps = self._settings.epochs * self._epoch_steps
         """Optimizer steps when nothing ends it early."""
+        self._watch, self._first_step = Stopwatch(state.seconds), state.step
 
-    def run(
-        self, progress: SavedProgress, state: TrainingState, report: Report, should_stop: ShouldStop
-    ) -> TrainingState:
-        """Train to the end, from `state`; afterwards the model has the weights of the best epoch.
+    def restore(self, saved: Saved) -> None:
+        """Go on from saved progress: its weights, moments and numbers, and as many questions at once."""
+        self._state = saved.state
+        self._optimizer.set_weights(saved.weights)
+        self._optimizer.set_tensors(saved.optimizer)
+        self._micro_batch.size = saved.state.micro_batch or self._micro_batch.size
+
+    def run(self, should_stop: ShouldStop) -> TrainingState:
+        """Train to the end; afterwards the model has the weights of the best epoch.
 
         Raises:
             TrainingCancelled: `should_stop` said so; progress is saved.
-            NonFiniteLoss: a loss or gradient is not finite; nothing was updated with it.
+            NonFiniteLoss: losses or gradients are not finite again and again; nothing was updated with them.
+            OutOfMemory: one question at a time does not fit.
+            DiskError: progress cannot be saved.
         """
-        while not self._is_over(state):
-            state = self._run_epoch(progress, state, report, should_stop)
-        if state.best is not None:
-            self._model.load_state_dict(progress.load_best(state.best))
-        return state
+        self._watch, self._first_step = Stopwatch(self._state.seconds), self._state.step
+        if not self._state.good:
+            self._save(is_good=True)
+        while not self._is_over():
+            self._run_epoch(should_stop)
+        if self._state.best is not None:
+            self._optimizer.set_weights(self._progress.load_best(self._state.best))
+        return self._state
 
-    def restore(self, weights: dict[str, torch.Tensor], optimizer: dict[str, torch.Tensor]) -> None:
-        """Take weights and moments from saved progress."""
-        self._model.load_state_dict(weights)
-        self._optimizer.set_tensors(optimizer)
-
-    def _is_over(self, state: TrainingState) -> bool:
-        if len(state.curve) == self._settings.epochs:
+    def _is_over(self) -> bool:
+        curve, best = self._state.curve, self._state.best
+        if len(curve) == self._settings.epochs:
             return True
-        waited = len(state.curve) - state.best.epoch if state.best else 0
-        return self._patience > 0 and waited >= self._patience
+        waited = len(curve) - best.epoch if best else 0
+        return self._setup.patience > 0 and waited >= self._setup.patience
 
-    def _run_epoch(
-        self, progress: SavedProgress, state: TrainingState, report: Report, should_stop: ShouldStop
-    ) -> TrainingState:
-        epoch = len(state.curve) + 1
+    def _run_epoch(self, should_stop: ShouldStop) -> None:
+        epoch, state = self._state.next_epoch, self._state
         plan = self._train.batches.plan_training(self._settings.batch_size, self._settings.seed, epoch)
-        clock, first_step = _Clock(state.seconds), state.step
-        for positions in plan[state.step - (epoch - 1) * self._epoch_steps :]:
-            if should_stop():
-                self._cancel(progress, state)
-            before, state = state, self._step(state, epoch, positions, clock)
-            loss, per_step = state.epoch_loss - before.epoch_loss, clock.elapsed() / (state.step - first_step)
-            report(self._describe_step(state.step, epoch, loss, len(positions) / per_step, per_step))
-            if state.step % self._settings.checkpoint_every_steps == 0 and state.step % self._epoch_steps:
-                self._save(progress, state)
-        if should_stop():
-            self._cancel(progress, state)
-        state = self._finish_epoch(progress, state, epoch, clock, should_stop)
-        self._save(progress, state)
-        report(_describe_epoch(state))
-        return state
+        for step, positions in enumerate(plan[state.step - (epoch - 1) * self._epoch_steps :], state.step + 1):
+            self._leave_if_asked(should_stop)
+            self._stepper.take(step, positions, self._compute_rate(step), self._tally)
+            self._keep_up(step)
+        self._read()
+        self._return_if_failing()
+        self._leave_if_asked(should_stop)
+        self._finish_epoch(should_stop)
 
-    def _step(self, state: TrainingState, epoch: int, positions: Positions, clock: _Clock) -> TrainingState:
-        """One update."""
-        step = state.step + 1
-        rate = self._compute_rate(step)
-        torch.manual_seed(_mix(self._settings.seed, step))
-        self._model.train()
-        self._optimizer.clear()
-        logits = compute_logits(self._model, self._train.batches.load(positions), self._placement)
-        loss = answer_loss(logits, self._train.credits.fill(positions).to(logits.device))
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = self._optimizer.clip(self._settings.clip_norm)
-        told_loss, told_norm = torch.stack([loss.detach(), norm]).tolist()
-        if not (math.isfinite(told_loss) and math.isfinite(told_norm)):
-            question_ids = [self._train.batches.question_ids[position] for position in positions]
-            raise NonFiniteLoss(step, epoch, rate, question_ids)
-        self._optimizer.update(rate)
-        return state.model_copy(
-            update={"step": step, "epoch_loss": state.epoch_loss + told_loss, "seconds": clock.total()}
-        )
+    def _keep_up(self, step: int) -> None:
+        """Read, decide and save as a step brings it."""
+        decides = step % DECISION_STEPS == 0
+        if decides or self._shown():
+            self._read()
+        if decides:
+            self._return_if_failing()
+        is_good = step % GOOD_STEPS == 0 and not self._state.skips.streak
+        if is_good or step % self._settings.checkpoint_every_steps == 0 or self._pace.is_due():
+            self._read()
+            self._save(is_good=is_good)
 
     def _compute_rate(self, step: int) -> float:
         factor = compute_rate_factor(step, self.num_steps, self._settings.warmup_fraction)
-        return self._settings.learning_rate * factor
+        return self._settings.learning_rate * factor * RATE_DROP**self._state.num_returns
 
-    def _finish_epoch(
-        self, progress: SavedProgress, state: TrainingState, epoch: int, clock: _Clock, should_stop: ShouldStop
-    ) -> TrainingState:
+    def _read(self) -> None:
+        """Bring the state up to the last step taken, and tell of every step since."""
+        for told in self._tally.read():
+            question_ids = [self._train.batches.question_ids[position] for position in told.positions]
+            skips = self._state.skips.note(told, question_ids)
+            changes: dict[str, Any] = {"step": told.step, "skips": skips, "seconds": self._watch.total()}
+            if told.skipped:
+                self._tell_skip(told, find_suspects(told, question_ids))
+            else:
+                changes["epoch_loss"] = self._state.epoch_loss + told.loss
+                changes["epoch_updates"] = self._state.epoch_updates + 1
+                self._report(self._describe_step(told))
+            self._state = self._state.model_copy(update=changes)
+
+    def _tell_skip(self, told: StepTold, suspects: list[str]) -> None:
+        if set(suspects) <= self._state.skips.suspects.keys():
+            return  # told before
+        named = ", ".join(suspects[:4]) + (", …" if len(suspects) > 4 else "")  # noqa: PLR2004 - as many as a line takes
+        log(self._report, f"Step {told.step} is skipped, as its loss or gradient is not finite: look at {named}.")
+
+    def _describe_step(self, told: StepTold) -> dict[str, Any]:
+        seconds = self._watch.elapsed() / (told.step - self._first_step)
+        return {
+            "event": "step",
+            "step": told.step,
+            "epoch": self._state.next_epoch,
+            "loss": told.loss,
+            "learning_rate": self._compute_rate(told.step),
+            "gradient_norm": told.gradient_norm,
+            "questions_per_second": round(len(told.positions) / seconds, 1),
+            "eta_seconds": round(seconds * (self.num_steps - told.step), 1),
+        }
+
+    def _return_if_failing(self) -> None:
+        """Go back to weights that were good, at half the rate; the schedule and the order of questions go on."""
+        state = self._state
+        if not state.skips.is_failing:
+            return
+        if state.num_returns == MAX_RETURNS or state.step == self.num_steps:
+            raise self._give_up()
+        saved = self._progress.load_good(state.good)
+        self._optimizer.set_weights(saved.weights)
+        self._optimizer.set_tensors(saved.optimizer)
+        self._state = state.model_copy(update={"num_returns": state.num_returns + 1, "skips": state.skips.forgive()})
+        log(
+            self._report,
+            f"Losses or gradients are not finite step after step: at step {state.step}, training returns to the "
+            f"weights of step {saved.state.step} and goes on at half the rate.",
+        )
+
+    def _give_up(self) -> NonFiniteLoss:
+        state, skips = self._state, self._state.skips
+        review = write_suspects(self._progress.folder / "corrections", skips)
+        rate = self._compute_rate(state.step)
+        return NonFiniteLoss(state.step, state.next_epoch, rate, skips.rank_suspects(), review)
+
+    def _finish_epoch(self, should_stop: ShouldStop) -> None:
+        if not self._state.epoch_updates:
+            raise self._give_up()
         accuracy = self.evaluate(should_stop)
         if accuracy is None:
-            self._cancel(progress, state)
+            self._cancel()
+        state = self._state
         point = CurvePoint(
-            epoch=epoch,
+            epoch=state.next_epoch,
             step=state.step,
-            loss=state.epoch_loss / self._epoch_steps,
+            loss=state.epoch_loss / state.epoch_updates,
             learning_rate=self._compute_rate(state.step),
             val_accuracy=accuracy,
-            seconds=clock.total(),
+            seconds=self._watch.total(),
         )
         best = state.best
         if best is None or accuracy > best.val_accuracy:
-            file, digest = progress.save_best(state.step, self._model.state_dict())
-            best = Best(epoch=epoch, step=state.step, val_accuracy=accuracy, file=file, digest=digest)
-        curve = (*state.curve, point)
-        return state.model_copy(update={"epoch_loss": 0.0, "curve": curve, "best": best, "seconds": clock.total()})
+            file, digest = self._progress.save_best(state.step, self._optimizer.get_weights())
+            best = Best(epoch=point.epoch, step=state.step, val_accuracy=accuracy, file=file, digest=digest)
+        told = {"curve": (*state.curve, point), "best": best, "epoch_loss": 0.0, "epoch_updates": 0}
+        self._state = state.model_copy(update=told)
+        self._save(is_good=not state.skips.streak)
+        self._report({"event": "epoch", **point.model_dump(mode="json"), "best": best.epoch == point.epoch})
 
     def evaluate(self, should_stop: ShouldStop) -> float | None:
         """VQA accuracy on the validation questions, in [0, 1]; None when stopped on the way."""
         self._model.eval()
-        earned = 0.0
-        with torch.inference_mode():
-            for positions in self._val.batches.plan_reading(self._settings.batch_size):
-                if should_stop():
-                    return None
-                logits = compute_logits(self._model, self._val.batches.load(positions), self._placement)
-                scores = self._val.credits.fill(positions)
-                chosen = logits.argmax(dim=-1, keepdim=True).cpu()
-                earned += float(scores.gather(1, chosen).double().sum())
-        return earned / len(self._val.credits)
+        processes = self._setup.processes
+        earned = earn_credits(self._val, self._settings.batch_size, self._micro_batch, processes, should_stop)
+        return None if earned is None else float(earned.mean(dtype="float64"))
 
-    def _save(self, progress: SavedProgress, state: TrainingState) -> None:
-        progress.save(state, self._model.state_dict(), self._optimizer.get_tensors())
+    def _save(self, *, is_good: bool = False) -> None:
+        """Save the state, as one to return to where it is good."""
+        changes = {"seconds": self._watch.total(), "micro_batch": self._micro_batch.size}
+        self._state = self._state.model_copy(update=changes)
+        if is_good:
+            self._state = self._state.model_copy(update={"good": self._state.name})
+        if self._setup.processes.is_main:
+            self._pace.save(self._write)
 
-    def _cancel(self, progress: SavedProgress, state: TrainingState) -> NoReturn:
-        path = progress.save(state, self._model.state_dict(), self._optimizer.get_tensors())
-        raise TrainingCancelled(state.step, path)
+    def _write(self) -> None:
+        self._progress.save(self._state, self._optimizer.get_weights(), self._optimizer.get_tensors())
 
-    def _describe_step(self, step: int, epoch: int, loss: float, speed: float, step_seconds: float) -> dict[str, Any]:
-        return {
-            "event": "step",
-            "step": step,
-            "epoch": epoch,
-            "loss": loss,
-            "learning_rate": self._compute_rate(step),
-            "questions_per_second": round(speed, 1),
-            "eta_seconds": round(step_seconds * (self.num_steps - step), 1),
-        }
+    def _leave_if_asked(self, should_stop: ShouldStop) -> None:
+        if self._setup.processes.any(should_stop()):
+            self._cancel()
 
-
-class _Clock:
-    """Training time: what earlier runs took, and this one."""
-
-    def __init__(self, before: float) -> None:
-        self._before, self._started = before, time.monotonic()
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self._started
-
-    def total(self) -> float:
-        return self._before + self.elapsed()
-
-
-def _describe_epoch(state: TrainingState) -> dict[str, Any]:
-    point = state.curve[-1]
-    is_best = state.best is not None and state.best.epoch == point.epoch
-    return {"event": "epoch", **point.model_dump(mode="json"), "best": is_best}
-
-
-def _mix(seed: int, step: int) -> int:
-    """A seed for the randomness inside a step, such as dropout."""
-    return (seed * 1_000_003 + step) % 2**63
+    def _cancel(self) -> NoReturn:
+        self._read()
+        self._save()
+        raise TrainingCancelled(self._state.step, self._progress.folder / self._state.name)

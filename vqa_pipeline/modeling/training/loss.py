@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional
 
 
-def answer_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy summed over answers, averaged over the batch, in nats per question.
+def answer_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of each question, summed over answers: fp32 (batch,), in nats. A step minimizes their mean.
 
     Each answer is a yes or no of its own because several may be right: `targets` (batch, answers) are the credits in
     [0, 1] that `answers.scoring.soft_targets` gives, so a model is trained on what it is scored by. Summing over
@@ -16,5 +16,4 @@ def answer_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
     Source: dandelin/ViLT 762fd39, `vilt/modules/objectives.py`, `compute_vqa`.
     """
-    summed = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum")
-    return summed / len(logits)
+    return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(dim=-1)

@@ -4,61 +4,33 @@
                                                       digests.json
     <folder>/<fingerprint>/best-00000480.safetensors
 
-Tensors are safetensors and everything else is JSON: no pickle. The last two are kept; a damaged newest one falls back
-to the one before. Random generators need no place here, because order and dropout are drawn from seed, epoch and step.
+Only weights that learn are here; the others are the backbone's, known by their digest. Tensors are safetensors and
+everything else is JSON: no pickle. The last two are kept, with what they refer to; a damaged newest one falls back to
+the one before.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from vqa_pipeline.files import digest_file, write_json
-from vqa_pipeline.schemas import Frozen
+from vqa_pipeline.files import digest_file, make_folder, name_disk_errors, sync_folder, write_json
+from vqa_pipeline.modeling.tensor_files import write_tensors
+from vqa_pipeline.modeling.training.state import Best, TrainingState
 
 KEPT = 2
 _DIGESTS = "digests.json"
+_FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
 
-
-class CurvePoint(Frozen):
-    """What is known at the end of an epoch."""
-
-    epoch: int = Field(description="From 1.")
-    step: int
-    loss: float = Field(description="Mean over the epoch's steps, nats per question.")
-    learning_rate: float = Field(description="Of the trunk, at the epoch's last step.")
-    val_accuracy: float = Field(description="VQA accuracy on the validation questions, in [0, 1].")
-    seconds: float = Field(description="Training time so far, interruptions excluded.")
-
-
-class Best(Frozen):
-    """The best epoch so far, and where its weights are."""
-
-    epoch: int
-    step: int
-    val_accuracy: float
-    file: str
-    digest: str
-
-
-class TrainingState(Frozen):
-    """Everything but tensors that a training needs to go on."""
-
-    fingerprint: str
-    step: int = 0
-    epoch_loss: float = Field(0.0, description="Sum of the losses of the epoch's steps so far.")
-    curve: tuple[CurvePoint, ...] = ()
-    best: Best | None = None
-    seconds: float = 0.0
+Tensors = Mapping[str, torch.Tensor]
 
 
 class Saved(NamedTuple):
@@ -75,38 +47,51 @@ class SavedProgress:
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder, self._fingerprint = folder / fingerprint, fingerprint
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self.skipped: list[str] = []
         """Why saved progress was passed over, newest first."""
 
-    def save(
-        self, state: TrainingState, weights: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]
-    ) -> Path:
-        """Keep this state; older ones than the last two disappear."""
-        path = self.folder / f"step-{state.step:08d}-epoch-{len(state.curve):04d}"  # the second: epochs finished
+    def save(self, state: TrainingState, weights: Tensors, optimizer: Tensors) -> Path:
+        """Keep this state; older ones than the last two disappear.
+
+        Raises:
+            DiskError: it cannot be written; what was saved before stays.
+        """
+        path = self.folder / state.name
+        if path.is_dir():  # the same state, as it was loaded: to replace it would put it at risk
+            return path
         unfinished = path.with_name(f".{path.name}")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        save_file(_to_plain(weights), unfinished / "weights.safetensors")
-        save_file(_to_plain(optimizer), unfinished / "optimizer.safetensors")
-        write_json(unfinished / "state.json", state.model_dump(mode="json"))
-        digests = {file.name: digest_file(file) for file in sorted(unfinished.iterdir())}
-        write_json(unfinished / _DIGESTS, digests)
-        for name in ("weights.safetensors", "optimizer.safetensors", "."):
-            _sync(unfinished / name)
-        shutil.rmtree(path, ignore_errors=True)
-        unfinished.rename(path)
-        _sync(self.folder)
-        self.prune()
+        with name_disk_errors(path):
+            try:
+                self._write(unfinished, state, weights, optimizer)
+                unfinished.rename(path)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            sync_folder(self.folder)
+            self.prune()
         return path
 
-    def save_best(self, step: int, weights: Mapping[str, torch.Tensor]) -> tuple[str, str]:
-        """Keep the weights of the best epoch so far; returns file name and digest for the state."""
+    def _write(self, folder: Path, state: TrainingState, weights: Tensors, optimizer: Tensors) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        write_tensors(folder / "weights.safetensors", weights)
+        write_tensors(folder / "optimizer.safetensors", optimizer)
+        write_json(folder / "state.json", state.model_dump(mode="json"))
+        write_json(folder / _DIGESTS, {name: digest_file(folder / name) for name in _FILES})
+
+    def save_best(self, step: int, weights: Tensors) -> tuple[str, str]:
+        """Keep the weights of the best epoch so far; returns file name and digest for the state.
+
+        Raises:
+            DiskError: it cannot be written; what was saved before stays.
+        """
         path = self.folder / f"best-{step:08d}.safetensors"
         unfinished = path.with_name(f".{path.name}")
-        save_file(_to_plain(weights), unfinished)
-        _sync(unfinished)
-        unfinished.replace(path)
+        try:
+            write_tensors(unfinished, weights)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
         return path.name, digest_file(path)
 
     def load_best(self, best: Best) -> dict[str, torch.Tensor]:
@@ -114,35 +99,52 @@ class SavedProgress:
         weights: dict[str, torch.Tensor] = load_file(self.folder / best.file)
         return weights
 
-    def load(self) -> Saved | None:
-        """The newest saved progress that is undamaged and belongs to this training; None: there is none."""
+    def load_good(self, name: str) -> Saved:
+        """Progress that a state refers to as good; it is kept as long as one does."""
+        return self._load(self.folder / name)
+
+    def load(self, frozen: str = "") -> Saved | None:
+        """The newest saved progress that is undamaged and belongs to this training; None: there is none.
+
+        What is newer and cannot be used is removed, to be made again.
+
+        `frozen` is the digest of the weights that do not learn: those the saved ones were trained with.
+        """
         self._remove_unfinished()
         for path in sorted(self.folder.glob("step-*"), reverse=True):
             try:
-                return self._load(path)
+                return self._load_whole(path, frozen)
             except (OSError, ValueError, ValidationError, SafetensorError) as error:
                 self.skipped.append(f"{path.name}: {error}")
+                shutil.rmtree(path)
         return None
 
+    def _load_whole(self, path: Path, frozen: str) -> Saved:
+        saved = self._load(path)
+        if saved.state.fingerprint != self._fingerprint:
+            raise ValueError(f"it belongs to training {saved.state.fingerprint}")
+        if saved.state.frozen != frozen:
+            raise ValueError("it belongs to another backbone")
+        if saved.state.best is not None and digest_file(self.folder / saved.state.best.file) != saved.state.best.digest:
+            raise ValueError(f"{saved.state.best.file} is damaged")
+        if saved.state.good not in {"", path.name}:
+            _check(self.folder / saved.state.good)
+        return saved
+
     def _load(self, path: Path) -> Saved:
-        digests = json.loads((path / _DIGESTS).read_bytes())
-        for name in ("weights.safetensors", "optimizer.safetensors", "state.json"):
-            if digest_file(path / name) != digests.get(name):
-                raise ValueError(f"{name} is damaged")
+        _check(path)
         state = TrainingState.model_validate_json((path / "state.json").read_bytes())
-        if state.fingerprint != self._fingerprint:
-            raise ValueError(f"it belongs to training {state.fingerprint}")
-        if state.best is not None and digest_file(self.folder / state.best.file) != state.best.digest:
-            raise ValueError(f"{state.best.file} is damaged")
         weights = load_file(path / "weights.safetensors")
         return Saved(state, weights, load_file(path / "optimizer.safetensors"), path)
 
     def prune(self, kept: int = KEPT) -> None:
-        """Forget all but the newest saved progress, and best weights that no kept one refers to."""
-        newest = sorted(self.folder.glob("step-*"))[-kept:]
-        for path in set(self.folder.glob("step-*")) - set(newest):
-            shutil.rmtree(path)
-        needed = {_name_best(path) for path in newest}
+        """Forget all but the newest saved progress and what it refers to."""
+        everything = sorted(self.folder.glob("step-*"))
+        newest = everything[-kept:]
+        needed = {path.name for path in newest}.union(*map(_list_referred, newest))
+        for path in everything:
+            if path.name not in needed:
+                shutil.rmtree(path)
         for path in self.folder.glob("best-*.safetensors"):
             if path.name not in needed:
                 path.unlink()
@@ -155,22 +157,17 @@ class SavedProgress:
                 path.unlink()
 
 
-def _name_best(path: Path) -> str | None:
-    """The file of best weights that a saved progress refers to; a damaged one refers to none."""
+def _check(path: Path) -> None:
+    digests = json.loads((path / _DIGESTS).read_bytes())
+    for name in _FILES:
+        if digest_file(path / name) != digests.get(name):
+            raise ValueError(f"{name} is damaged")
+
+
+def _list_referred(path: Path) -> set[str]:
+    """The files and folders that a saved progress refers to; a damaged one refers to none."""
     try:
-        best = json.loads((path / "state.json").read_bytes()).get("best")
+        state = TrainingState.model_validate_json((path / "state.json").read_bytes())
     except (OSError, ValueError):
-        return None
-    return best["file"] if best else None
-
-
-def _to_plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return set()
+    return {state.good, state.best.file if state.best else ""}

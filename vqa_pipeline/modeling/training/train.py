@@ -15,6 +15,7 @@ from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
 from vqa_pipeline.modeling.devices import choose_placement, use_threads
 from vqa_pipeline.modeling.events import Report, Reporter, StepsShown, TensorBoard, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
+from vqa_pipeline.modeling.inputs import Examples, WholeForward
 from vqa_pipeline.modeling.jobs import TrainJob
 from vqa_pipeline.modeling.pixel_store import PixelStore
 from vqa_pipeline.modeling.pixels import read_pixel_rules
@@ -28,8 +29,11 @@ from vqa_pipeline.modeling.questions import (
 )
 from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
-from vqa_pipeline.modeling.training.loop import Examples, ShouldStop, Training
-from vqa_pipeline.modeling.training.saved_progress import SavedProgress, TrainingState
+from vqa_pipeline.modeling.tensor_files import digest_tensors
+from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
+from vqa_pipeline.modeling.training.processes import Alone
+from vqa_pipeline.modeling.training.saved_progress import SavedProgress
+from vqa_pipeline.modeling.training.state import TrainingState
 from vqa_pipeline.schemas import Split
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "numpy")
@@ -42,17 +46,19 @@ def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
         TrainingError: it did not end well; its subclasses say how.
         SettingsError: the settings cannot be used with this data or machine.
         VocabularyMismatch: the vocabulary file is damaged.
+        DiskError: progress cannot be saved.
     """
     progress = SavedProgress(Path(job.progress_folder), job.fingerprint)
     reporter = Reporter(report, (StepsShown(sys.stderr), TensorBoard(progress.folder / "tensorboard")))
     try:
-        _Run(job, reporter, should_stop).finish(progress)
+        run = _Run(job, reporter, should_stop)
+        run.finish(progress, run.train(progress))
     finally:
         reporter.close()
 
 
 class _Run:
-    """One run of a train job: everything prepared, nothing trained yet."""
+    """One run of a train job: all it needs, in the order in which it is had; then the training, then its checkpoint."""
 
     def __init__(self, job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
         self._job, self._report, self._should_stop = job, report, should_stop
@@ -74,15 +80,8 @@ class _Run:
         self._learnable = choose_learnable(
             self._backbone.model, job.settings, self._backbone.fresh, self._backbone.head_rate_factor
         )
-        self._training = Training(
-            self._backbone.model,
-            self._learnable,
-            job.settings,
-            self._placement,
-            self._make_examples("train", *train, pixels),
-            self._make_examples("val", *val, pixels),
-            job.settings.patience if self._backbone.may_stop_early else 0,
-        )
+        self._train = self._make_examples("train", *train, pixels)
+        self._val = self._make_examples("val", *val, pixels)
 
     def _build_backbone(self, asked: Asked, packs: ImagePacks) -> Backbone:
         materials = Materials(self._vocabulary, asked.questions, packs, sorted(set(asked.shas)))
@@ -102,16 +101,50 @@ class _Run:
             check_known(tokenized, backbone.name)
         for message in describe_losses(tokenized, max_tokens, split):
             log(self._report, message)
-        return Examples(BatchSource(asked, tokenized, pixels, self._placement.device), answers)
+        batches = BatchSource(asked, tokenized, pixels, self._placement.device)
+        return Examples(batches, WholeForward(backbone.model, batches, self._placement), answers)
 
     def _leave_if_asked(self) -> None:
         if self._should_stop():
             raise TrainingCancelled(0, None)
 
-    def finish(self, progress: SavedProgress) -> None:
-        """Train to the end and write the checkpoint."""
-        state = self._resume(progress)
-        state = self._training.run(progress, state, self._report, self._should_stop)
+    def train(self, progress: SavedProgress) -> TrainingState:
+        """Train to the end, from where saved progress stands."""
+        settings, model = self._job.settings, self._backbone.model
+        setup = Setup(
+            model,
+            self._learnable,
+            settings,
+            self._placement,
+            Alone(),
+            settings.patience if self._backbone.may_stop_early else 0,
+        )
+        frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
+        state = TrainingState(fingerprint=self._job.fingerprint, frozen=digest_tensors(frozen))
+        training = Training(setup, self._train, self._val, progress, state, self._report)
+        self._resume(training, progress, state.frozen)
+        return training.run(self._should_stop)
+
+    def _resume(self, training: Training, progress: SavedProgress, frozen: str) -> None:
+        saved = progress.load(frozen)
+        for reason in progress.skipped:
+            log(self._report, f"Saved progress is passed over: {reason}.")
+        if saved is not None:
+            training.restore(saved)
+        self._report(
+            {
+                "event": "started",
+                "num_parameters": self._learnable.num_parameters,
+                "num_learnable": self._learnable.num_learnable,
+                "num_steps": training.num_steps,
+                "device": self._placement.device.type,
+                "precision": self._placement.precision,
+                "resumed_from_step": saved.state.step if saved else None,
+            }
+        )
+
+    def finish(self, progress: SavedProgress, state: TrainingState) -> None:
+        """Write the checkpoint."""
         checkpoint = Checkpoint(self._backbone.model.cpu(), self._backbone.processor, self._vocabulary)
         told = _describe(self._job, self._backbone, self._learnable, state, self._vocabulary)
         told |= {
@@ -126,25 +159,6 @@ class _Run:
         progress.prune(kept=1)  # enough to write the checkpoint again, should it get lost before it is published
         finished = ("num_steps", "best_epoch", "best_val_accuracy", "seconds")
         self._report({"event": "finished", **{name: told[name] for name in finished}})
-
-    def _resume(self, progress: SavedProgress) -> TrainingState:
-        saved = progress.load()
-        for reason in progress.skipped:
-            log(self._report, f"Saved progress is passed over: {reason}.")
-        if saved is not None:
-            self._training.restore(saved.weights, saved.optimizer)
-        self._report(
-            {
-                "event": "started",
-                "num_parameters": self._learnable.num_parameters,
-                "num_learnable": self._learnable.num_learnable,
-                "num_steps": self._training.num_steps,
-                "device": self._placement.device.type,
-                "precision": self._placement.precision,
-                "resumed_from_step": saved.state.step if saved else None,
-            }
-        )
-        return saved.state if saved else TrainingState(fingerprint=self._job.fingerprint)
 
 
 def _to_paths(files: tuple[str, ...]) -> list[Path]:
@@ -174,6 +188,10 @@ def _describe(
         "best_epoch": state.best.epoch if state.best else None,
         "best_val_accuracy": state.best.val_accuracy if state.best else None,
         "num_steps": state.step,
+        "num_skipped_steps": state.skips.num_steps,
+        "suspects": state.skips.suspects,
+        "num_returns": state.num_returns,
+        "micro_batch": state.micro_batch,
         "seconds": round(state.seconds, 3),
         "backbone": backbone.name,
         "settings": settings,

@@ -1,0 +1,67 @@
+"""What a model's best answers earn on questions whose credits are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from vqa_pipeline.modeling.batches import Positions
+from vqa_pipeline.modeling.inputs import Examples
+from vqa_pipeline.modeling.memory import MicroBatch
+from vqa_pipeline.modeling.training.processes import Processes
+
+Earned = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def earn_credits(
+    examples: Examples,
+    batch_size: int,
+    micro_batch: MicroBatch,
+    processes: Processes,
+    should_stop: Callable[[], bool],
+) -> Earned | None:
+    """The credit in [0, 1] that the best answer to each question earns, (questions,); None when stopped on the way.
+
+    The model must be in evaluation mode. Nothing waits for the device before the end.
+
+    Raises:
+        OutOfMemory: one question at a time does not fit.
+    """
+    earned: list[torch.Tensor] = []
+    places: list[Positions] = []
+    with torch.inference_mode():
+        for batch in examples.batches.plan_reading(batch_size):
+            if processes.any(should_stop()):
+                return None
+            own = processes.share(len(batch))
+            positions = batch[own.start : own.stop]
+            if len(positions):
+                earned.append(_earn(examples, positions, micro_batch))
+                places.append(positions)
+    return _gather(earned, places, len(examples.credits), processes)
+
+
+def _earn(examples: Examples, positions: Positions, micro_batch: MicroBatch) -> torch.Tensor:
+    def attempt(size: int) -> torch.Tensor:
+        parts = [positions[start : start + size] for start in range(0, len(positions), size)]
+        return torch.cat([_earn_at_once(examples, part) for part in parts])
+
+    return micro_batch.fit(attempt, lambda: examples.batches.describe(positions))
+
+
+def _earn_at_once(examples: Examples, positions: Positions) -> torch.Tensor:
+    logits = examples.inputs.compute_logits(positions)
+    scores = examples.credits.fill(positions).to(logits.device)
+    return scores.gather(1, logits.argmax(dim=-1, keepdim=True)).squeeze(1)
+
+
+def _gather(earned: list[torch.Tensor], places: list[Positions], num_questions: int, processes: Processes) -> Earned:
+    everything = np.zeros(num_questions, np.float32)
+    if earned:
+        everything[np.concatenate(places)] = torch.cat(earned).cpu().numpy()
+    total = torch.from_numpy(everything)
+    processes.sum([total])
+    return total.numpy()

@@ -1,0 +1,77 @@
+"""One optimizer step on one batch, computed in as many parts as memory asks for.
+
+The parts change how much memory a step takes, never which step it is: the gradient is that of the mean loss over the
+whole batch. Nothing here waits for the device; what is to be known is left in the tally.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from vqa_pipeline.modeling.batches import Positions
+from vqa_pipeline.modeling.inputs import Examples
+from vqa_pipeline.modeling.memory import MicroBatch
+from vqa_pipeline.modeling.training.loss import answer_losses
+from vqa_pipeline.modeling.training.optimizer import Optimizer
+from vqa_pipeline.modeling.training.processes import Processes
+from vqa_pipeline.modeling.training.tally import Row, Tally
+
+
+class Stepper:
+    """Takes steps."""
+
+    def __init__(
+        self,
+        model: Any,
+        examples: Examples,
+        optimizer: Optimizer,
+        micro_batch: MicroBatch,
+        processes: Processes,
+        clip_norm: float,
+        seed: int,
+    ) -> None:
+        self._model, self._examples, self._optimizer = model, examples, optimizer
+        self._micro_batch, self._processes = micro_batch, processes
+        self._clip_norm, self._seed = clip_norm, seed
+
+    def take(self, step: int, positions: Positions, rate: float, tally: Tally) -> None:
+        """Update the model with a batch, unless its loss or gradient is not finite; the tally tells.
+
+        A step that ran out of memory is computed again from its beginning, with the same random numbers.
+
+        Raises:
+            OutOfMemory: one question at a time does not fit.
+        """
+
+        def attempt(size: int) -> None:
+            row = tally.open(len(positions))
+            self._compute_gradient(step, positions, size, row)
+            row.norm.copy_(self._optimizer.clip(self._clip_norm))
+            row.skipped.copy_(~(torch.isfinite(row.norm) & torch.isfinite(row.losses.sum())))
+            self._optimizer.update(rate, row.skipped)
+
+        self._micro_batch.fit(attempt, lambda: self._examples.batches.describe(positions))
+        tally.close(step, positions)
+
+    def _compute_gradient(self, step: int, positions: Positions, size: int, row: Row) -> None:
+        torch.manual_seed(_mix(self._seed, step))
+        self._model.train()
+        self._optimizer.clear()
+        own = self._processes.share(len(positions))
+        for start in range(own.start, own.stop, size):
+            part = slice(start, min(start + size, own.stop))
+            losses = self._compute_losses(positions[part])
+            (losses.sum() / len(positions)).backward()  # type: ignore[no-untyped-call]
+            row.losses[part] = losses.detach()
+        self._processes.sum([*self._optimizer.fill_gradients(), row.losses])
+
+    def _compute_losses(self, positions: Positions) -> torch.Tensor:
+        logits = self._examples.inputs.compute_logits(positions)
+        return answer_losses(logits, self._examples.credits.fill(positions).to(logits.device))
+
+
+def _mix(seed: int, step: int) -> int:
+    """A seed for the randomness inside a step, such as dropout."""
+    return (seed * 1_000_003 + step) % 2**63
