@@ -244,9 +244,13 @@ def test_no_random_number_is_drawn_in_evaluation(models) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_it_compiles_to_one_graph(models, training: bool) -> None:
-    fast, given = models[0].train(training), make_input()
+@pytest.mark.parametrize(
+    ("training", "changes"),
+    [(False, {"attention_mask": None}), (True, {"image_index": torch.tensor([1, 0, 1])})],
+    ids=["answering", "training"],
+)
+def test_it_compiles_to_one_graph(models, training: bool, changes: dict[str, Any]) -> None:
+    fast, given = models[0].train(training), make_input() | changes
     torch.compiler.reset()
     compiled = torch.compile(fast, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(**given).logits, fast(**given).logits)
