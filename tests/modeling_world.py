@@ -149,6 +149,7 @@ def train_job(world: World, folder: Path, fingerprint: str = "f" * 8, **changes:
         val_questions=(str(world.questions("val")),),
         image_packs=tuple(map(str, world.packs)),
         vocabulary=str(world.vocabulary),
+        cache_folder=str(world.folder / "cache"),
         progress_folder=str(folder / "progress"),
         output_folder=str(folder / "checkpoint"),
     )
@@ -160,6 +161,7 @@ def predict_job(world: World, folder: Path, checkpoint: Path | None = None) -> P
         checkpoint_version="v1",
         questions=(("test", str(world.questions("test"))), ("train", str(world.questions("train")))),
         image_packs=tuple(map(str, world.packs)),
+        cache_folder=str(world.folder / "cache"),
         batch_size=8,
         device="cpu",
         threads=1,

@@ -14,7 +14,7 @@ from vqa_pipeline.modeling.batches import BatchSource, Positions
 from vqa_pipeline.modeling.devices import Placement
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.inputs import Examples, Inputs, WholeForward
-from vqa_pipeline.modeling.pixel_store import PixelStore
+from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import read_training, tokenize
 from vqa_pipeline.modeling.strategies import choose_learnable
@@ -95,7 +95,8 @@ class Trial:
         packs, wanted = ImagePacks(world.packs, shas), settings(**changes)
         backbone = build_backbone(wanted, Materials(VOCABULARY, asked.questions, packs, shas))
         self.model = backbone.model
-        pixels = PixelStore(packs, shas, read_pixel_rules(backbone.processor.image_processor), 1)
+        rules = read_pixel_rules(backbone.processor.image_processor)
+        pixels = PixelCache(world.folder / "cache" / "pixels", packs, shas, rules)
         pixels.fill(never)
         tokenized = tokenize(asked.questions, backbone.processor.tokenizer, 40)
         batches = BatchSource(asked, tokenized, pixels, CPU.device)

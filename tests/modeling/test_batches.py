@@ -12,7 +12,7 @@ from PIL import Image
 from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
 from vqa_pipeline.modeling.batches import BatchSource, choose_text_length
 from vqa_pipeline.modeling.image_packs import ImagePacks
-from vqa_pipeline.modeling.pixel_store import PixelStore
+from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import PixelRules
 from vqa_pipeline.modeling.questions import Asked, read_training, tokenize
 
@@ -24,7 +24,9 @@ def source(world: World) -> BatchSource:
     asked, _ = read_training([world.questions("train")], VOCABULARY, "normalized")
     shas = sorted(set(asked.shas))
     tokenized = tokenize(asked.questions, build_tokenizer(asked.questions, 40), 40)
-    return BatchSource(asked, tokenized, PixelStore(ImagePacks(world.packs, shas), shas, RULES), torch.device("cpu"))
+    return BatchSource(
+        asked, tokenized, PixelCache(world.folder, ImagePacks(world.packs, shas), shas, RULES), torch.device("cpu")
+    )
 
 
 def ask(world: World, texts: list[str], images: list[int], max_tokens: int = 40) -> BatchSource:
@@ -34,7 +36,7 @@ def ask(world: World, texts: list[str], images: list[int], max_tokens: int = 40)
     for number, (text, image) in enumerate(zip(texts, images, strict=True)):
         asked.append({"question_id": str(number), "question": text, "image_sha256": shas[image]})
     tokenized = tokenize(texts, build_tokenizer(["a b c"], 64), max_tokens)
-    pixels = PixelStore(ImagePacks(world.packs, shas), shas, RULES._replace(size_divisor=16))
+    pixels = PixelCache(world.folder, ImagePacks(world.packs, shas), shas, RULES._replace(size_divisor=16))
     return BatchSource(asked, tokenized, pixels, torch.device("cpu"))
 
 
@@ -66,7 +68,7 @@ def test_a_question_meets_its_own_picture(source: BatchSource, world: World) -> 
     positions = source.plan_training(8, 0, 1)[0]
     batch = source.load(positions)
     for line, position in enumerate(positions):
-        resized = PixelStore(packs, [asked.shas[position]], RULES).get([0])
+        resized = PixelCache(world.folder, packs, [asked.shas[position]], RULES).read([0])
         row = line if batch.image_index is None else batch.image_index[line]
         assert torch.equal(batch.pixel_values[row], RULES.normalize(torch.from_numpy(resized))[0])
 

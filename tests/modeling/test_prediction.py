@@ -128,7 +128,9 @@ def test_answers_to_many_questions_are_small_in_memory(world: World, trained: Pa
 
     asked = read_asked([world.questions("test")])
     placement = Placement(torch.device("cpu"), "fp32")
-    answering = Answering(load_checkpoint(trained / "checkpoint"), placement, 1, 4, lambda event: None)
+    answering = Answering(
+        load_checkpoint(trained / "checkpoint"), placement, 1, 4, world.folder / "cache", lambda event: None
+    )
     answered = answering.answer("test", asked, ImagePacks(world.packs, asked.shas), never)
     assert answered.question_ids is asked.question_ids
     assert answered.indexes.nbytes + answered.scores.nbytes == 40 * len(asked)

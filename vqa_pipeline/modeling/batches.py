@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from vqa_pipeline.modeling.pixel_store import PixelStore
+from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.questions import Asked, Tokenized
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 class BatchSource:
     """Batches of one set of questions."""
 
-    def __init__(self, asked: Asked, tokenized: Tokenized, pixels: PixelStore, device: torch.device) -> None:
+    def __init__(self, asked: Asked, tokenized: Tokenized, pixels: PixelCache, device: torch.device) -> None:
         self.question_ids = asked.question_ids
         self._tokenized, self._pixels, self._device = tokenized, pixels, device
         self._images: Positions = np.array([pixels.number(sha256) for sha256 in asked.shas], np.int64)
@@ -68,7 +68,7 @@ class BatchSource:
     def load(self, positions: Positions) -> Batch:
         """The input of the questions at these positions; their images have one size."""
         numbers, image_index = _share(self._images[positions])
-        resized = torch.from_numpy(self._pixels.get(numbers)).to(self._device)
+        resized = torch.from_numpy(self._pixels.read(numbers)).to(self._device)
         return Batch(*self._pad(positions), self._pixels.rules.normalize(resized), self._place(image_index))
 
     def _pad(self, positions: Positions) -> tuple[torch.Tensor, torch.Tensor | None]:

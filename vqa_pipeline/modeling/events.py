@@ -1,6 +1,7 @@
 """What a running job tells: dictionaries of plain values, and the people who listen to them.
 
-Events: started, step (at most about one a second), epoch, log, finished. Where they go is the worker's choice.
+Events: progress, started, step, epoch, log, finished; progress and step each at most about once a second. Where they
+go is the worker's choice.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ _STEP_SECONDS = 1.0
 def log(report: Report, message: str) -> None:
     """Tell a sentence."""
     report({"event": "log", "message": message})
+
+
+def tell_progress(report: Report, task: str, done: int, total: int, unit: str) -> None:
+    """Tell how far a task is, as `progress.Progress` is told it."""
+    report({"event": "progress", "task": task, "done": done, "total": total, "unit": unit})
 
 
 class Listener(Protocol):
@@ -44,6 +50,8 @@ class StepsShown:
         if event["event"] == "started":
             self._num_steps = event["num_steps"]
             self._shown("training", event["resumed_from_step"] or 0, self._num_steps, "steps")
+        elif event["event"] == "progress":
+            self._shown(event["task"], event["done"], event["total"], event["unit"])
         elif event["event"] == "step":
             rates = f"lr {event['learning_rate']:.2e}, {event['questions_per_second']:.0f} questions/s"
             note = f"loss {event['loss']:.3f}, {rates}"
@@ -92,15 +100,16 @@ class TensorBoard:
 
 
 class Reporter:
-    """Hands every event to a report and to listeners; steps reach the report at most once a second."""
+    """Hands every event to a report and to listeners; steps and progress reach the report at most once a second."""
 
     def __init__(self, report: Report, listeners: tuple[Listener, ...] = ()) -> None:
         self._report, self._listeners = report, listeners
-        self._due = Throttle(_STEP_SECONDS)
+        self._due = {event: Throttle(_STEP_SECONDS) for event in ("step", "progress")}
 
     def __call__(self, event: Event) -> None:
         """Pass an event on."""
-        if event["event"] != "step" or self._due():
+        due = self._due.get(event["event"])
+        if due is None or due():
             self._report(event)
         for listener in self._listeners:
             listener(event)

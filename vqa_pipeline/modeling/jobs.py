@@ -13,6 +13,8 @@ from vqa_pipeline.answers.scoring import MetricPolicy
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.schemas import Frozen, Split
 
+_CACHE = "Where work is kept that is the same every time, such as decoded images; shared by all jobs, disposable."
+
 
 class TrainJob(Frozen):
     """Train a checkpoint. Restarting it goes on from the last progress in `progress_folder`."""
@@ -25,6 +27,7 @@ class TrainJob(Frozen):
     val_questions: tuple[str, ...]
     image_packs: tuple[str, ...] = Field(description="Parquet files with `schemas.IMAGES`.")
     vocabulary: str = Field(description="The answer vocabulary, a JSON file.")
+    cache_folder: str = Field(description=_CACHE)
     progress_folder: str = Field(description="Where progress and TensorBoard files are kept; disposable.")
     output_folder: str = Field(description="Where the finished checkpoint is written; replaced as a whole.")
 
@@ -37,6 +40,7 @@ class PredictJob(Frozen):
     checkpoint_version: str = Field(description="Written into the column `checkpoint`.")
     questions: tuple[tuple[Split, str], ...] = Field(description="(split, Parquet file with `schemas.QUESTIONS`).")
     image_packs: tuple[str, ...]
+    cache_folder: str = Field(description=_CACHE)
     batch_size: int = 64
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"

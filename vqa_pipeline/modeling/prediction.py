@@ -20,7 +20,7 @@ from vqa_pipeline.modeling.events import Report, log
 from vqa_pipeline.modeling.forward import compute_logits
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.jobs import PredictJob
-from vqa_pipeline.modeling.pixel_store import PixelStore
+from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import Asked, describe_losses, read_asked, tokenize
 from vqa_pipeline.schemas import PREDICTIONS, Split
@@ -44,7 +44,7 @@ def predict(job: PredictJob, report: Report, should_stop: Callable[[], bool]) ->
     checkpoint = load_checkpoint(Path(job.checkpoint))
     placement = choose_placement(job.device, job.precision, checkpoint.model.config.hidden_size)
     splits = {split: [Path(file) for asked, file in job.questions if asked == split] for split, _ in job.questions}
-    answering = Answering(checkpoint, placement, threads, job.batch_size, report)
+    answering = Answering(checkpoint, placement, threads, job.batch_size, Path(job.cache_folder), report)
     tables = []
     for split, files in splits.items():
         asked = read_asked(files)
@@ -71,10 +71,16 @@ class Answering:
     """A checkpoint ready to answer."""
 
     def __init__(
-        self, checkpoint: Checkpoint, placement: Placement, threads: int, batch_size: int, report: Report
+        self,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        threads: int,
+        batch_size: int,
+        cache_folder: Path,
+        report: Report,
     ) -> None:
         self._checkpoint, self._placement, self._report = checkpoint, placement, report
-        self._threads, self._batch_size = threads, batch_size
+        self._threads, self._batch_size, self._cache_folder = threads, batch_size, cache_folder
         self._model = checkpoint.model.to(placement.device).eval()
         self._rules = read_pixel_rules(checkpoint.processor.image_processor)
 
@@ -88,8 +94,9 @@ class Answering:
         tokenized = tokenize(asked.questions, self._checkpoint.processor.tokenizer, max_tokens)
         for message in describe_losses(tokenized, max_tokens, split):
             log(self._report, message)
-        pixels = PixelStore(packs, sorted(set(asked.shas)), self._rules, self._threads)
-        pixels.fill(should_stop)
+        shas = sorted(set(asked.shas))
+        pixels = PixelCache(self._cache_folder / "pixels", packs, shas, self._rules, self._threads)
+        pixels.fill(should_stop, self._report)
         batches = BatchSource(asked, tokenized, pixels, self._placement.device)
         shape = (len(asked), min(NUM_TOP_ANSWERS, len(self._checkpoint.vocabulary)))
         answered = Answered(asked.question_ids, np.empty(shape, np.int32), np.empty(shape, np.float32))

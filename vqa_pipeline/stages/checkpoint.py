@@ -92,6 +92,7 @@ def _make_train_job(
         val_questions=tuple(map(str, find_questions(dataset, "val"))),
         image_packs=tuple(map(str, find_image_packs(open_store(pipeline), dataset))),
         vocabulary=str(vocabulary.path / "vocabulary.json"),
+        cache_folder=str(pipeline.scratch_folder / "cache"),
         progress_folder=str(pipeline.scratch_folder / "training"),
         output_folder=str(output),
     )

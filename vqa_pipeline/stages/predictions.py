@@ -36,6 +36,7 @@ def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome:
                 checkpoint_version=checkpoint.manifest.data_version,
                 questions=tuple((split, str(path)) for split in splits for path in find_questions(dataset, split)),
                 image_packs=tuple(map(str, find_image_packs(store, dataset))),
+                cache_folder=str(pipeline.scratch_folder / "cache"),
                 batch_size=training.batch_size,
                 device=training.device,
                 precision=training.precision,

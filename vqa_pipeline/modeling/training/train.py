@@ -17,7 +17,7 @@ from vqa_pipeline.modeling.events import Report, Reporter, StepsShown, TensorBoa
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.inputs import Examples, WholeForward
 from vqa_pipeline.modeling.jobs import TrainJob
-from vqa_pipeline.modeling.pixel_store import PixelStore
+from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import (
     Asked,
@@ -87,13 +87,13 @@ class _Run:
         materials = Materials(self._vocabulary, asked.questions, packs, sorted(set(asked.shas)))
         return build_backbone(self._job.settings, materials)
 
-    def _decode(self, packs: ImagePacks, shas: list[str]) -> PixelStore:
+    def _decode(self, packs: ImagePacks, shas: list[str]) -> PixelCache:
         rules = read_pixel_rules(self._backbone.processor.image_processor)
-        pixels = PixelStore(packs, shas, rules, self._threads)
-        pixels.fill(self._should_stop)
+        pixels = PixelCache(Path(self._job.cache_folder) / "pixels", packs, shas, rules, self._threads)
+        pixels.fill(self._should_stop, self._report)
         return pixels
 
-    def _make_examples(self, split: Split, asked: Asked, answers: Credits, pixels: PixelStore) -> Examples:
+    def _make_examples(self, split: Split, asked: Asked, answers: Credits, pixels: PixelCache) -> Examples:
         backbone = self._backbone
         max_tokens = backbone.model.config.max_position_embeddings
         tokenized = tokenize(asked.questions, backbone.processor.tokenizer, max_tokens)
