@@ -11,7 +11,9 @@ from pathlib import Path
 from vqa_pipeline.modeling.jobs import PredictJob
 from vqa_pipeline.training_client import TrainingClient
 
-JOB_ASKED = PredictJob(checkpoint="c", checkpoint_version="v", questions=(), image_packs=(), output_file="o")
+JOB_ASKED = PredictJob(
+    checkpoint="c", checkpoint_version="v", questions=(), image_packs=(), cache_folder="p", output_file="o"
+)
 _WORKER = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
