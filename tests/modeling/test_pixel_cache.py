@@ -140,7 +140,7 @@ def test_whatever_is_torn_or_damaged_is_never_used(tmp_path_factory, packs: Pack
 
 def test_damaged_images_are_told_and_decoded_again_once(tmp_path: Path, packs: Packs) -> None:
     make_cache(tmp_path, packs)
-    [file] = tmp_path.rglob("*.pixels")
+    [file] = tmp_path.rglob("*.data")
     content = bytearray(file.read_bytes())
     content[5] ^= 1
     file.write_bytes(content)

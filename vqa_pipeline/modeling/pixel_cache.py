@@ -21,8 +21,8 @@ from vqa_pipeline.errors import DiskError
 from vqa_pipeline.files import make_folder
 from vqa_pipeline.modeling.events import Event, Report, log, tell_progress
 from vqa_pipeline.modeling.image_packs import ImagePacks, decode_packed
-from vqa_pipeline.modeling.pixel_segments import SegmentWriter, Stored, read_segment, read_segments
 from vqa_pipeline.modeling.pixels import PixelRules, Pixels
+from vqa_pipeline.modeling.segments import SegmentWriter, Stored, read_segment, read_segments
 
 KEPT_FREE_FRACTION = 0.1
 """So much of a disk is left free for others."""
@@ -117,7 +117,7 @@ class PixelCache:
                 return
             for stored, is_intact in zip(chunk, self._decoders.map(self._is_intact, chunk), strict=True):
                 if is_intact:
-                    self._cached[self._numbers[stored.sha256]] = stored.pixels
+                    self._take(stored)
                 else:
                     damaged.add(self._numbers[stored.sha256])
             done += len(chunk)
@@ -126,8 +126,12 @@ class PixelCache:
             log(report, f"{len(damaged - self._cached.keys())} cached images are damaged and are decoded again.")
 
     def _is_intact(self, stored: Stored) -> bool:
-        size = self.sizes[self._numbers[stored.sha256]]
-        return stored.pixels.shape == (3, *size) and stored.is_intact(self.rules.key)
+        height, width = self.sizes[self._numbers[stored.sha256]]
+        return stored.data.size == 3 * height * width and stored.is_intact(self.rules.key)
+
+    def _take(self, stored: Stored) -> None:
+        number = self._numbers[stored.sha256]
+        self._cached[number] = stored.data.reshape(3, *self.sizes[number])
 
     def _choose_fitting(self, missing: Sequence[int], room_bytes: int) -> list[int]:
         ends = np.cumsum([3 * height * width for height, width in (self.sizes[number] for number in missing)])
@@ -142,7 +146,8 @@ class PixelCache:
                 segment.append(list(self._decoders.map(self._decode, chunk)))
                 done += len(chunk)
                 tell_progress(report, "decoding images", done, len(numbers), "images")
-        self._cached |= {self._numbers[stored.sha256]: stored.pixels for stored in read_segment(segment.index)}
+        for stored in read_segment(segment.index):
+            self._take(stored)
 
     def _decode_again(self, numbers: Iterable[int]) -> dict[int, Pixels]:
         with self._reading:  # packs are read by one thread at a time
