@@ -1,6 +1,6 @@
 """How fast records become the dataset, without digest and images, beside the same in SQL; and how memory grows.
 
-    python benchmarks/joining.py [--rows 1000000] [--repeats 3]
+    python benchmarks/joining.py [--rows 1000000] [--repeats 3] [--only plan]
 
 Generates the records of a two-file source as `records` publishes them, ten answers to each question; 2 % of the ids are
 given to two questions, and 1 % of the questions have no annotation.

@@ -50,10 +50,11 @@ class Benchmark(NamedTuple):
 
 
 def run_benchmark(benchmark: Benchmark, description: str | None) -> None:
-    """Generate, measure the contenders in turn, report; the command line may say how many rows and repeats."""
+    """Generate, measure the contenders in turn, report; the command line may say how many rows and repeats, and who."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=benchmark.rows)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=benchmark.contenders, default=list(benchmark.contenders))
     parser.add_argument("--contender", choices=benchmark.contenders, help=argparse.SUPPRESS)
     parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -72,7 +73,7 @@ def run_benchmark(benchmark: Benchmark, description: str | None) -> None:
         # apart: a process starts with the peak memory of the one that started it
         command = [sys.executable, sys.argv[0], "--prepare", "--folder", str(folder), "--rows", str(options.rows)]
         subprocess.run(command, check=True)
-        runs: dict[str, list[Measured]] = {name: [] for name in benchmark.contenders}
+        runs: dict[str, list[Measured]] = {name: [] for name in options.only}
         for _ in range(options.repeats):
             for name, measured in runs.items():
                 measured.append(measure(name, folder, Path(scratch)))
@@ -139,7 +140,8 @@ def _read_memory_mb(pid: int) -> float:
 
 def report(benchmark: Benchmark, num_rows: int, runs: Mapping[str, list[Measured]]) -> str:
     """A table of medians, and what they are to the baseline's."""
-    width, baseline_name = max(map(len, runs)), benchmark.baseline
+    width = max(map(len, runs))
+    baseline_name = benchmark.baseline if benchmark.baseline in runs else next(iter(runs))
     lines = [
         benchmark.title.format(rows=f"{num_rows:,}"),
         f"medians of {len(runs[baseline_name])}; {describe_machine()}",

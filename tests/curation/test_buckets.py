@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_pipeline.curation.buckets import ROWS_PER_BUCKET, choose_num_buckets, find_buckets, read_bucket, write_buckets
+from vqa_pipeline.curation.buckets import (
+    ROWS_PER_BUCKET,
+    choose_num_buckets,
+    find_buckets,
+    gather,
+    read_bucket,
+    write_buckets,
+)
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False), ("value", pa.int64())])
 
@@ -55,6 +62,19 @@ def test_keys_are_spread_evenly():
     assert len(counts) == 64
     assert max(counts.values()) < 1250
     assert min(counts.values()) > 750
+
+
+@pytest.mark.parametrize(
+    ("sizes", "gathered"),
+    [([], []), ([0], [0]), ([3, 4], [7]), ([3, 4, 3, 1], [10, 1]), ([12, 3], [12, 3]), ([3, 12, 3, 3], [3, 12, 6])],
+)
+def test_tables_are_gathered_up_to_a_number_of_rows_in_one_chunk_each(sizes, gathered):
+    tables = [make_table([f"{number}/{row}" for row in range(size)]) for number, size in enumerate(sizes)]
+    found = list(gather(tables, 10))
+    assert [table.num_rows for table in found] == gathered
+    assert all(table["key"].num_chunks <= 1 for table in found)
+    keys = [key for table in found for key in table["key"].to_pylist()]
+    assert keys == [key for table in tables for key in table["key"].to_pylist()]
 
 
 # ---------------------------------------------------------------------------------------------------- written and read

@@ -45,6 +45,7 @@ from PIL import Image, ImageDraw
 from world import build_world
 
 from vqa_pipeline.curation.buckets import ROWS_PER_BUCKET
+from vqa_pipeline.curation.exchange import choose_num_spans
 from vqa_pipeline.curation.known_images import write_known_images
 from vqa_pipeline.curation.plan import IMAGE_FACTS, SourceRecords
 from vqa_pipeline.curation.tasks import TaskProcesses
@@ -392,6 +393,10 @@ def run_shuffled(seed: int) -> Callable[..., list[Any]]:
     return map_tasks
 
 
+NUM_TASKS = 9
+"""Two sources' images, two kinds of records, two buckets of question ids, their exchange, two buckets of images."""
+
+
 class Killed(Exception):
     pass
 
@@ -459,7 +464,7 @@ def test_any_number_of_processes_gives_the_same_bytes_as_one(defects, tmp_path, 
 def test_killed_at_any_task_and_run_again_the_plan_gives_the_same_bytes(defects, plain, tmp_path):
     counting = DyingMap(tmp_path / "none", 10**9)
     run_plan(defects, tmp_path / "counted", map_tasks=counting)
-    assert counting.num_tasks == 6  # two sources' images, two buckets of question ids, two buckets of images
+    assert counting.num_tasks == NUM_TASKS
     for last in range(counting.num_tasks):
         folder = tmp_path / f"killed-{last}"
         with pytest.raises(Killed):
@@ -471,7 +476,7 @@ def test_killed_at_any_task_and_run_again_the_plan_gives_the_same_bytes(defects,
 def test_what_a_killed_plan_over_other_data_left_is_not_taken_for_its_own(defects, plain, tmp_path):
     larger = [dataclasses.replace(one, num_question_records=2 * ROWS_PER_BUCKET) for one in defects]
     with pytest.raises(Killed):
-        run_plan(larger, tmp_path, map_tasks=DyingMap(tmp_path, 9))
+        run_plan(larger, tmp_path, map_tasks=DyingMap(tmp_path, 8))
     left = {path.name for path in (tmp_path / "scratch" / "merged").iterdir()}
     assert left == {f"0000{bucket}.parquet" for bucket in range(4)}
     (tmp_path / "output").rename(tmp_path / "abandoned")
@@ -539,7 +544,7 @@ def test_killed_again_and_again_at_any_moment_the_plan_gives_the_same_bytes(defe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("last", range(6))
+@pytest.mark.parametrize("last", range(NUM_TASKS))
 def test_after_a_real_kill_the_plan_gives_the_same_bytes(defects, plain, tmp_path, last):
     process = multiprocessing.get_context("spawn").Process(target=run_and_die, args=(defects, tmp_path, last))
     process.start()
@@ -549,11 +554,16 @@ def test_after_a_real_kill_the_plan_gives_the_same_bytes(defects, plain, tmp_pat
     assert read_tree(run_plan(defects, tmp_path).output) == read_tree(plain.output)
 
 
-def test_the_number_of_tasks_changes_nothing_that_matters(defects, plain, tmp_path):
-    few = run_plan([dataclasses.replace(one, num_question_records=1) for one in defects], tmp_path)
-    assert few.summary.data_version == plain.summary.data_version
-    assert few.fates == plain.fates
-    assert few.summary.leaks == plain.summary.leaks
+@pytest.mark.parametrize(("num_rows_told", "num_buckets"), [(1, 1), (32 * ROWS_PER_BUCKET, 64)])
+def test_the_number_of_tasks_changes_nothing_that_matters(defects, plain, tmp_path, num_rows_told, num_buckets):
+    counting = DyingMap(tmp_path / "none", 10**9)
+    told = [dataclasses.replace(one, num_question_records=num_rows_told) for one in defects]
+    other = run_plan(told, tmp_path, map_tasks=counting)
+    assert counting.num_tasks == 2 + 2 * num_buckets + 3 * choose_num_spans(num_buckets)
+    assert other.summary.data_version == plain.summary.data_version
+    assert other.fates == plain.fates
+    assert other.summary.leaks == plain.summary.leaks
+    assert other.summary.images_looked_for == plain.summary.images_looked_for
 
 
 def test_the_order_of_sources_changes_nothing_that_matters(defects, plain, tmp_path):
@@ -576,6 +586,17 @@ def test_many_records_are_shared_between_tasks(tmp_path):
     assert curated.summary.count()["num_duplicate"] == num_rows - 3000
     smallest = {row["image"]: row["question_id"] for row in curated.questions}
     assert smallest["7.png"] == min(f"clinic/q{number}" for number in range(7, num_rows, 3000))
+
+
+def test_a_source_without_image_root_is_not_looked_through_for_references(tmp_path):
+    write_table(tmp_path, [make_row(number, number) for number in range(3)])
+    source = make_table_source(image_root=None)
+    curated = curate([source], tmp_path, tmp_path / "with", images_required=False)
+    assert curated.summary.images_looked_for == {"clinic": {}}
+    assert sorted(row["image"] for row in curated.questions) == ["0.png", "1.png", "2.png"]
+    refused = curate([source], tmp_path, tmp_path / "without", images_required=True)
+    assert [row["rule"] for row in refused.rejects] == ["image_missing"] * 3
+    assert "no image root to look for 1.png in" in refused.rejects[1]["reason"]
 
 
 # -------------------------------------------------------------------------------------------------------------- packs
@@ -618,7 +639,9 @@ def test_it_is_told_how_far_the_work_is(tmp_path):
     curate([make_table_source()], tmp_path, tmp_path / "work", progress=lambda *words: told.append(words))
     assert told == [
         *[("checking images", done, 3, "images") for done in (0, 3)],
+        *[("sorting records", done, 2, "parts") for done in (0, 1, 2)],
         *[("joining questions", done, 1, "buckets") for done in (0, 1)],
+        *[("sorting questions", done, 1, "parts") for done in (0, 1)],
         *[("writing questions", done, 1, "buckets") for done in (0, 1)],
         *[("packing images", done, 3, "images") for done in (0, 1, 2, 3)],
     ]

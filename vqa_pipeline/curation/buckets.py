@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 ROWS_PER_BUCKET = 32_768
 """A task's share. Constant, so that memory does not grow with the data.
@@ -37,26 +38,48 @@ def _round_up_to_power(ratio: float) -> int:
     return 1 << max(0, int(np.ceil(np.log2(max(1.0, ratio)))))
 
 
-def find_buckets(keys: Sequence[str], num_buckets: int) -> np.ndarray:
+def hash_keys(keys: Sequence[str]) -> NDArray[np.uint64]:
+    """The hash of each key, 32 bits."""
+    return np.fromiter((zlib.crc32(key.encode()) for key in keys), dtype=np.uint64, count=len(keys))
+
+
+def find_buckets(keys: Sequence[str], num_buckets: int) -> NDArray[np.int64]:
     """The bucket of each key, 0 … num_buckets - 1."""
-    hashes = np.fromiter((zlib.crc32(key.encode()) for key in keys), dtype=np.uint64, count=len(keys))
-    return ((hashes * np.uint64(num_buckets)) >> np.uint64(32)).astype(np.int64)
+    return ((hash_keys(keys) * np.uint64(num_buckets)) >> np.uint64(32)).astype(np.int64)
 
 
-def write_buckets(table: pa.Table, key: str, path: Path, *, max_buckets: int = _MAX_BUCKETS_PER_FILE) -> None:
+def gather(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of one chunk each, with at most so many rows unless a table that came has more."""
+    held: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        if held and count + table.num_rows > num_rows:
+            yield pa.concat_tables(held).combine_chunks()
+            held, count = [], 0
+        held.append(table)
+        count += table.num_rows
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def deal_rows(table: pa.Table, buckets: NDArray[np.int64], num_buckets: int) -> list[pa.Table]:
+    """The rows of each bucket, in their order; `buckets` has the bucket of each row, 0 … num_buckets - 1."""
+    dealt = table.combine_chunks().take(pa.array(np.argsort(buckets, kind="stable")))  # of many chunks, 15 times slower
+    ends = np.cumsum(np.bincount(buckets, minlength=num_buckets)).tolist()
+    return [dealt.slice(begin, end - begin) for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def write_buckets(table: pa.Table, key: str, path: Path, max_buckets: int = _MAX_BUCKETS_PER_FILE) -> None:
     """Write a table bucketed by a column of texts; rows of a bucket keep their order."""
     num_buckets = min(max_buckets, _round_up_to_power(table.num_rows / _ROWS_PER_GROUP))
-    buckets = find_buckets(table[key].to_pylist(), num_buckets)
-    table = table.take(pa.array(np.argsort(buckets, kind="stable")))
-    counts = np.bincount(buckets, minlength=num_buckets).tolist()
+    parts = deal_rows(table, find_buckets(table[key].to_pylist(), num_buckets), num_buckets)
+    counts = [part.num_rows for part in parts]
     schema = table.schema.with_metadata({_COUNTS: json.dumps(counts).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
-        begin = 0
-        for count in counts:
-            if count:
-                writer.write_table(table.slice(begin, count).replace_schema_metadata(schema.metadata), count)
-            begin += count
+        for part in parts:
+            if part.num_rows:
+                writer.write_table(part.replace_schema_metadata(schema.metadata), part.num_rows)
 
 
 def read_bucket(

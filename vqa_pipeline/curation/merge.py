@@ -56,8 +56,8 @@ def merge_bucket(
     Args:
         questions: `QUESTION_RECORDS` with `source`.
         annotations: `ANNOTATION_RECORDS` with `source`.
-        verdicts: `image_checks.VERDICTS` with `identity` and `group`.
-        mends: `resolution.MENDS`.
+        verdicts: `image_verdicts.JUDGED` on the images of these questions, mended ones as well; others do no harm.
+        mends: `resolution.MENDS`, as well.
         images_required: Whether a question without image is rejected.
     """
     asked = _sort(_mend_images(questions, mends), _QUESTION_CONTENT)
@@ -123,8 +123,7 @@ def _join_annotations(asked: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
 
 def _join_images(asked: pl.DataFrame, verdicts: pa.Table, *, images_required: bool) -> pl.DataFrame:
     """Give each question its image, or the reason why it has none."""
-    named = pa.compute.is_in(verdicts["image"], asked["image"].unique().to_arrow().cast(pa.string()))
-    known = from_arrow(verdicts.select(VERDICT).filter(named))  # of a million verdicts, a bucket needs some thousands
+    known = from_arrow(verdicts.select(VERDICT))
     asked = asked.join(known, on=["source", "image"], how="left", maintain_order="left")
     unusable = pl.col("image_rule").is_not_null()
     if not images_required:

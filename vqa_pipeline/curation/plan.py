@@ -1,10 +1,11 @@
 """The plan: pure tasks over buckets, with files between them, from every source's records to the dataset.
 
-    resolve references ─► check images ─► near-duplicates ─► merge, per bucket of question ids
-        ─► census ─► finalize, per bucket of images and their near-duplicates ─► packs
+    resolve references ─► check images ─► near-duplicates
+        ─► exchange ─► merge, per bucket of question ids
+        ─► exchange ─► census ─► finalize, per bucket of images and their near-duplicates ─► packs
 
 Tasks run through one `map_tasks(function, items)` (`tasks`). The same bytes come out however it runs them, and memory
-is bounded by a bucket, by the distinct image references and by the rejects of a bucket.
+is bounded by a bucket and by the distinct references to images that there are.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,16 +26,19 @@ import pyarrow.parquet as pq
 from vqa_pipeline.curation import image_checks
 from vqa_pipeline.curation.buckets import choose_num_buckets, read_bucket, write_buckets
 from vqa_pipeline.curation.digest import format_digest, sum_rows
+from vqa_pipeline.curation.exchange import choose_num_spans, name_bucket, write_span
 from vqa_pipeline.curation.finalize import Census, Leak, finalize_bucket, take_census
 from vqa_pipeline.curation.image_roots import ImageRoot, open_images
+from vqa_pipeline.curation.image_verdicts import JUDGED, append_groups, identify, miss_images
 from vqa_pipeline.curation.known_images import read_known_images, view_fixed, write_known_images
 from vqa_pipeline.curation.ledger import Ledger, SourceLedger, arrange_fates
+from vqa_pipeline.curation.lookup import find_rows, read_lookup, write_lookup
 from vqa_pipeline.curation.merge import MERGED, VERDICT, merge_bucket
 from vqa_pipeline.curation.near_duplicates import NO_PAIRS, Pairs, find_pairs, name_groups, tabulate_pairs
 from vqa_pipeline.curation.resolution import MENDS, resolve_references
 from vqa_pipeline.curation.settings import DatasetSettings
 from vqa_pipeline.curation.summary import DatasetSummary, count_files
-from vqa_pipeline.curation.tasks import MapTasks, run_in_order
+from vqa_pipeline.curation.tasks import MapTasks, Result, run_in_order
 from vqa_pipeline.progress import Progress, count_one, follow, silent
 from vqa_pipeline.schemas import (
     ANNOTATION_RECORDS,
@@ -50,14 +54,11 @@ from vqa_pipeline.schemas import (
 IMAGE_FACTS = pa.schema([image_checks.VERDICTS.field(name) for name in image_checks.FACTS])
 """`dataset`, file `images.parquet`: one row per accepted image, ordered by sha256; the bytes are in the packs."""
 
-_IDENTITY = pa.field("identity", pa.string())
-"""An image's sha256 or, where there is no image, the place where it would lie."""
-
-_GROUP = pa.field("group", pa.string())
-"""Of near-duplicates: the identity of one of them; of most images, their own."""
-
-_JUDGED = pa.schema([*(field for field in image_checks.VERDICTS if field.name != "colours"), _IDENTITY, _GROUP])
-"""Verdicts as `merge` takes them."""
+_RECORDS = {
+    kind: schema.append(pa.field("source", pa.string()))
+    for kind, schema in (("questions", QUESTION_RECORDS), ("annotations", ANNOTATION_RECORDS))
+}
+"""Kinds of records, as `merge` takes them."""
 
 _FILES_PER_TASK = 512
 _ROWS_PER_GROUP = 10_000
@@ -119,17 +120,23 @@ def build_dataset(
     """
     shutil.rmtree(scratch, ignore_errors=True)
     plan = _Plan(tuple(sources), settings, scratch, output, known.images or scratch / "known_images.arrow")
-    parts, refused = plan.resolve()
+    parts = plan.resolve()
     checked = map_tasks(plan.check, enumerate(parts))
     num_files = sum(len(files) for *_, files in parts)
     sum(follow(checked, progress, "checking images", num_files, "images", int))
-    pairs = plan.relate_images(refused)
-    buckets = range(plan.num_buckets)
-    merged = map_tasks(plan.merge, buckets)
-    joined = list(follow(merged, progress, "joining questions", len(buckets), "buckets", count_one))
+    pairs = plan.relate_images()
+    buckets, spans = range(plan.num_buckets), range(plan.num_spans)
+
+    def run_all(task: Callable[[Any], Result], items: Collection[Any], name: str, unit: str) -> list[Result]:
+        return list(follow(map_tasks(task, items), progress, name, len(items), unit, count_one))
+
+    run_all(plan.exchange_records, list(product(_RECORDS, spans)), "sorting records", "parts")
+    joined = run_all(plan.merge, buckets, "joining questions", "buckets")
+    plan.discard(*_RECORDS)
+    run_all(plan.exchange_merged, spans, "sorting questions", "parts")
+    plan.discard("merged")
     census = take_census(plan.read_merged(["source", "split", "annotated"]), settings)
-    final = map_tasks(partial(plan.finalize, census=census), buckets)
-    written = list(follow(final, progress, "writing questions", len(buckets), "buckets", count_one))
+    written = run_all(partial(plan.finalize, census=census), buckets, "writing questions", "buckets")
     plan.write_rejects()
     facts, packs = plan.pack_images(known.packs, progress)
     summary = _summarize(plan, census, joined, written, facts, packs, pairs)
@@ -163,40 +170,47 @@ class _Plan:
 
     @property
     def mends(self) -> Path:
-        return self.scratch / "mends.parquet"
+        return self.scratch / "mends.arrow"
 
     @property
     def num_buckets(self) -> int:
         return choose_num_buckets(sum(source.num_question_records for source in self.sources))
 
-    def resolve(self) -> tuple[list[tuple[SourceRecords, ImageRoot, list[str]]], list[pa.Table]]:
-        """The images that references mean, in parts of one task each, and verdicts on references that mean none.
+    @property
+    def num_spans(self) -> int:
+        return choose_num_spans(self.num_buckets)
+
+    def resolve(self) -> list[tuple[SourceRecords, ImageRoot, list[str]]]:
+        """Write verdicts on references that mean no image; the images of all others, in parts of one task each.
 
         All at once and not in tasks: the names of an image root are many to send, and comparing with them is quick.
         """
         parts: list[tuple[SourceRecords, ImageRoot, list[str]]] = []
-        refused: list[pa.Table] = []
         mends: list[pa.Table] = []
         for source in self.sources:
             root = source.images
+            if root is None:
+                continue
             found = resolve_references(source.name, root, _list_references(source))
-            refused.append(_identify(source, found.verdicts))
+            self._write_verdicts(source, found.verdicts, f"refused-{source.name}")
             mends.append(found.mends)
-            if root is not None:
-                starts = range(0, len(found.files), _FILES_PER_TASK)
-                parts += [(source, root, found.files[at : at + _FILES_PER_TASK]) for at in starts]
-        _write(MENDS, mends, self.mends)
-        return parts, refused
+            starts = range(0, len(found.files), _FILES_PER_TASK)
+            parts += [(source, root, found.files[at : at + _FILES_PER_TASK]) for at in starts]
+        write_lookup(mends, MENDS, "image", self.mends)
+        return parts
 
     def check(self, item: tuple[int, tuple[SourceRecords, ImageRoot, list[str]]]) -> int:
         """Task: verdicts on some images of a source; returns how many they are."""
         number, (source, root, names) = item
         known = read_known_images(self.known_images, image_checks.DECODED)
-        verdicts = _identify(source, image_checks.check_images(source.name, root, names, known))
-        _write(verdicts.schema, [verdicts], self.scratch / "checked" / f"{number:05d}.parquet")
+        self._write_verdicts(source, image_checks.check_images(source.name, root, names, known), f"{number:05d}")
         return len(names)
 
-    def relate_images(self, refused: Sequence[pa.Table]) -> Pairs:
+    def _write_verdicts(self, source: SourceRecords, verdicts: pa.Table, name: str) -> None:
+        identified = identify(verdicts, source.image_root.name if source.image_root else "")
+        _write(identified.schema, [identified], self.scratch / "checked" / f"{name}.parquet")
+
+    def relate_images(self) -> Pairs:
         """Remember what was decoded, find near-duplicates, and bring all verdicts together, each with its group."""
         checked = sorted((self.scratch / "checked").glob("*.parquet"))
         decoded = image_checks.collect_decoded(checked)
@@ -208,34 +222,56 @@ class _Plan:
             pairs = find_pairs(decoded["dhash"].to_numpy(), colours, distance)
         _write(NEAR_DUPLICATES, [tabulate_pairs(images, pairs)], self.output / "near_duplicates.parquet")
         groups = name_groups(images, pairs)
-        verdicts = chain((pq.read_table(path) for path in checked), refused)
-        with pa.ipc.new_file(str(self.verdicts), _JUDGED) as writer:
-            for table in verdicts:
-                writer.write_table(_append_groups(table, groups))
+        verdicts = (append_groups(pq.read_table(path), groups) for path in checked)
+        write_lookup(verdicts, JUDGED, "image", self.verdicts)
         return pairs
 
-    def read_verdicts(self, columns: list[str]) -> pa.Table:
-        """Some columns of all verdicts, memory-mapped: tasks share them, and none decodes them anew."""
-        with pa.memory_map(str(self.verdicts)) as file:
-            return pa.ipc.open_file(file).read_all().select(columns)
+    def exchange_records(self, part: tuple[str, int]) -> None:
+        """Task: records of one kind and of a span of buckets of question ids."""
+        kind, span = part
+        write_span(
+            self._read_records(kind, span), "question_id", span, self.num_buckets, _RECORDS[kind], self.scratch / kind
+        )
+
+    def _read_records(self, kind: str, span: int) -> Iterator[pa.Table]:
+        schema = _RECORDS[kind].remove(_RECORDS[kind].get_field_index("source"))
+        for source in self.sources:
+            for path in sorted(source.folder.glob(f"{kind}-*.parquet")):
+                table = read_bucket([path], "question_id", span, self.num_spans, schema)
+                yield table.append_column("source", pa.repeat(pa.scalar(source.name), table.num_rows))
 
     def merge(self, bucket: int) -> dict[str, int]:
         """Task: one bucket of question ids."""
-        questions = self._read_records("questions", QUESTION_RECORDS, bucket)
-        annotations = self._read_records("annotations", ANNOTATION_RECORDS, bucket)
-        verdicts, mends = self.read_verdicts(VERDICT), pq.read_table(self.mends)
-        required = self.settings.images_required
-        merged = merge_bucket(questions, annotations, verdicts, mends, images_required=required)
-        path = self.scratch / "merged" / f"{bucket:05d}.parquet"
-        write_buckets(merged.questions, "group", path, max_buckets=self.num_buckets)  # more would not be read apart
+        questions, annotations = (pq.read_table(name_bucket(self.scratch / kind, bucket)) for kind in _RECORDS)
+        merged = merge_bucket(
+            questions, annotations, *self._find_images(questions), images_required=self.settings.images_required
+        )
+        write_buckets(merged.questions, "group", name_bucket(self.scratch / "merged", bucket), self.num_spans)
         _write(REJECTS, [merged.rejects], self.scratch / "rejects" / f"merge-{bucket:05d}.parquet")
         return merged.joined
 
+    def _find_images(self, questions: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """Verdicts and mends of the images of some questions."""
+        verdicts = []
+        for source in self.sources:
+            if source.images is None:
+                own = questions.filter(pa.compute.equal(questions["source"], source.name))
+                verdicts.append(miss_images(source.name, own["image"].unique().to_pylist()).select(VERDICT))
+        references = questions["image"].unique().to_pylist()
+        mends = find_rows(self.mends, references, MENDS.names)
+        verdicts.append(find_rows(self.verdicts, [*references, *mends["file"].to_pylist()], VERDICT))
+        return pa.concat_tables(verdicts), mends
+
+    def exchange_merged(self, span: int) -> None:
+        """Task: merged questions of a span of buckets of images and their near-duplicates."""
+        files = sorted((self.scratch / "merged").glob("*.parquet"))
+        tables = (read_bucket([path], "group", span, self.num_spans, MERGED) for path in files)
+        write_span(tables, "group", span, self.num_buckets, MERGED, self.scratch / "grouped")
+
     def finalize(self, bucket: int, census: Census) -> _Written:
         """Task: one bucket of images and their near-duplicates."""
-        files = sorted((self.scratch / "merged").glob("*.parquet"))
-        table = read_bucket(files, "group", bucket, self.num_buckets, MERGED)
-        final = finalize_bucket(table, self.settings, census)
+        merged = pq.read_table(name_bucket(self.scratch / "grouped", bucket))
+        final = finalize_bucket(merged, self.settings, census)
         for split in SPLITS:
             part = final.questions.filter(pa.compute.equal(final.questions["split"], split))
             if part.num_rows:
@@ -247,22 +283,27 @@ class _Plan:
     def list_looked_for(self) -> dict[str, dict[str, str | None]]:
         """By source, the references that did not name a file, and the file that each was taken to mean."""
         found: dict[str, dict[str, str | None]] = {source.name: {} for source in self.sources}
-        verdicts = self.read_verdicts(["source", "image", "image_rule"])
+        verdicts = read_lookup(self.verdicts, ["source", "image", "image_rule"])
         for row in verdicts.filter(pa.compute.is_in(verdicts["image_rule"], image_checks.NOT_FOUND)).to_pylist():
             found[row["source"]][row["image"]] = None
-        for row in pq.read_table(self.mends, columns=["source", "image", "file"]).to_pylist():
+        for row in read_lookup(self.mends, ["source", "image", "file"]).to_pylist():
             found[row["source"]][row["image"]] = row["file"]
         return found
 
     def read_merged(self, columns: list[str]) -> Iterator[pa.Table]:
         """Some columns of every merged question, file by file."""
-        for path in sorted((self.scratch / "merged").glob("*.parquet")):
-            yield pq.read_table(path, columns=columns).replace_schema_metadata(None)
+        for path in sorted((self.scratch / "grouped").glob("*.parquet")):
+            yield pq.read_table(path, columns=columns)
 
     def read_questions(self, columns: list[str]) -> Iterator[pa.Table]:
         """Some columns of every accepted question, file by file."""
         for path in sorted((self.output / "questions").glob("*.parquet")):
             yield pq.read_table(path, columns=columns)
+
+    def discard(self, *names: str) -> None:
+        """Delete folders of files between tasks that are read."""
+        for name in names:
+            shutil.rmtree(self.scratch / name)
 
     def write_rejects(self) -> None:
         """Bring the rejects of all tasks and of the records together, one numbered file per part that has any."""
@@ -281,7 +322,7 @@ class _Plan:
         packed = image_checks.read_packed(known_packs)
         roots = {source.name: source.images for source in self.sources}
         found: dict[str, image_checks.Found] = {}
-        verdicts = self.read_verdicts(_JUDGED.names)
+        verdicts = read_lookup(self.verdicts, JUDGED.names)
         for row in verdicts.filter(pa.compute.is_valid(verdicts["image_sha256"])).to_pylist():
             root = roots[row["source"]]
             if row["image_sha256"] in used and root is not None:
@@ -294,19 +335,6 @@ class _Plan:
         told = follow(new, progress, "packing images", len(new), "images", count_one)
         return table, image_checks.write_packs(told, self.output / "packs")
 
-    def _read_records(self, kind: str, schema: pa.Schema, bucket: int) -> pa.Table:
-        tables = []
-        for source in self.sources:
-            files = sorted(source.folder.glob(f"{kind}-*.parquet"))
-            table = read_bucket(files, "question_id", bucket, self.num_buckets, schema)
-            tables.append(table.append_column("source", pa.repeat(pa.scalar(source.name), table.num_rows)))
-        return pa.concat_tables(tables)
-
-
-def _append_groups(verdicts: pa.Table, groups: Mapping[str, str]) -> pa.Table:
-    named = [groups.get(identity, identity) for identity in verdicts["identity"].to_pylist()]
-    return verdicts.append_column(_GROUP, pa.array(named, pa.string())).select(_JUDGED.names)
-
 
 def _list_references(source: SourceRecords) -> list[str]:
     """The distinct image references of a source, sorted."""
@@ -314,13 +342,6 @@ def _list_references(source: SourceRecords) -> list[str]:
     for path in sorted(source.folder.glob("questions-*.parquet")):
         distinct.update(pq.read_table(path, columns=["image"])["image"].to_pylist())
     return sorted(distinct)
-
-
-def _identify(source: SourceRecords, verdicts: pa.Table) -> pa.Table:
-    """Verdicts with the identity of each image."""
-    place = f"{source.image_root.name}/" if source.image_root else ""
-    told = zip(verdicts["image"].to_pylist(), verdicts["image_sha256"].to_pylist(), strict=True)
-    return verdicts.append_column(_IDENTITY, pa.array([sha or place + image for image, sha in told], pa.string()))
 
 
 def _write(schema: pa.Schema, tables: Iterable[pa.Table], path: Path) -> None:
