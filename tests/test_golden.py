@@ -92,7 +92,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, stages.Outco
     [
         ("raw", 2, "f0fa728168c028af0621af04da95f7a6"),
         ("records", 2, "b7df12eef54dbdf2044d9aaa4c112c63"),
-        ("dataset", 2, "a020bc8f59b358146edc258260d506f6"),
+        ("dataset", 3, "a020bc8f59b358146edc258260d506f6"),
         ("vocabulary", 1, "79ae19be8f47c98f"),
     ],
 )

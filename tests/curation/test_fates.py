@@ -55,6 +55,12 @@ def test_the_first_rule_that_applies_settles_a_row():
     assert frame["fix"].to_list()[2] == "Give each row an id of its own."
 
 
+def test_a_reason_names_the_row_s_own_culprit():
+    frame = open_fates(pl.DataFrame({"a": ["x", "y"], "other": ["1", "2"]}))
+    frame = frame.with_columns(settle("duplicate_row", pl.col("a") != "x", pl.col("other")))
+    assert frame["reason"].to_list() == [None, "another row says the same: 2"]
+
+
 def test_a_condition_that_is_unknown_settles_nothing():
     frame = open_fates(pl.DataFrame({"a": [None, 1]}, schema={"a": pl.Int64}))
     frame = frame.with_columns(settle("leakage", pl.col("a") > 0))

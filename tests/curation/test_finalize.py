@@ -282,6 +282,8 @@ def test_the_same_question_with_the_same_answers_is_kept_once_under_its_smallest
     assert list(list_splits(final)) == ["a"]
     assert final.questions["question"].to_pylist() == ["  WHAT   is\tit ?! "], "words are kept as they were written"
     assert list_rejects(final) == [(name, "duplicate", "duplicate_question") for name in "bcd"]
+    reason = "the same question with the same answers is asked about this image: clinic/a"
+    assert final.rejects["reason"].to_pylist() == [reason] * 3, "it names the one that is kept"
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,12 @@ def open_fates(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns([pl.lit(None, pl.String).alias(name) for name in COLUMNS])
 
 
-def settle(rule: str, where: pl.Expr) -> list[pl.Expr]:
-    """Give the rows where a condition holds their fate by a rule."""
-    values = (RULES[rule].fate, rule, RULES[rule].reason, RULES[rule].fix)
-    return settle_as(where, dict(zip(COLUMNS, map(pl.lit, values), strict=True)))
+def settle(rule: str, where: pl.Expr, culprit: pl.Expr | None = None) -> list[pl.Expr]:
+    """Give the rows where a condition holds their fate by a rule; the reason names the culprit where there is one."""
+    fate, reason, fix = map(pl.lit, RULES[rule])
+    if culprit is not None:
+        reason = pl.format("{}: {}", reason, culprit)
+    return settle_as(where, dict(zip(COLUMNS, (fate, pl.lit(rule), reason, fix), strict=True)))
 
 
 def settle_as(where: pl.Expr, values: dict[str, pl.Expr]) -> list[pl.Expr]:

@@ -187,7 +187,6 @@ def _settle_duplicate_questions(frame: pl.DataFrame) -> pl.DataFrame:
     frame = frame.with_columns(said=hash_some_rows(to_arrow(frame, _ANSWERS), ["answers"], asked_again))
     live = pl.col("fate").is_null()
     key = ["identity", "split", "text", "said", live.alias("live")]
-    frame = frame.with_columns(again=pl.int_range(pl.len()).over(key))
-    return frame.with_columns(
-        settle("duplicate_question", pl.col("annotated") & (pl.col("again") > 0) & ~pl.col("waived"))
-    )
+    frame = frame.with_columns(first=pl.col("question_id").first().over(key))
+    is_again = pl.col("annotated") & (pl.col("question_id") != pl.col("first")) & ~pl.col("waived")
+    return frame.with_columns(settle("duplicate_question", is_again, pl.col("first")))

@@ -252,12 +252,14 @@ class _Plan:
 
     def _find_images(self, questions: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Verdicts and mends of the images of some questions."""
-        verdicts = []
+        verdicts: list[pa.Table] = []
+        references: list[str] = []
         for source in self.sources:
+            own = questions.filter(pa.compute.equal(questions["source"], source.name))["image"].unique().to_pylist()
             if source.images is None:
-                own = questions.filter(pa.compute.equal(questions["source"], source.name))
-                verdicts.append(miss_images(source.name, own["image"].unique().to_pylist()).select(VERDICT))
-        references = questions["image"].unique().to_pylist()
+                verdicts.append(miss_images(source.name, own).select(VERDICT))
+            else:
+                references += own
         mends = find_rows(self.mends, references, MENDS.names)
         verdicts.append(find_rows(self.verdicts, [*references, *mends["file"].to_pylist()], VERDICT))
         return pa.concat_tables(verdicts), mends

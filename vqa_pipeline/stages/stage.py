@@ -21,7 +21,7 @@ RunWorker = Callable[[TrainJob | PredictJob], None]
 STAGE_NUMBERS: dict[str, int] = {
     "raw": 2,
     "records": 2,
-    "dataset": 2,
+    "dataset": 3,
     "vocabulary": 1,
     "checkpoint": 2,
     "predictions": 2,
