@@ -134,6 +134,19 @@ class Store:
             raise NotPublished(asset, self.root)
         return version
 
+    def require_version(self, asset: str, version: str) -> Version:
+        """A version by its id, current or not, with the size of each of its files checked.
+
+        Raises:
+            DamagedVersion: there is none, or a file is missing or has another size than the manifest says.
+            DiskError: it cannot be read.
+        """
+        found = self._read(asset, version)
+        damage = _find_damage(found)
+        if damage is not None:
+            raise damage
+        return found
+
     def versions(self, asset: str) -> list[Version]:
         """Every published version of an asset, oldest first; without a manifest that can be read it is none."""
         found = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,23 @@ from vqa_pipeline.modeling.settings import TINY, TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
 from vqa_pipeline.stages.dataset import find_image_packs, find_questions
-from vqa_pipeline.stages.stage import RunWorker, check_made_from, make_stage, open_store, stage_settings
-from vqa_pipeline.store import Version
+from vqa_pipeline.stages.stage import (
+    STAGE_NUMBERS,
+    RunWorker,
+    check_made_from,
+    make_stage,
+    open_store,
+    stage_settings,
+    training_settings,
+)
+from vqa_pipeline.store import Store, Version
 
 
 def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker: RunWorker, log: Log) -> Outcome:
     """`checkpoint`: a ViLT trained on the dataset, with its processor and vocabulary, loadable by plain transformers.
 
     `training` are the settings of this run: the pipeline's own, unless the launchpad or the command line changed some.
-    A checkpoint with the same fingerprint that was published before is used again. The files of a backbone in a local
-    folder are part of the fingerprint; one on the hub counts by its name, and the commit used is recorded.
+    A checkpoint with the same fingerprint that was published before is used again.
 
     Raises:
         StaleInput: the vocabulary was made from another dataset.
@@ -33,21 +41,16 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
     from vqa_pipeline.reporting.cards import checkpoint_markdown
 
     store = open_store(pipeline)
-    dataset, vocabulary = store.require("dataset"), store.require("vocabulary")
-    check_made_from(vocabulary, dataset, "checkpoint")
-    stage = make_stage(pipeline, "checkpoint", {"dataset": dataset, "vocabulary": vocabulary})
-    local = _find_local_backbone(pipeline, training)
-    weights = {"backbone_digest": digest_backbone(local)} if local else {}
-    stage = stage._replace(settings=stage_settings(pipeline, "checkpoint", training) | weights)
-    versions = {name: version.manifest.data_version for name, version in stage.inputs.items()}
-    fingerprint = compute_fingerprint("checkpoint", stage.number, stage.settings, versions)
+    recipe = Recipe(store, store.require("dataset"), store.require("vocabulary"), training, pipeline.project_root)
+    check_made_from(recipe.vocabulary, recipe.dataset, "checkpoint")
+    stage = make_stage(pipeline, "checkpoint", recipe.inputs)._replace(settings=recipe.collect_settings())
+    fingerprint = recipe.compute_fingerprint()
     trained = store.find("checkpoint", fingerprint)
     if trained is not None:
         store.point_at(trained)
 
     def build(work: Work) -> None:
-        job = _make_train_job(pipeline, training, fingerprint, dataset, vocabulary, work.folder)
-        run_worker(job)
+        run_worker(recipe.make_job(work.folder))
         told = json.loads((work.folder / "training.json").read_bytes())
         work.data_version = fingerprint
         work.numbers = _count_training(told)
@@ -60,42 +63,67 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
     return run_stage(store, stage, build, log)
 
 
-def _find_local_backbone(pipeline: Pipeline, training: TrainingSettings) -> Path | None:
-    folder = pipeline.project_root / training.backbone
-    return folder if training.backbone != TINY and folder.is_dir() else None
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a training ends with."""
 
+    store: Store
+    dataset: Version
+    vocabulary: Version
+    training: TrainingSettings
+    root: Path
+    """The folder that relative paths in the settings start from."""
 
-def _make_train_job(
-    pipeline: Pipeline,
-    training: TrainingSettings,
-    fingerprint: str,
-    dataset: Version,
-    vocabulary: Version,
-    output: Path,
-) -> TrainJob:
-    annotated = dataset.manifest.details["num_annotated_by_split"]
-    for split, purpose in (("train", "train on"), ("val", "choose the checkpoint by")):
-        if not annotated.get(split):
-            raise SettingsError(
-                "dataset.split_fractions",
-                f"the dataset has no annotated {split} questions to {purpose}",
-                "Declare the split in the sources, or give it a share here.",
-            )
-    local = _find_local_backbone(pipeline, training)
-    if local:
-        training = training.model_copy(update={"backbone": str(local)})
-    return TrainJob(
-        fingerprint=fingerprint,
-        settings=training,
-        metric=vocabulary.manifest.details["metric"],
-        train_questions=tuple(map(str, find_questions(dataset, "train"))),
-        val_questions=tuple(map(str, find_questions(dataset, "val"))),
-        image_packs=tuple(map(str, find_image_packs(open_store(pipeline), dataset))),
-        vocabulary=str(vocabulary.path / "vocabulary.json"),
-        cache_folder=str(pipeline.scratch_folder / "cache"),
-        progress_folder=str(pipeline.scratch_folder / "training"),
-        output_folder=str(output),
-    )
+    @property
+    def inputs(self) -> dict[str, Version]:
+        """The published versions that it reads."""
+        return {"dataset": self.dataset, "vocabulary": self.vocabulary}
+
+    def collect_settings(self) -> dict[str, Any]:
+        """The settings that the result depends on, the files of a backbone in a local folder among them.
+
+        A backbone on the hub counts by its name, and the commit used is recorded.
+        """
+        local = self._find_local_backbone()
+        weights = {"backbone_digest": digest_backbone(local)} if local else {}
+        return training_settings(self.training, self.root) | weights
+
+    def compute_fingerprint(self) -> str:
+        """The checkpoint's: equal for equal settings and data."""
+        versions = {name: version.manifest.data_version for name, version in self.inputs.items()}
+        return compute_fingerprint("checkpoint", STAGE_NUMBERS["checkpoint"], self.collect_settings(), versions)
+
+    def make_job(self, output: Path) -> TrainJob:
+        """The job that trains it into a folder.
+
+        Raises:
+            SettingsError: there is nothing to train on or to choose by.
+        """
+        annotated = self.dataset.manifest.details["num_annotated_by_split"]
+        for split, purpose in (("train", "train on"), ("val", "choose the checkpoint by")):
+            if not annotated.get(split):
+                raise SettingsError(
+                    "dataset.split_fractions",
+                    f"the dataset has no annotated {split} questions to {purpose}",
+                    "Declare the split in the sources, or give it a share here.",
+                )
+        local = self._find_local_backbone()
+        return TrainJob(
+            fingerprint=self.compute_fingerprint(),
+            settings=self.training.model_copy(update={"backbone": str(local)}) if local else self.training,
+            metric=self.vocabulary.manifest.details["metric"],
+            train_questions=tuple(map(str, find_questions(self.dataset, "train"))),
+            val_questions=tuple(map(str, find_questions(self.dataset, "val"))),
+            image_packs=tuple(map(str, find_image_packs(self.store, self.dataset))),
+            vocabulary=str(self.vocabulary.path / "vocabulary.json"),
+            cache_folder=str(self.store.scratch / "cache"),
+            progress_folder=str(self.store.scratch / "training"),
+            output_folder=str(output),
+        )
+
+    def _find_local_backbone(self) -> Path | None:
+        folder = self.root / self.training.backbone
+        return folder if self.training.backbone != TINY and folder.is_dir() else None
 
 
 def _count_training(told: Mapping[str, Any]) -> dict[str, float | int | None]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from vqa_pipeline.modeling.jobs import PredictJob
+from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.schemas import Split
 from vqa_pipeline.stages.dataset import find_image_packs, find_questions, read_questions
 from vqa_pipeline.stages.stage import RunWorker, make_stage, open_store
-from vqa_pipeline.store import Version
+from vqa_pipeline.store import Store, Version
 
 
 def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome:
@@ -29,22 +31,10 @@ def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome:
     def build(work: Work) -> None:
         import pyarrow.parquet as pq
 
-        training = pipeline.settings.training
-        run_worker(
-            PredictJob(
-                checkpoint=str(checkpoint.path),
-                checkpoint_version=checkpoint.manifest.data_version,
-                questions=tuple((split, str(path)) for split in splits for path in find_questions(dataset, split)),
-                image_packs=tuple(map(str, find_image_packs(store, dataset))),
-                cache_folder=str(pipeline.scratch_folder / "cache"),
-                batch_size=training.batch_size,
-                device=training.device,
-                precision=training.precision,
-                threads=training.threads,
-                output_file=str(work.folder / "predictions.parquet"),
-            )
-        )
-        table = pq.read_table(work.folder / "predictions.parquet")
+        answers = work.folder / "predictions.parquet"
+        version, training = checkpoint.manifest.data_version, pipeline.settings.training
+        run_worker(make_predict_job(checkpoint.path, version, store, dataset, splits, training, answers))
+        table = pq.read_table(answers)
         work.data_version = digest_table(table)
         work.numbers = {"num_predictions": table.num_rows}
         _write_official_results(work, dataset, splits)
@@ -52,6 +42,40 @@ def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome:
 
     inputs = {"dataset": dataset, "checkpoint": checkpoint}
     return run_stage(store, make_stage(pipeline, "predictions", inputs), build, log)
+
+
+def make_predict_job(
+    checkpoint: Path,
+    version: str,
+    store: Store,
+    dataset: Version,
+    splits: tuple[Split, ...],
+    training: TrainingSettings,
+    output: Path,
+) -> PredictJob:
+    """The job that writes a checkpoint's answers to the questions of some splits into a file.
+
+    Args:
+        checkpoint: Its folder.
+        version: Its data version, which the file names.
+        store: Where the dataset's images are.
+        dataset: What to answer.
+        splits: Of the dataset.
+        training: How much at once, on which device, at which precision, with how many threads.
+        output: The file.
+    """
+    return PredictJob(
+        checkpoint=str(checkpoint),
+        checkpoint_version=version,
+        questions=tuple((split, str(path)) for split in splits for path in find_questions(dataset, split)),
+        image_packs=tuple(map(str, find_image_packs(store, dataset))),
+        cache_folder=str(store.scratch / "cache"),
+        batch_size=training.batch_size,
+        device=training.device,
+        precision=training.precision,
+        threads=training.threads,
+        output_file=str(output),
+    )
 
 
 def _write_official_results(work: Work, dataset: Version, splits: tuple[Split, ...]) -> None:

@@ -68,7 +68,7 @@ def stage_settings(pipeline: Pipeline, asset: str, training: TrainingSettings | 
     if source:
         return _dump(pipeline.source(source), pipeline.project_root, exclude=_NOT_IN_ROWS)
     if stage == "checkpoint":
-        return _dump(training or settings.training, pipeline.project_root, exclude=_NOT_IN_FINGERPRINT)
+        return training_settings(training or settings.training, pipeline.project_root)
     own: dict[str, dict[str, Any]] = {
         "dataset": settings.dataset.model_dump(mode="json") | {"licenses": find_licenses(pipeline)},
         "vocabulary": settings.vocabulary.model_dump(mode="json"),
@@ -76,6 +76,11 @@ def stage_settings(pipeline: Pipeline, asset: str, training: TrainingSettings | 
         "metrics": settings.evaluation.model_dump(mode="json"),
     }
     return own[stage]
+
+
+def training_settings(training: TrainingSettings, root: Path) -> dict[str, Any]:
+    """The settings that a checkpoint depends on; absolute paths are made relative to `root`."""
+    return _dump(training, root, exclude=_NOT_IN_FINGERPRINT)
 
 
 def find_licenses(pipeline: Pipeline) -> dict[str, str]:
