@@ -49,7 +49,12 @@ def answer(text: str) -> dict[str, Any]:
 
 
 def question_row(
-    question_id: str, question: str, answers: Sequence[str] | None, sha256: str | None, split: str = "train"
+    question_id: str,
+    question: str,
+    answers: Sequence[str] | None,
+    sha256: str | None,
+    split: str = "train",
+    answer_type: str | None = None,
 ) -> dict[str, Any]:
     return {
         "question_id": question_id,
@@ -60,7 +65,7 @@ def question_row(
         "image_sha256": sha256,
         "question": question,
         "question_type": None,
-        "answer_type": None,
+        "answer_type": answer_type,
         "answers": None if answers is None else [answer(text) for text in answers],
         "most_common_answer": answers[0] if answers else None,
         "repairs": [],
@@ -111,8 +116,10 @@ def write_world(folder: Path, num_images: int = 24) -> World:
         name, split = _NAMES[number % 3], {4: "val", 5: "test"}.get(number // 3 % 6, "train")
         asked = _NAMES[number // 2 % 3]
         rows[split] += [
-            question_row(f"w/{number:03d}-0", "what color is it?", [name], sha256, split),
-            question_row(f"w/{number:03d}-1", f"is it {asked}?", ["yes" if asked == name else "no"], sha256, split),
+            question_row(f"w/{number:03d}-0", "what color is it?", [name], sha256, split, "other"),
+            question_row(
+                f"w/{number:03d}-1", f"is it {asked}?", ["yes" if asked == name else "no"], sha256, split, "yes/no"
+            ),
         ]
     rows["train"].append(question_row("w/no-image", "what color is it?", ["red"], None))
     rows["train"].append(question_row("w/unannotated", "what is it?", None, shas[0]))

@@ -39,6 +39,16 @@ class Progress(Protocol):
         """
 
 
+class Display(Progress, Protocol):
+    """A `Progress` that people see, with lines that stay beside it."""
+
+    def write(self, line: str) -> None:
+        """Write a line that stays."""
+
+    def close(self) -> None:
+        """Leave the place of display in order; there may be more to tell later."""
+
+
 def silent(task: str, done: int, total: int, unit: str, note: str = "") -> None:
     """Nobody listens."""
 
@@ -167,7 +177,7 @@ class ProgressBar:
             self._length = 0
 
 
-def show_on(stream: TextIO, clock: Clock = time.monotonic) -> ProgressBar | ProgressLines:
+def show_on(stream: TextIO, clock: Clock = time.monotonic) -> Display:
     """A bar where a stream is a terminal, lines where it is none."""
     if stream.isatty():
         return ProgressBar(stream, clock)

@@ -1,16 +1,33 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 from modeling_world import Events
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vqa_pipeline.modeling.events import Reporter, StepsShown, TensorBoard, log
+from vqa_pipeline.modeling.events import Reporter, Shown, log, put_into_words, tell_progress
+from vqa_pipeline.progress import show_on
 
-STARTED = {"event": "started", "num_steps": 4, "resumed_from_step": None}
-EPOCH = {"event": "epoch", "epoch": 1, "step": 2, "loss": 0.5, "val_accuracy": 0.75, "best": True}
+STARTED = {
+    "event": "started",
+    "num_parameters": 100,
+    "num_learnable": 25,
+    "device": "cpu",
+    "precision": "fp32",
+    "num_steps": 4,
+    "resumed_from_step": None,
+}
+EPOCH = {
+    "event": "epoch",
+    "epoch": 1,
+    "step": 2,
+    "loss": 0.5,
+    "val_accuracy": 0.75,
+    "val_by_answer_type": {"number": 0.5, "yes/no": 1.0},
+    "best": True,
+}
+STARTED_TOLD = "25 of 100 parameters learn (25%) on cpu in fp32, 4 steps"
+EPOCH_TOLD = "epoch 1 done: loss 0.500, val accuracy 0.750 (number 0.500, yes/no 1.000), the best so far"
 
 
 class Clock:
@@ -40,7 +57,7 @@ class Terminal(io.StringIO):
 
 def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_one_per_epoch() -> None:
     stream, clock = io.StringIO(), Clock()
-    shown = StepsShown(stream, clock)
+    shown = Shown(show_on(stream, clock))
     shown(STARTED)
     for number in range(1, 4):
         clock.now = 5.0 * number
@@ -48,8 +65,9 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_one_per_epoch(
     shown(EPOCH)
     shown.close()
     assert stream.getvalue().splitlines() == [
-        "training: 2 of 4 steps, 0.2/s, 10 s to go; loss 0.500, lr 1.00e-03, 120 questions/s",
-        "epoch 1: loss 0.500, val 0.7500 (best)",
+        STARTED_TOLD,
+        "training: 2 of 4 steps, 0.2/s, 10 s to go; epoch 1, loss 0.500, rate 1.00e-03, 120 questions/s",
+        EPOCH_TOLD,
     ]
 
 
@@ -58,15 +76,15 @@ def test_on_a_terminal_there_is_a_bar_with_loss_and_rate_that_begins_where_the_t
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     stream, clock = Terminal(), Clock()
-    shown = StepsShown(stream, clock)
+    shown = Shown(show_on(stream, clock))
     shown(STARTED | {"resumed_from_step": 1})
     for clock.now, number in ((10.0, 2), (20.0, 3)):
         shown(step(number))
     told = stream.getvalue()
-    assert "3 of 4 steps, 0.1/s, 10 s to go; loss 0.500" in told
+    assert "3 of 4 steps, 0.1/s, 10 s to go; epoch 1, loss 0.500" in told
     shown(EPOCH)
     shown.close()
-    assert stream.getvalue().endswith("\repoch 1: loss 0.500, val 0.7500 (best)\n")
+    assert stream.getvalue().endswith(f"\r{EPOCH_TOLD}\n")
 
 
 def test_steps_are_reported_at_most_once_a_second_and_everything_else_always() -> None:
@@ -80,24 +98,38 @@ def test_steps_are_reported_at_most_once_a_second_and_everything_else_always() -
     assert len(heard.named("step")) == 3
 
 
-def read_curve(folder: Path) -> dict[int, float]:
-    accumulator = EventAccumulator(str(folder)).Reload()
-    return {scalar.step: scalar.value for scalar in accumulator.Scalars("train/loss")}
+def test_what_comes_again_and_again_is_no_sentence_and_what_is_unknown_is_silence() -> None:
+    assert put_into_words(step(1)) is None
+    assert (
+        put_into_words({"event": "progress", "task": "validating", "done": 1, "total": 2, "unit": "questions"}) is None
+    )
+    assert put_into_words({"event": "new kind"}) is None
+    resumed = put_into_words(STARTED | {"resumed_from_step": 1_200})
+    assert resumed == f"{STARTED_TOLD}, going on from step 1,200"
+    untyped = put_into_words(EPOCH | {"val_by_answer_type": {}, "best": False})
+    assert untyped == "epoch 1 done: loss 0.500, val accuracy 0.750"
 
 
-def test_a_resumed_curve_overwrites_what_came_after(tmp_path: Path) -> None:
-    first = TensorBoard(tmp_path)
-    for event in (STARTED, step(1, 4.0), step(2, 3.0), step(3, 2.5), EPOCH):
-        first(event)
-    first.close()
-    assert read_curve(tmp_path) == {1: 4.0, 2: 3.0, 3: 2.5}
-    second = TensorBoard(tmp_path)
-    for event in (STARTED | {"resumed_from_step": 1}, step(2, 0.5)):
-        second(event)
-    second.close()
-    assert read_curve(tmp_path) == {1: 4.0, 2: 0.5}
+@pytest.mark.parametrize(("share", "told"), [(None, False), (0.0, False), (0.02, False), (0.04, True)])
+def test_waiting_for_data_is_told_where_it_costs_something(share: float | None, told: bool) -> None:
+    stream, clock = io.StringIO(), Clock()
+    shown = Shown(show_on(stream, clock))
+    shown(STARTED)
+    clock.now = 20.0
+    shown(step(1) | {"data_wait_fraction": share})
+    assert ("4% of the time waiting for data" in stream.getvalue()) is told
 
 
-def test_nothing_is_written_before_a_training_starts(tmp_path: Path) -> None:
-    TensorBoard(tmp_path).close()
-    assert list(tmp_path.iterdir()) == []
+def test_other_long_work_is_told_at_its_ends_and_about_once_a_second_and_shown_as_it_was_told() -> None:
+    events, stream, clock = Events(), io.StringIO(), Clock()
+    reporter = Reporter(events)
+    for done in range(1_001):
+        tell_progress(reporter, "answering test", done, 1_000, "questions")
+    told = events.named("progress")
+    assert [told[0]["done"], told[-1]["done"]] == [0, 1_000]
+    assert len(told) < 100
+    shown = Shown(show_on(stream, clock))
+    shown(told[0])
+    clock.now = 10.0
+    shown(told[0] | {"done": 500})
+    assert stream.getvalue() == "answering test: 500 of 1,000 questions, 50/s, 10 s to go\n"

@@ -9,25 +9,61 @@ from worker_script import JOB_ASKED, make_client
 
 from vqa_pipeline.orchestration.assets import build_definitions
 
-STARTED = {"event": "started", "num_parameters": 100, "num_learnable": 25, "device": "cpu", "precision": "fp32"}
-STEP = {"event": "step", "step": 3, "epoch": 1, "loss": 1.5, "learning_rate": 0.01}
+STARTED = {
+    "event": "started",
+    "num_parameters": 100,
+    "num_learnable": 25,
+    "device": "cpu",
+    "precision": "fp32",
+    "num_steps": 90,
+    "resumed_from_step": None,
+}
+STEP = {
+    "event": "step",
+    "step": 3,
+    "epoch": 1,
+    "loss": 1.5,
+    "learning_rate": 0.01,
+    "gradient_norm": 2.0,
+    "questions_per_second": 50.0,
+    "eta_seconds": 12.0,
+}
 EPOCH = {
     "event": "epoch",
     "step": 9,
     "epoch": 1,
     "loss": 1.25,
     "val_accuracy": 0.5,
+    "val_by_answer_type": {"number": 0.25, "yes/no": 0.75},
     "best": True,
     "learning_rate": 0.01,
 }
 
 
-def run_checkpoint(folder: Path, events: list[dict]) -> tuple[dg.ExecuteInProcessResult, dg.DagsterInstance]:
+class Bar:
+    """A terminal's bar that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def __call__(self, task: str, done: int, total: int, unit: str, note: str = "") -> None:
+        self.told.append(f"{task} {done}/{total} {unit}")
+
+    def write(self, line: str) -> None:
+        self.told.append(line)
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+
+def run_checkpoint(
+    folder: Path, events: list[dict], bar: Bar | None = None
+) -> tuple[dg.ExecuteInProcessResult, dg.DagsterInstance]:
     """The pipeline's own checkpoint asset, with a worker that tells `events`."""
     client = make_client(folder, f"for event in json.loads({json.dumps(events)!r}): tell(event)")
     stages, instance = FakeStages(folder), dg.DagsterInstance.ephemeral()
     stages.job = JOB_ASKED
-    job = build_definitions(make_pipeline(folder), stages, client).resolve_implicit_global_asset_job_def()
+    job = build_definitions(make_pipeline(folder), stages, client, bar).resolve_implicit_global_asset_job_def()
     keys = [dg.AssetKey(["clinic", name]) for name in ("dataset", "vocabulary", "checkpoint")]
     return job.execute_in_process(instance=instance, asset_selection=keys), instance
 
@@ -39,28 +75,51 @@ def read_curve(instance: dg.DagsterInstance) -> list[dict]:
 
 
 def test_the_curve_is_observed_on_an_asset_of_its_own(tmp_path):
-    speed = {"questions_per_second": 50.0, "eta_seconds": 12.0}
-    result, instance = run_checkpoint(tmp_path, [STARTED | {"num_steps": 90}, STEP | speed, STEP | speed, EPOCH])
+    memory = {"host_memory_bytes": 2**30, "gpu_memory_bytes": None}
+    result, instance = run_checkpoint(tmp_path, [STARTED, STEP | memory, STEP | memory, EPOCH])
     run_id = {"run_id": result.run_id}
+    of_step = {name: value for name, value in STEP.items() if name != "event"}
     assert read_curve(instance) == [
-        {"step": 3, "epoch": 1, "loss": 1.5, "learning_rate": 0.01, **speed, **run_id},
-        {"step": 9, "epoch": 1, "loss": 1.25, "val_accuracy": 0.5, "learning_rate": 0.01, **run_id},
+        {**of_step, "host_memory_bytes": 2**30, **run_id},
+        {
+            "step": 9,
+            "epoch": 1,
+            "loss": 1.25,
+            "val_accuracy": 0.5,
+            "val_accuracy (number)": 0.25,
+            "val_accuracy (yes/no)": 0.75,
+            "learning_rate": 0.01,
+            **run_id,
+        },
     ], "steps are thinned out, every epoch is there"
 
 
 def test_the_run_s_log_is_readable(tmp_path, capfd):
-    speed = {"questions_per_second": 50.0, "eta_seconds": 12.0}
-    started = STARTED | {"num_steps": 90, "resumed_from_step": 2}
-    run_checkpoint(tmp_path, [started, STEP | speed, EPOCH, {"event": "log", "message": "by the way"}])
+    started = STARTED | {"resumed_from_step": 2}
+    run_checkpoint(tmp_path, [started, STEP, EPOCH, {"event": "log", "message": "by the way"}])
     lines = [line.rpartition(" - ")[2] for line in capfd.readouterr().err.splitlines()]
     for expected in (
-        "25 of 100 parameters learn (25%) on cpu in fp32, 90 steps",
-        "going on from step 2",
-        "epoch 1, step 3: loss 1.500, rate 1.00e-02, 50 questions/s, 12 s left",
-        "epoch 1 done: loss 1.250, val accuracy 0.500, the best so far",
+        "25 of 100 parameters learn (25%) on cpu in fp32, 90 steps, going on from step 2",
+        "epoch 1 done: loss 1.250, val accuracy 0.500 (number 0.250, yes/no 0.750), the best so far",
         "by the way",
     ):
         assert expected in lines
+    assert any(line.startswith("predict in a process of its own; its log is ") for line in lines)
+
+
+def test_a_terminal_has_a_bar_that_makes_room_for_every_line_of_the_log(tmp_path, capfd):
+    bar = Bar()
+    progress = {"event": "progress", "task": "validating", "done": 0, "total": 4, "unit": "questions", "note": ""}
+    run_checkpoint(tmp_path, [STARTED, STEP, progress, EPOCH], bar)
+    assert bar.told == [
+        "closed",  # for the line that says where the worker's log is
+        "closed",
+        "training 0/90 steps",
+        "training 3/90 steps",
+        "validating 0/4 questions",
+        "closed",
+    ]
+    assert "epoch 1 done" in capfd.readouterr().err
 
 
 def test_events_of_other_kinds_pass_in_silence(tmp_path):

@@ -1,22 +1,30 @@
-"""What a running job tells: dictionaries of plain values, and the people who listen to them.
+"""What a running job tells: dictionaries of plain values, and how they read. Loads without torch.
 
-Events: progress, started, step, epoch, log, finished; progress and step each at most about once a second. Where they
-go is the worker's choice.
+| event | tells |
+|---|---|
+| started | num_parameters, num_learnable, num_steps, device, precision, resumed_from_step (None: it begins) |
+| step | step, epoch, loss, learning_rate, gradient_norm, questions_per_second, data_wait_fraction, eta_seconds, |
+|      | host_memory_bytes, gpu_memory_bytes (the peak; None on a CPU); at most about one a second |
+| epoch | step, epoch, loss, learning_rate, val_accuracy, val_by_answer_type, best (so far), seconds |
+| progress | task, done, total, unit: how far other long work is; at most about one a second |
+| log | message: a sentence |
+| finished | numbers that sum it up |
+
+Where they go is the worker's choice.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-from vqa_pipeline.progress import Throttle, show_on
+from vqa_pipeline.progress import Display, Throttle
 
 Event = dict[str, Any]
 Report = Callable[[Event], None]
 
 _STEP_SECONDS = 1.0
+_WAIT_WORTH_TELLING = 0.03
 
 
 def log(report: Report, message: str) -> None:
@@ -24,9 +32,66 @@ def log(report: Report, message: str) -> None:
     report({"event": "log", "message": message})
 
 
-def tell_progress(report: Report, task: str, done: int, total: int, unit: str) -> None:
+def tell_progress(report: Report, task: str, done: int, total: int, unit: str, note: str = "") -> None:
     """Tell how far a task is, as `progress.Progress` is told it."""
-    report({"event": "progress", "task": task, "done": done, "total": total, "unit": unit})
+    report({"event": "progress", "task": task, "done": done, "total": total, "unit": unit, "note": note})
+
+
+def put_into_words(event: Mapping[str, Any]) -> str | None:
+    """The sentence that an event is worth in a log; None for those that are many or say nothing new."""
+    kinds = {"started": _describe_start, "epoch": _describe_epoch, "log": lambda event: str(event["message"])}
+    describe: Callable[[Mapping[str, Any]], str] | None = kinds.get(str(event["event"]))
+    return describe(event) if describe else None
+
+
+def _describe_start(event: Mapping[str, Any]) -> str:
+    learnable, total = event["num_learnable"], event["num_parameters"]
+    told = (
+        f"{learnable:,} of {total:,} parameters learn ({learnable / total:.0%}) on {event['device']} in "
+        f"{event['precision']}, {event['num_steps']:,} steps"
+    )
+    resumed = event.get("resumed_from_step")
+    return f"{told}, going on from step {resumed:,}" if resumed else told
+
+
+def _describe_epoch(event: Mapping[str, Any]) -> str:
+    kinds = ", ".join(f"{kind} {accuracy:.3f}" for kind, accuracy in event.get("val_by_answer_type", {}).items())
+    by_kind = f" ({kinds})" if kinds else ""
+    best = ", the best so far" if event.get("best") else ""
+    loss, accuracy = event["loss"], event["val_accuracy"]
+    return f"epoch {event['epoch']} done: loss {loss:.3f}, val accuracy {accuracy:.3f}{by_kind}{best}"
+
+
+def describe_step(event: Mapping[str, Any]) -> str:
+    """Where a training is, how well and how fast it learns, in a few words."""
+    waiting = event.get("data_wait_fraction") or 0.0
+    waits = f", {waiting:.0%} of the time waiting for data" if waiting >= _WAIT_WORTH_TELLING else ""
+    rates = f"rate {event['learning_rate']:.2e}, {event['questions_per_second']:.0f} questions/s"
+    return f"epoch {event['epoch']}, loss {event['loss']:.3f}, {rates}{waits}"
+
+
+class Shown:
+    """How far a job is, on a terminal or in a log: a bar, or a line now and then, and sentences that stay."""
+
+    def __init__(self, shown: Display) -> None:
+        self._shown, self._num_steps = shown, 0
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Show an event."""
+        told = put_into_words(event)
+        if told is not None:
+            self._shown.write(told)
+        if event["event"] == "started":
+            self._num_steps = event["num_steps"]
+            self._shown("training", event["resumed_from_step"] or 0, self._num_steps, "steps")
+        elif event["event"] == "step":
+            self._shown("training", event["step"], self._num_steps, "steps", describe_step(event))
+        elif event["event"] == "progress":
+            self._shown(event["task"], event["done"], event["total"], event["unit"], event["note"])
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        self._shown.close()
 
 
 class Listener(Protocol):
@@ -39,68 +104,8 @@ class Listener(Protocol):
         """There will be no more events."""
 
 
-class StepsShown:
-    """How far a training is, with loss and rates, on a terminal or in a log; each epoch has a line that stays."""
-
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._shown, self._num_steps = show_on(stream, clock), 0
-
-    def __call__(self, event: Event) -> None:
-        """Show an event."""
-        if event["event"] == "started":
-            self._num_steps = event["num_steps"]
-            self._shown("training", event["resumed_from_step"] or 0, self._num_steps, "steps")
-        elif event["event"] == "progress":
-            self._shown(event["task"], event["done"], event["total"], event["unit"])
-        elif event["event"] == "step":
-            rates = f"lr {event['learning_rate']:.2e}, {event['questions_per_second']:.0f} questions/s"
-            note = f"loss {event['loss']:.3f}, {rates}"
-            self._shown("training", event["step"], self._num_steps, "steps", note)
-        elif event["event"] == "epoch":
-            mark = " (best)" if event["best"] else ""
-            self._shown.write(
-                f"epoch {event['epoch']}: loss {event['loss']:.3f}, val {event['val_accuracy']:.4f}{mark}"
-            )
-
-    def close(self) -> None:
-        """Leave the terminal in order."""
-        self._shown.close()
-
-
-class TensorBoard:
-    """Curves for TensorBoard; a resumed training overwrites what came after the step it resumes from."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._writer: Any = None
-
-    def __call__(self, event: Event) -> None:
-        """Add an event's numbers to the curves."""
-        if event["event"] == "started":
-            from torch.utils.tensorboard import SummaryWriter
-
-            purge_step = None if event["resumed_from_step"] is None else event["resumed_from_step"] + 1
-            self._writer = SummaryWriter(str(self._folder), purge_step=purge_step)
-        elif event["event"] == "step":
-            self._add(event, "train/loss", "loss")
-            self._add(event, "train/learning_rate", "learning_rate")
-            self._add(event, "train/questions_per_second", "questions_per_second")
-        elif event["event"] == "epoch":
-            self._add(event, "val/accuracy", "val_accuracy")
-            self._add(event, "train/epoch_loss", "loss")
-
-    def _add(self, event: Event, tag: str, field: str) -> None:
-        if self._writer is not None:
-            self._writer.add_scalar(tag, event[field], event["step"])
-
-    def close(self) -> None:
-        """Flush to disk."""
-        if self._writer is not None:
-            self._writer.close()
-
-
 class Reporter:
-    """Hands every event to a report and to listeners; steps and progress reach the report at most once a second."""
+    """Hands every event to a report and to listeners; what comes again and again reaches the report once a second."""
 
     def __init__(self, report: Report, listeners: tuple[Listener, ...] = ()) -> None:
         self._report, self._listeners = report, listeners
@@ -108,11 +113,14 @@ class Reporter:
 
     def __call__(self, event: Event) -> None:
         """Pass an event on."""
-        due = self._due.get(event["event"])
-        if due is None or due():
+        if self._is_due(event):
             self._report(event)
         for listener in self._listeners:
             listener(event)
+
+    def _is_due(self, event: Event) -> bool:
+        due = self._due.get(event["event"])
+        return due is None or due() or (event["event"] == "progress" and event["done"] in {0, event["total"]})
 
     def close(self) -> None:
         """Let the listeners finish what they write."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -40,3 +41,5 @@ class Examples(NamedTuple):
     batches: BatchSource
     inputs: Inputs
     credits: Credits
+    answer_types: Sequence[str | None] = ()
+    """The type of each question's answer, where it is known; empty: of none."""

@@ -7,6 +7,8 @@ questions at once, and so is all work after it.
 from __future__ import annotations
 
 import gc
+import resource
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -61,3 +63,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     said = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in said for words in _SAID_OF_MEMORY)
+
+
+def measure_memory(device: torch.device) -> dict[str, int | None]:
+    """The most that this process has had so far, in bytes: resident on the host, allocated on its GPU if it has one."""
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) differs between systems
+    return {
+        "host_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "gpu_memory_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+    }

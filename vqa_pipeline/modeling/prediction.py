@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +17,14 @@ from vqa_pipeline.errors import TrainingCancelled
 from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, load_checkpoint
 from vqa_pipeline.modeling.devices import Placement, choose_placement, use_threads
-from vqa_pipeline.modeling.events import Report, log
+from vqa_pipeline.modeling.events import Report, Reporter, log, tell_progress
 from vqa_pipeline.modeling.forward import compute_logits
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.jobs import PredictJob
 from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import Asked, describe_losses, read_asked, tokenize
+from vqa_pipeline.progress import follow
 from vqa_pipeline.schemas import PREDICTIONS, Split
 
 NUM_TOP_ANSWERS = 5
@@ -39,7 +41,7 @@ def predict(job: PredictJob, report: Report, should_stop: Callable[[], bool]) ->
         BackboneError: the checkpoint cannot be read.
         TrainingCancelled: `should_stop` said so; nothing was written.
     """
-    started = time.monotonic()
+    started, report = time.monotonic(), Reporter(report)
     threads = use_threads(job.threads)
     checkpoint = load_checkpoint(Path(job.checkpoint))
     placement = choose_placement(job.device, job.precision, checkpoint.model.config.hidden_size)
@@ -101,7 +103,8 @@ class Answering:
         shape = (len(asked), min(NUM_TOP_ANSWERS, len(self._checkpoint.vocabulary)))
         answered = Answered(asked.question_ids, np.empty(shape, np.int32), np.empty(shape, np.float32))
         with torch.inference_mode():
-            for positions in batches.plan_reading(self._batch_size):
+            plan, progress = batches.plan_reading(self._batch_size), partial(tell_progress, self._report)
+            for positions in follow(plan, progress, f"answering {split}", len(asked), "questions", len):
                 if should_stop():
                     raise TrainingCancelled(0, None)
                 logits = compute_logits(self._model, batches.load(positions), self._placement)

@@ -31,6 +31,8 @@ class Asked:
         self.questions: list[str] = []
         self.shas: list[str] = []
         """The sha256 of each question's image."""
+        self.answer_types: list[str | None] = []
+        """The type of each question's answer, where it was read and known."""
 
     def __len__(self) -> int:
         return len(self.question_ids)
@@ -40,6 +42,7 @@ class Asked:
         self.question_ids.append(row["question_id"])
         self.questions.append(row["question"])
         self.shas.append(row["image_sha256"])
+        self.answer_types.append(row.get("answer_type"))
 
 
 class Tokenized(NamedTuple):
@@ -109,7 +112,7 @@ class _AnswerScorer:
 
 
 def _read_annotated(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    rows = _read_rows(files, ["question_id", "question", "image_sha256", "answers"])
+    rows = _read_rows(files, ["question_id", "question", "image_sha256", "answers", "answer_type"])
     return (row for row in rows if row["answers"])
 
 

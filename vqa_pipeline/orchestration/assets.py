@@ -20,7 +20,7 @@ from vqa_pipeline.orchestration.automation import follow_changes, observe_regula
 from vqa_pipeline.orchestration.dead_runs import build_sensor, find_marks, hold_run
 from vqa_pipeline.orchestration.narrator import Narrator
 from vqa_pipeline.pipeline import CronSettings, Pipeline
-from vqa_pipeline.progress import Progress, ProgressLines
+from vqa_pipeline.progress import Display, Progress, ProgressLines
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
@@ -62,7 +62,7 @@ _ROW_COUNTS = {
 
 
 def build_definitions(
-    pipeline: Pipeline, steps: Any = stages, client: TrainingClient | None = None, progress: Progress | None = None
+    pipeline: Pipeline, steps: Any = stages, client: TrainingClient | None = None, progress: Display | None = None
 ) -> dg.Definitions:
     """Every definition of a pipeline; also the way to use one from Python, with no YAML.
 
@@ -80,7 +80,7 @@ def build_definitions(
 class _Builder:
     """Collects the assets of one pipeline."""
 
-    def __init__(self, pipeline: Pipeline, steps: Any, client: TrainingClient, progress: Progress | None) -> None:
+    def __init__(self, pipeline: Pipeline, steps: Any, client: TrainingClient, progress: Display | None) -> None:
         self.pipeline, self.steps, self.client, self.progress = pipeline, steps, client, progress
         self.marks = find_marks(pipeline)
         retrain = pipeline.settings.retrain
@@ -187,7 +187,7 @@ class _Builder:
         return outcome
 
     def _start_worker(self, context: dg.AssetExecutionContext) -> Callable[[Any], None]:
-        narrator = Narrator(context, self.key("training_curve"))
+        narrator = Narrator(context, self.key("training_curve"), self.progress)
         return lambda job: self.client.run(job, context.run_id, narrator)
 
     def _call(self, name: str) -> Callable[[dg.AssetExecutionContext], Outcome]:
@@ -227,7 +227,7 @@ class _Builder:
             key=self.key("training_curve"),
             group_name=self.pipeline.name,
             deps=[self.key("checkpoint")],
-            description="Loss, rate and validation accuracy while a training runs; observed, never materialized.",
+            description="Loss, rate, speed, memory and validation accuracy while a training runs; only observed.",
             kinds={"torch"},
         )
 

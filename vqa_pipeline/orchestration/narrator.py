@@ -1,62 +1,69 @@
-"""Tells a training's events where people follow a run: in its log, and as observations that the UI plots."""
-
-import time
-from collections.abc import Sequence
+"""Tells a job's events where people follow a run: in its log, on the terminal, and as observations to plot."""
 
 import dagster as dg
 
+from vqa_pipeline.modeling.events import Shown
+from vqa_pipeline.progress import Display, ProgressLines, Throttle
 from vqa_pipeline.training_client import Event
 
-_SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_OBSERVATIONS = 15.0
+_OF_A_STEP = (
+    "step",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "questions_per_second",
+    "data_wait_fraction",
+    "host_memory_bytes",
+    "gpu_memory_bytes",
+    "eta_seconds",
+)
+_OF_AN_EPOCH = ("step", "epoch", "loss", "learning_rate", "val_accuracy")
 
 
 class Narrator:
-    """Tells a training's events: readable lines in the run's log, and observations that the UI plots while it runs."""
+    """Takes the events of a worker.
 
-    def __init__(self, context: dg.AssetExecutionContext, curve: dg.AssetKey) -> None:
+    Args:
+        context: Of the step that started it.
+        curve: The asset on which a training is observed.
+        bar: Of the terminal, if there is one; None: the log says how far the work is, in a line now and then.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, curve: dg.AssetKey, bar: Display | None = None) -> None:
         self.context, self.curve = context, curve
-        self.last_line = self.last_observation = float("-inf")
+        self.shown = Shown(_BarBesideLog(context, bar) if bar else ProgressLines(context.log.info))
+        self.due = Throttle(_SECONDS_BETWEEN_OBSERVATIONS)
 
     def __call__(self, event: Event) -> None:
         """Take an event of the worker."""
-        tell = {"started": self._tell_start, "step": self._tell_step, "epoch": self._tell_epoch}
-        tell.get(str(event["event"]), self._tell_message)(event)
+        self.shown(event)
+        if event["event"] == "step" and self.due():
+            self._observe({name: event.get(name) for name in _OF_A_STEP})
+        elif event["event"] == "epoch":
+            kinds = event.get("val_by_answer_type", {})
+            by_kind = {f"val_accuracy ({kind})": accuracy for kind, accuracy in kinds.items()}
+            self._observe({name: event.get(name) for name in _OF_AN_EPOCH} | by_kind)
 
-    def _tell_start(self, event: Event) -> None:
-        learnable, total = event["num_learnable"], event["num_parameters"]
-        self.context.log.info(
-            f"{learnable:,} of {total:,} parameters learn ({learnable / total:.0%}) on {event['device']} in "
-            f"{event['precision']}, {event['num_steps']} steps"
-        )
-        if event.get("resumed_from_step"):
-            self.context.log.info(f"going on from step {event['resumed_from_step']}")
-
-    def _tell_step(self, event: Event) -> None:
-        now = time.monotonic()
-        if now - self.last_line >= _SECONDS_BETWEEN_LINES:
-            self.last_line = now
-            self.context.log.info(
-                f"epoch {event['epoch']}, step {event['step']}: loss {event['loss']:.3f}, "
-                f"rate {event['learning_rate']:.2e}, {event['questions_per_second']:.0f} questions/s, "
-                f"{event['eta_seconds']:.0f} s left"
-            )
-        if now - self.last_observation >= _SECONDS_BETWEEN_OBSERVATIONS:
-            self.last_observation = now
-            self._observe(event, ("step", "epoch", "loss", "learning_rate", "questions_per_second", "eta_seconds"))
-
-    def _tell_epoch(self, event: Event) -> None:
-        best = ", the best so far" if event.get("best") else ""
-        self.context.log.info(
-            f"epoch {event['epoch']} done: loss {event['loss']:.3f}, val accuracy {event['val_accuracy']:.3f}{best}"
-        )
-        self._observe(event, ("step", "epoch", "loss", "learning_rate", "val_accuracy"))
-
-    def _tell_message(self, event: Event) -> None:
-        if event["event"] == "log":
-            self.context.log.info(str(event["message"]))
-
-    def _observe(self, event: Event, names: Sequence[str]) -> None:
-        numbers = {name: event[name] for name in names if event.get(name) is not None}
-        metadata = {**numbers, "run_id": self.context.run_id}
+    def _observe(self, numbers: dict[str, float | None]) -> None:
+        known = {name: number for name, number in numbers.items() if number is not None}
+        metadata = {**known, "run_id": self.context.run_id}
         self.context.log_event(dg.AssetObservation(asset_key=self.curve, metadata=metadata))
+
+
+class _BarBesideLog:
+    """A bar on the terminal, while sentences go to the run's log."""
+
+    def __init__(self, context: dg.AssetExecutionContext, bar: Display) -> None:
+        self._context, self._bar = context, bar
+
+    def __call__(self, task: str, done: int, total: int, unit: str, note: str = "") -> None:
+        self._bar(task, done, total, unit, note)
+
+    def write(self, line: str) -> None:
+        self._bar.close()
+        self._context.log.info(line)
+
+    def close(self) -> None:
+        self._bar.close()

@@ -130,7 +130,8 @@ def test_events_tell_the_whole_story(world: World, tmp_path: Path) -> None:
     }
     step = events.named("step")[0]
     assert set(step) == {
-        *("event", "step", "epoch", "loss", "learning_rate", "gradient_norm", "questions_per_second", "eta_seconds")
+        *("event", "step", "epoch", "loss", "learning_rate", "gradient_norm", "questions_per_second", "eta_seconds"),
+        *("host_memory_bytes", "gpu_memory_bytes"),
     }
     assert step["step"] == 1
     assert [(event["epoch"], event["step"]) for event in events.named("epoch")] == [(1, 6), (2, 12)]
@@ -310,3 +311,22 @@ def test_damaged_progress_is_passed_over_and_mentioned(world: World, trained: Pa
 
 def test_curves_are_written_for_tensorboard(trained: Path) -> None:
     assert list((trained / "progress" / "ffffffff" / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_the_validation_score_is_told_by_type_of_answer_and_weighted_it_is_the_whole(
+    world: World, tmp_path: Path
+) -> None:
+    events = Events()
+    train(train_job(world, tmp_path, epochs=1), events, never)
+    [point] = told(tmp_path)["curve"]
+    assert point["val_by_answer_type"].keys() == {"other", "yes/no"}
+    assert sum(point["val_by_answer_type"].values()) / 2 == pytest.approx(point["val_accuracy"])  # as many of each
+    [epoch] = events.named("epoch")
+    assert epoch["val_by_answer_type"] == point["val_by_answer_type"]
+    assert epoch.keys() >= {"step", "loss", "learning_rate", "seconds", "best"}
+    validating = [event for event in events.named("progress") if event["task"] == "validating"]
+    assert validating[-1]["done"] == validating[-1]["total"] == told(tmp_path)["num_val_questions"]
+    first = events.named("step")[0]
+    assert first["gradient_norm"] > 0
+    assert first["host_memory_bytes"] > 50e6
+    assert first["gpu_memory_bytes"] is None

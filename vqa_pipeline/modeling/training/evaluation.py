@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from vqa_pipeline.modeling.batches import Positions
 from vqa_pipeline.modeling.inputs import Examples
 from vqa_pipeline.modeling.memory import MicroBatch
 from vqa_pipeline.modeling.training.processes import Processes
+from vqa_pipeline.progress import Progress, follow, silent
 
 Earned = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -22,6 +24,7 @@ def earn_credits(
     micro_batch: MicroBatch,
     processes: Processes,
     should_stop: Callable[[], bool],
+    progress: Progress = silent,
 ) -> Earned | None:
     """The credit in [0, 1] that the best answer to each question earns, (questions,); None when stopped on the way.
 
@@ -33,7 +36,8 @@ def earn_credits(
     earned: list[torch.Tensor] = []
     places: list[Positions] = []
     with torch.inference_mode():
-        for batch in examples.batches.plan_reading(batch_size):
+        plan = examples.batches.plan_reading(batch_size)
+        for batch in follow(plan, progress, "validating", len(examples.credits), "questions", len):
             if processes.any(should_stop()):
                 return None
             own = processes.share(len(batch))
@@ -42,6 +46,15 @@ def earn_credits(
                 earned.append(_earn(examples, positions, micro_batch))
                 places.append(positions)
     return _gather(earned, places, len(examples.credits), processes)
+
+
+def average_by_type(earned: Earned, answer_types: Sequence[str | None]) -> dict[str, float]:
+    """VQA accuracy by type of answer, in alphabetical order; questions without a type are in no group."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for position, kind in enumerate(answer_types):
+        if kind is not None:
+            groups[kind].append(position)
+    return {kind: float(earned[groups[kind]].mean(dtype=np.float64)) for kind in sorted(groups)}
 
 
 def _earn(examples: Examples, positions: Positions, micro_batch: MicroBatch) -> torch.Tensor:

@@ -9,16 +9,17 @@ and about once a second to show them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from vqa_pipeline.errors import NonFiniteLoss, TrainingCancelled
 from vqa_pipeline.modeling.devices import Placement
-from vqa_pipeline.modeling.events import Report, log
+from vqa_pipeline.modeling.events import Report, log, tell_progress
 from vqa_pipeline.modeling.inputs import Examples
-from vqa_pipeline.modeling.memory import MicroBatch
+from vqa_pipeline.modeling.memory import MicroBatch, measure_memory
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.modeling.strategies import Learnable
-from vqa_pipeline.modeling.training.evaluation import earn_credits
+from vqa_pipeline.modeling.training.evaluation import Earned, average_by_type, earn_credits
 from vqa_pipeline.modeling.training.finiteness import MAX_RETURNS, RATE_DROP, find_suspects, write_suspects
 from vqa_pipeline.modeling.training.optimizer import Optimizer
 from vqa_pipeline.modeling.training.pace import SavePace, Stopwatch
@@ -177,6 +178,7 @@ class Training:
             "gradient_norm": told.gradient_norm,
             "questions_per_second": round(len(told.positions) / seconds, 1),
             "eta_seconds": round(seconds * (self.num_steps - told.step), 1),
+            **measure_memory(self._setup.placement.device),
         }
 
     def _return_if_failing(self) -> None:
@@ -205,16 +207,17 @@ class Training:
     def _finish_epoch(self, should_stop: ShouldStop) -> None:
         if not self._state.epoch_updates:
             raise self._give_up()
-        accuracy = self.evaluate(should_stop)
-        if accuracy is None:
+        earned = self.evaluate(should_stop)
+        if earned is None:
             self._cancel()
-        state = self._state
+        state, accuracy = self._state, float(earned.mean(dtype="float64"))
         point = CurvePoint(
             epoch=state.next_epoch,
             step=state.step,
             loss=state.epoch_loss / state.epoch_updates,
             learning_rate=self._compute_rate(state.step),
             val_accuracy=accuracy,
+            val_by_answer_type=average_by_type(earned, self._val.answer_types),
             seconds=self._watch.total(),
         )
         best = state.best
@@ -226,12 +229,11 @@ class Training:
         self._save(is_good=not state.skips.streak)
         self._report({"event": "epoch", **point.model_dump(mode="json"), "best": best.epoch == point.epoch})
 
-    def evaluate(self, should_stop: ShouldStop) -> float | None:
-        """VQA accuracy on the validation questions, in [0, 1]; None when stopped on the way."""
+    def evaluate(self, should_stop: ShouldStop) -> Earned | None:
+        """What the best answer to each validation question earns, (questions,); None when stopped on the way."""
         self._model.eval()
-        processes = self._setup.processes
-        earned = earn_credits(self._val, self._settings.batch_size, self._micro_batch, processes, should_stop)
-        return None if earned is None else float(earned.mean(dtype="float64"))
+        processes, progress = self._setup.processes, partial(tell_progress, self._report)
+        return earn_credits(self._val, self._settings.batch_size, self._micro_batch, processes, should_stop, progress)
 
     def _save(self, *, is_good: bool = False) -> None:
         """Save the state, as one to return to where it is good."""

@@ -19,6 +19,7 @@ class CurvePoint(Frozen):
     loss: float = Field(description="Mean over the epoch's updates, nats per question.")
     learning_rate: float = Field(description="Of the trunk, at the epoch's last step.")
     val_accuracy: float = Field(description="VQA accuracy on the validation questions, in [0, 1].")
+    val_by_answer_type: dict[str, float] = Field({}, description="The same by type of answer, where types are known.")
     seconds: float = Field(description="Training time so far, interruptions excluded.")
 
 

@@ -13,7 +13,7 @@ from vqa_pipeline.modeling.backbones import Backbone, Materials, build_backbone
 from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
 from vqa_pipeline.modeling.devices import choose_placement, use_threads
-from vqa_pipeline.modeling.events import Report, Reporter, StepsShown, TensorBoard, log
+from vqa_pipeline.modeling.events import Report, Reporter, Shown, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.inputs import Examples, WholeForward
 from vqa_pipeline.modeling.jobs import TrainJob
@@ -34,6 +34,8 @@ from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
 from vqa_pipeline.modeling.training.processes import Alone
 from vqa_pipeline.modeling.training.saved_progress import SavedProgress
 from vqa_pipeline.modeling.training.state import TrainingState
+from vqa_pipeline.modeling.training.tensorboard import TensorBoard
+from vqa_pipeline.progress import show_on
 from vqa_pipeline.schemas import Split
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "numpy")
@@ -49,7 +51,7 @@ def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
         DiskError: progress cannot be saved.
     """
     progress = SavedProgress(Path(job.progress_folder), job.fingerprint)
-    reporter = Reporter(report, (StepsShown(sys.stderr), TensorBoard(progress.folder / "tensorboard")))
+    reporter = Reporter(report, (Shown(show_on(sys.stderr)), TensorBoard(progress.folder / "tensorboard")))
     try:
         run = _Run(job, reporter, should_stop)
         run.finish(progress, run.train(progress))
@@ -102,7 +104,8 @@ class _Run:
         for message in describe_losses(tokenized, max_tokens, split):
             log(self._report, message)
         batches = BatchSource(asked, tokenized, pixels, self._placement.device)
-        return Examples(batches, WholeForward(backbone.model, batches, self._placement), answers)
+        inputs = WholeForward(backbone.model, batches, self._placement)
+        return Examples(batches, inputs, answers, asked.answer_types)
 
     def _leave_if_asked(self) -> None:
         if self._should_stop():
