@@ -34,7 +34,8 @@ def log(report: Report, message: str) -> None:
 
 def tell_progress(report: Report, task: str, done: int, total: int, unit: str, note: str = "") -> None:
     """Tell how far a task is, as `progress.Progress` is told it."""
-    report({"event": "progress", "task": task, "done": done, "total": total, "unit": unit, "note": note})
+    told = {"event": "progress", "task": task, "done": done, "total": total, "unit": unit}
+    report({**told, "note": note} if note else told)
 
 
 def put_into_words(event: Mapping[str, Any]) -> str | None:
@@ -87,7 +88,7 @@ class Shown:
         elif event["event"] == "step":
             self._shown("training", event["step"], self._num_steps, "steps", describe_step(event))
         elif event["event"] == "progress":
-            self._shown(event["task"], event["done"], event["total"], event["unit"], event["note"])
+            self._shown(event["task"], event["done"], event["total"], event["unit"], event.get("note", ""))
 
     def close(self) -> None:
         """Leave the terminal in order."""
