@@ -73,6 +73,21 @@ LEAK = {
 }
 NEAR_LEAK = {**LEAK, "near": "cd" * 32, "distance": 2}
 
+
+def make_slice(column: str, value: str, **numbers: Any) -> dict[str, Any]:
+    return {
+        "column": column,
+        "value": value,
+        "num_questions": 1,
+        "num_images": 2,
+        "vqa_accuracy": 1.0,
+        "exact_match": 1.0,
+        "interval": {"low": 0.25, "high": 1.0},
+        "too_small": numbers.get("num_images", 2) < 30,
+        **numbers,
+    }
+
+
 METRICS: dict[str, Any] = {
     "metric": "normalized",
     "num_questions": 4,
@@ -82,12 +97,12 @@ METRICS: dict[str, Any] = {
     "exact_match": 0.5,
     "coverage": 0.9,
     "ceiling": 0.95,
-    "by_split": {"test": {"num_questions": 4, "vqa_accuracy": 0.75, "exact_match": 0.5}},
-    "by_answer_type": {},
-    "by_question_type": {
-        "color": {"num_questions": 1, "vqa_accuracy": 1.0, "exact_match": 1.0},
-        "shape": {"num_questions": 3, "vqa_accuracy": 0.667, "exact_match": 0.333},
-    },
+    "interval": {"low": 0.21, "high": 0.93},
+    "num_images": 3,
+    "slices": [
+        make_slice("question_type", "shape", num_questions=3, vqa_accuracy=0.667, exact_match=0.333),
+        make_slice("question_type", "color", num_images=40),
+    ],
     "baseline_majority": 0.25,
     "baseline_question_type": 0.375,
     "baseline_question_only": 0.4,

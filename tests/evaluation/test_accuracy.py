@@ -1,4 +1,4 @@
-"""Means over all questions and over groups of them, against sums done by hand."""
+"""Means over all questions, against sums done by hand."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqa_pipeline.evaluation.accuracy import compute_mean, measure_accuracy, measure_by_group, score_answers
+from vqa_pipeline.evaluation.accuracy import compute_mean, measure_accuracy, score_answers
 
 SCORED = pd.DataFrame(
     {
         "score": [1.0, 0.3, 0.0, 0.6],
         "exact": [True, False, False, True],
-        "split": ["val", "test", "test", "test"],
-        "answer_type": ["yes/no", None, "other", "yes/no"],
     }
 )
 
@@ -28,24 +26,6 @@ def test_accuracy_is_the_mean_over_all_questions():
     assert accuracy.num_questions == 4
     assert accuracy.vqa_accuracy == pytest.approx(1.9 / 4)
     assert accuracy.exact_match == 2 / 4
-
-
-def test_groups_come_in_alphabetical_order_with_their_own_means():
-    groups = measure_by_group(SCORED, "split")
-    assert list(groups) == ["test", "val"]
-    assert groups["test"].num_questions == 3
-    assert groups["test"].vqa_accuracy == pytest.approx(0.3)
-    assert groups["test"].exact_match == pytest.approx(1 / 3)
-    assert groups["val"].vqa_accuracy == 1.0
-
-
-def test_a_question_without_type_is_in_no_group():
-    groups = measure_by_group(SCORED, "answer_type")
-    assert {name: group.num_questions for name, group in groups.items()} == {"other": 1, "yes/no": 2}
-
-
-def test_a_column_without_any_value_has_no_groups():
-    assert measure_by_group(SCORED.assign(question_type=None), "question_type") == {}
 
 
 def test_an_answer_never_given_scores_nothing():

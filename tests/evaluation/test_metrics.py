@@ -28,6 +28,9 @@ def make_questions(*rows, split):
         {
             "question_id": [f"{split}/{number}" for number in range(len(rows))],
             "split": [split] * len(rows),
+            "source": ["s"] * len(rows),
+            "image": [f"{number}.png" for number in range(len(rows))],
+            "image_sha256": pd.Series([None] * len(rows), dtype=object),
             "question": [row[0] for row in rows],
             "answers": pd.Series([row[1] for row in rows], dtype=object),
             "most_common_answer": pd.Series([most_common_answer(row[1] or []) for row in rows], dtype=object),
@@ -88,14 +91,21 @@ def test_every_scored_question_has_its_row(measured):
     assert scored["exact"].tolist() == [True, False, False, False]
 
 
-def test_groups(measured):
+def test_slices_are_of_the_scored_questions(measured):
     metrics, _ = measured
-    assert list(metrics.by_split) == ["test"]
-    assert metrics.by_split["test"].num_questions == 4
-    assert {name: group.num_questions for name, group in metrics.by_answer_type.items()} == {"other": 1, "yes/no": 2}
-    assert metrics.by_answer_type["yes/no"].vqa_accuracy == 0.5
-    assert metrics.by_question_type["what"].vqa_accuracy == pytest.approx(2 / 3)
-    assert metrics.by_question_type["what"].exact_match == 0.0
+    told = {(one.column, one.value): (one.num_questions, one.vqa_accuracy) for one in metrics.slices}
+    assert told["answer_type", "yes/no"] == (2, 0.5)
+    assert told["question_type", "what"] == (1, pytest.approx(2 / 3))
+    assert told["vocabulary", "not in the vocabulary"] == (1, 0.0)
+
+
+def test_the_interval_is_by_images(measured):
+    metrics, _ = measured
+    assert metrics.num_images == 4
+    assert metrics.interval.low < metrics.vqa_accuracy < metrics.interval.high
+    alike, _ = compute_metrics(TRAIN, TEST.assign(image_sha256="one"), PREDICTIONS, VOCABULARY, "auto")
+    assert alike.num_images == 1
+    assert alike.interval.high - alike.interval.low > 0.9
 
 
 def test_coverage_and_ceiling_of_the_scored_questions(measured):
@@ -145,12 +155,11 @@ def test_the_policy_can_be_asked_for():
     assert metrics.ceiling == pytest.approx(1.0 / 4)  # red, met by four of five
 
 
-def test_several_splits_are_told_apart():
+def test_questions_of_several_splits_are_scored_together():
     both = pd.concat([TEST, make_questions(("Is it?", refer("yes"), "yes/no", "is"), split="val")], ignore_index=True)
     predictions = pd.concat([PREDICTIONS, answer({"val/0": "yes"})])
     metrics, _ = compute_metrics(TRAIN, both, predictions, VOCABULARY, "auto")
-    assert {split: group.num_questions for split, group in metrics.by_split.items()} == {"test": 4, "val": 1}
-    assert metrics.by_split["val"].vqa_accuracy == 1.0
+    assert metrics.num_scored == 5
 
 
 def test_a_question_that_everyone_answered_with_nothing_is_scored_and_never_exact():

@@ -207,7 +207,9 @@ def test_predictions_are_told_by_the_first_few():
 
 def test_metrics_are_told_beside_the_baselines_as_bars():
     page = show(metrics_markdown(METRICS, TRAINING["curve"], PICTURE))
-    assert page.text.startswith("VQA accuracy 0.750 (normalized) on 4 questions.")
+    assert page.text.startswith(
+        "VQA accuracy 0.750 (normalized), with 95 % confidence between 0.210 and 0.930, on 4 questions about 3 images."
+    )
     assert page.rows[1:] == [
         ["model", "█" * 15 + "░" * 5, "0.750"],
         ["question only", "█" * 8 + "░" * 12, "0.400"],

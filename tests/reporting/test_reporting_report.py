@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reporting_world import HOSTILE, LEDGER, METRICS, TRAINING, Page, make_png, make_reject, write_rejects
+from reporting_world import HOSTILE, LEDGER, METRICS, TRAINING, Page, make_png, make_reject, make_slice, write_rejects
 
 from vqa_pipeline.reporting.escaping import escape_control
 from vqa_pipeline.reporting.images import make_thumbnail
@@ -67,7 +67,8 @@ def test_a_bar_is_as_long_as_its_share(tmp_path):
 
 def test_the_headline_tells_accuracy_questions_and_the_best_guess(tmp_path):
     text = show(tmp_path).text
-    assert "VQA accuracy 0.750 On 4 annotated test questions; 1.000 is perfect." in text
+    assert "VQA accuracy 0.750 On 4 annotated test questions about 3 images; 1.000 is perfect." in text
+    assert "With 95 % confidence it is between 0.210 and 0.930 on questions like these." in text
     assert "The best guess without looking at the image reaches 0.400." in text
     assert "No better than guessing" not in text
 
@@ -92,29 +93,31 @@ def test_questions_without_prediction_or_annotation_are_told(tmp_path):
     assert "5 more questions were answered but have no annotation" in text
 
 
-def test_kinds_of_question_are_listed_by_how_many_there_are(tmp_path):
+def test_slices_are_told_by_column_with_their_intervals(tmp_path):
     page = show(tmp_path)
-    kinds = [row for row in page.rows if row[0] in {"color", "shape"}]
-    assert kinds == [["shape", "3", "", "0.667", "0.333"], ["color", "1", "", "1.000", "1.000"]]
+    slices = [row for row in page.rows if row[0].startswith(("color", "shape "))]
+    assert slices == [
+        ["shape too few images to tell", "3", "2", "", "0.667", "0.250–1.000", "0.333"],  # noqa: RUF001
+        ["color", "1", "40", "", "1.000", "0.250–1.000", "1.000"],  # noqa: RUF001
+    ]
+    assert "Question type" in page.text
     assert "Answer type" not in page.text
 
 
-def test_many_kinds_are_cut_and_counted(tmp_path):
-    kinds = {f"kind {number:02}": {"num_questions": 1, "vqa_accuracy": 0.5, "exact_match": 0.5} for number in range(40)}
-    page = show(tmp_path, metrics={**METRICS, "by_question_type": kinds})
-    assert len([row for row in page.rows if row[0].startswith("kind ")]) == 25
+def test_an_interval_is_drawn_from_its_low_to_its_high_end(tmp_path):
+    lines = [attributes["style"] for tag, attributes in show(tmp_path).elements if tag == "b" and attributes]
+    assert lines == ["left:25.0%;width:75.0%"] * 2
+
+
+def test_many_slices_are_cut_and_counted(tmp_path):
+    slices = [make_slice("source", f"source {number:02}") for number in range(40)]
+    page = show(tmp_path, metrics={**METRICS, "slices": slices})
+    assert len([row for row in page.rows if row[0].startswith("source ") and "too few" in row[0]]) == 25
     assert "The 25 most frequent of 40" in page.text
 
 
-def test_no_types_are_told_as_such(tmp_path):
-    assert "declare no types" in show(tmp_path, metrics={**METRICS, "by_question_type": {}}).text
-
-
-def test_several_splits_are_compared(tmp_path):
-    by_split = {split: METRICS["by_split"]["test"] for split in ("test", "val")}
-    page = show(tmp_path, metrics={**METRICS, "by_split": by_split}, splits=("test", "val"))
-    assert ["val", "4", "", "0.750", "0.500"] in page.rows
-    assert "annotated test and val questions" in page.text
+def test_that_nothing_parts_the_questions_is_told(tmp_path):
+    assert "Nothing parts these questions" in show(tmp_path, metrics={**METRICS, "slices": []}).text
 
 
 def test_a_gallery_shows_question_answers_confidence_and_place(tmp_path):
@@ -153,12 +156,12 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
         "question_id": HOSTILE,
         "place": HOSTILE,
     }
-    kinds = {HOSTILE: {"num_questions": 1, "vqa_accuracy": 0.5, "exact_match": 0.5}}
+    slices = [make_slice(HOSTILE, HOSTILE)]
     html = render_report(
         make_input(
             tmp_path,
             wrong=[shot],
-            metrics={**METRICS, "by_question_type": kinds, "by_answer_type": kinds},
+            metrics={**METRICS, "slices": slices},
             provenance={HOSTILE: HOSTILE},
             rejects=write_rejects(tmp_path / "hostile", make_reject(HOSTILE, reason=HOSTILE, raw=HOSTILE.encode())),
         )

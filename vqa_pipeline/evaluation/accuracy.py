@@ -1,4 +1,4 @@
-"""The arithmetic of accuracy: scores of answers, their means over all questions and over groups of them.
+"""The arithmetic of accuracy: scores of answers, their mean over all questions.
 
 Scores and means are in [0, 1]; sums are exact, so that no order of questions changes a mean. Every question that it is
 given counts, answered or not.
@@ -49,8 +49,3 @@ def measure_accuracy(scored: pd.DataFrame) -> Accuracy:
         vqa_accuracy=compute_mean(scored["score"].tolist()),
         exact_match=compute_mean(scored["exact"].tolist()),
     )
-
-
-def measure_by_group(scored: pd.DataFrame, column: str) -> dict[str, Accuracy]:
-    """Accuracy by the values of a column, in alphabetical order; rows where it is missing belong to no group."""
-    return {str(group): measure_accuracy(rows) for group, rows in scored.groupby(column, sort=True)}

@@ -7,7 +7,6 @@ nothing to learn from they answer with the empty string, which is right for nobo
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -15,9 +14,10 @@ import pandas as pd
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import SGDClassifier
 
+from vqa_pipeline.evaluation.question_types import read_first_words
+
 NO_ANSWER = ""
 
-_NUM_TYPE_WORDS = 2
 _WORD = r"(?u)\b\w+\b"
 
 _MAX_LINEAR_ANSWERS = 100
@@ -99,8 +99,4 @@ def _find_most_frequent(answers: Iterable[str]) -> str:
 
 def _tell_types(questions: pd.DataFrame) -> list[str]:
     told = zip(questions["question_type"], questions["question"], strict=True)
-    return [_read_first_words(question) if pd.isna(declared) else declared for declared, question in told]
-
-
-def _read_first_words(question: str) -> str:
-    return " ".join(re.findall(_WORD, question.lower())[:_NUM_TYPE_WORDS])
+    return [read_first_words(question) if pd.isna(declared) else declared for declared, question in told]

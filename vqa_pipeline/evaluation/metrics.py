@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
@@ -17,15 +18,15 @@ from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy, most_commo
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, measure_coverage
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.accuracy import (
-    Accuracy,
     Share,
     compute_mean,
     measure_accuracy,
-    measure_by_group,
     score_answers,
 )
 from vqa_pipeline.evaluation.baselines import predict_by_question_type, predict_majority, predict_question_only
-from vqa_pipeline.evaluation.tables import list_references, map_answers
+from vqa_pipeline.evaluation.intervals import ImageDraws, Interval
+from vqa_pipeline.evaluation.slices import Slice, Sliced, measure_slices
+from vqa_pipeline.evaluation.tables import list_references, map_answers, tell_images
 from vqa_pipeline.schemas import Answer, Frozen
 
 
@@ -34,6 +35,8 @@ class Metrics(Frozen):
 
     metric: MetricPolicy = Field(description="The policy that every score here was computed with.")
     vqa_accuracy: Share
+    interval: Interval = Field(description="95 % interval of `vqa_accuracy`, by drawing images.")
+    num_images: int = Field(description="Distinct images of the scored questions.")
     baseline_question_only: Share = Field(description="Accuracy of a linear model that reads the question alone.")
     baseline_question_type: Share = Field(description="Accuracy of the most frequent answer by type of question.")
     baseline_majority: Share = Field(description="Accuracy of the most frequent training answer.")
@@ -43,9 +46,7 @@ class Metrics(Frozen):
     num_questions: int = Field(description="All evaluated questions, annotated or not.")
     num_scored: int = Field(description="The annotated ones; each of them counts.")
     num_unanswered: int = Field(description="Annotated questions without a prediction; each scores 0.")
-    by_split: dict[str, Accuracy]
-    by_answer_type: dict[str, Accuracy] = Field(description="Questions without a type are in no group.")
-    by_question_type: dict[str, Accuracy] = Field(description="Questions without a type are in no group.")
+    slices: tuple[Slice, ...] = Field(description="The same for groups of questions; see `slices.SLICE_COLUMNS`.")
 
 
 def compute_metrics(
@@ -59,7 +60,8 @@ def compute_metrics(
 
     Args:
         train: The training split, columns of `schemas.QUESTIONS`; only baselines learn from it.
-        evaluated: The questions to score, columns of `schemas.QUESTIONS`.
+        evaluated: The questions to score, columns of `schemas.QUESTIONS`; `width` and `height` of their images in
+            pixels where known.
         predictions: Columns of `schemas.PREDICTIONS`; predictions for other questions are left out.
         vocabulary: The answers that the model could give.
         metric: The policy, or `auto`, which picks it from the evaluated references.
@@ -84,6 +86,9 @@ def compute_metrics(
     policy = choose_policy(references) if metric == "auto" else metric
     scored = _score_predictions(questions, references, predictions, policy)
     overall = measure_accuracy(scored)
+    draws = ImageDraws(tell_images(questions))
+    (interval,) = draws.find_intervals(scored["score"].to_numpy(float), np.ones((len(scored), 1), bool))
+    sliced = Sliced(questions, references, vocabulary, train["most_common_answer"])
     covered = measure_coverage(vocabulary, references, policy)
     metrics = Metrics(
         metric=policy,
@@ -94,12 +99,12 @@ def compute_metrics(
         exact_match=overall.exact_match,
         coverage=covered.coverage,
         ceiling=covered.ceiling,
-        by_split=measure_by_group(scored, "split"),
-        by_answer_type=measure_by_group(scored, "answer_type"),
-        by_question_type=measure_by_group(scored, "question_type"),
+        interval=interval,
+        num_images=draws.num_images,
+        slices=tuple(measure_slices(sliced, scored, draws)),
         **_score_baselines(train, questions, references, policy),
     )
-    return metrics, scored[["question_id", "score", "exact", "answer"]]
+    return metrics, scored
 
 
 def _score_predictions(
@@ -113,9 +118,7 @@ def _score_predictions(
         for answer, given in zip(answers, references, strict=True)
     ]
     scores = score_answers(answers, references, policy)
-    return questions[["question_id", "split", "answer_type", "question_type"]].assign(
-        score=scores, exact=exact, answer=pd.Series(answers, dtype=object)
-    )
+    return questions[["question_id"]].assign(score=scores, exact=exact, answer=pd.Series(answers, dtype=object))
 
 
 def _score_baselines(

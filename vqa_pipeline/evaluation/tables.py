@@ -42,3 +42,8 @@ def map_answers(predictions: pd.DataFrame) -> dict[str, str]:
     if not twice.empty:
         raise ValueError(f"{len(twice)} questions have more than one prediction, the first is {twice.iloc[0]}")
     return dict(zip(predictions["question_id"], predictions["answer"], strict=True))
+
+
+def tell_images(questions: pd.DataFrame) -> list[str]:
+    """What tells apart the images of questions: the image's sha256, or where there is no image, its reference."""
+    return questions["image_sha256"].fillna(questions["source"] + "/" + questions["image"]).tolist()

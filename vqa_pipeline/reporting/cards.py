@@ -216,7 +216,7 @@ def metrics_markdown(facts: Mapping[str, Any], curve: Sequence[Mapping[str, Any]
     ]
     return "\n\n".join(
         [
-            f"**VQA accuracy {facts['vqa_accuracy']:.3f}** ({facts['metric']}) on {facts['num_scored']:,} questions.",
+            _tell_headline(facts),
             _draw_table(
                 ["VQA accuracy", "", "score"], [(name, _draw_bar(score), float(score)) for name, score in scores]
             ),
@@ -224,6 +224,14 @@ def metrics_markdown(facts: Mapping[str, Any], curve: Sequence[Mapping[str, Any]
             *_show_picture("Learning curve", draw_curve_png(curve)),
             *_show_picture("An image of an evaluated question", picture),
         ]
+    )
+
+
+def _tell_headline(facts: Mapping[str, Any]) -> str:
+    low, high = facts["interval"]["low"], facts["interval"]["high"]
+    return (
+        f"**VQA accuracy {facts['vqa_accuracy']:.3f}** ({facts['metric']}), with 95 % confidence between {low:.3f} and "
+        f"{high:.3f}, on {facts['num_scored']:,} questions about {facts['num_images']:,} images."
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vqa_pipeline.evaluation.intervals import FEWEST_IMAGES
 from vqa_pipeline.reporting.images import make_thumbnail
 from vqa_pipeline.reporting.ledger import sum_sources
 from vqa_pipeline.reporting.pages import render
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GALLERY_SIZE = 12
-_SHOWN_KINDS = 25
+_SHOWN_SLICES = 25
 
 _METRIC_TEXTS = {
     "official": "an answer that three of ten annotators gave is right, one that fewer gave is partly right; averaged "
@@ -80,10 +81,9 @@ def render_report(told: ReportInput) -> str:
         looks=metrics["vqa_accuracy"] > blind,
         scores=[(label, text, metrics[name]) for name, label, text in _SCORES],
         shares=[(label, text, metrics[name]) for name, label, text in _SHARES],
-        by_split=list(metrics["by_split"].items()),
-        by_question_type=_order_kinds(metrics["by_question_type"]),
-        by_answer_type=_order_kinds(metrics["by_answer_type"]),
-        shown_kinds=_SHOWN_KINDS,
+        slices_by_column=_group_slices(metrics["slices"]),
+        shown_slices=_SHOWN_SLICES,
+        fewest_images=FEWEST_IMAGES,
         right=told.right,
         wrong=told.wrong,
         training=told.training,
@@ -94,9 +94,12 @@ def render_report(told: ReportInput) -> str:
     )
 
 
-def _order_kinds(kinds: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The most frequent first."""
-    return sorted(kinds.items(), key=lambda kind: (-kind[1]["num_questions"], kind[0]))
+def _group_slices(slices: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Slices under the title of their column, in their order."""
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for one in slices:
+        grouped.setdefault(one["column"], []).append(one)
+    return [(column.replace("_", " ").capitalize(), rows) for column, rows in grouped.items()]
 
 
 def pick_gallery(

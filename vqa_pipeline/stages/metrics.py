@@ -40,7 +40,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
 
         checkpoint = _find_checkpoint(store, predictions)
         vocabulary = AnswerVocabulary.from_json((checkpoint.path / "vocabulary.json").read_text(encoding="utf-8"))
-        evaluated = read_questions(dataset, (REPORTED_SPLIT,))
+        evaluated = _add_image_sizes(dataset, read_questions(dataset, (REPORTED_SPLIT,)))
         if not dataset.manifest.details["num_annotated_by_split"][REPORTED_SPLIT]:
             _write_that_nothing_is_scored(work, len(evaluated))
             return
@@ -51,6 +51,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         work.write("metrics.json", json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False))
         work.data_version = compute_fingerprint(told)
         work.numbers = {name: value for name, value in told.items() if isinstance(value, int | float)}
+        work.numbers |= {f"interval_{end}": value for end, value in told["interval"].items()}
         blind = {
             name: told[name] for name in told if name.startswith("baseline_") and told[name] >= told["vqa_accuracy"]
         }
@@ -63,6 +64,14 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
 
     inputs = {"dataset": dataset, "predictions": predictions}
     return run_stage(store, make_stage(pipeline, "metrics", inputs), build, log)
+
+
+def _add_image_sizes(dataset: Version, questions: pd.DataFrame) -> pd.DataFrame:
+    """With `width` and `height` of their images in pixels, missing where there is none."""
+    import pandas as pd
+
+    sizes = pd.read_parquet(dataset.path / "images.parquet", columns=["image_sha256", "width", "height"])
+    return questions.merge(sizes, on="image_sha256", how="left", validate="many_to_one")
 
 
 def _write_that_nothing_is_scored(work: Work, num_questions: int) -> None:
