@@ -26,6 +26,8 @@ from vqa_pipeline.modeling.jobs import PARENT_VARIABLE
 
 RANK_VARIABLE = "RANK"
 """Environment variable with a rank's number. Its name, and the others' below, are torchrun's."""
+MAIN_RANK = "0"
+"""The number of the rank that tells and writes."""
 
 _HOST = "127.0.0.1"
 _PORTS = range(20_000, 32_000)

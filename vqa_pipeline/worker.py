@@ -31,6 +31,8 @@ from vqa_pipeline.errors import (
     TrainingCancelled,
     VqaPipelineError,
 )
+from vqa_pipeline.launcher import MAIN_RANK, RANK_VARIABLE, run_ranks
+from vqa_pipeline.modeling.cpu_allowance import share_cpus
 from vqa_pipeline.modeling.jobs import EVENTS_VARIABLE, JOB, PARENT_VARIABLE, PredictJob, TrainJob
 
 if TYPE_CHECKING:
@@ -83,6 +85,10 @@ def _write_event(file: TextIO, event: dict[str, Any]) -> None:
     file.flush()
 
 
+def _tell_nobody(_event: dict[str, Any]) -> None:
+    return
+
+
 def read_job(path: Path) -> TrainJob | PredictJob:
     """The job in a file.
 
@@ -132,22 +138,28 @@ def explain(error: Exception, job: TrainJob | PredictJob) -> VqaPipelineError | 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do the job in the file named; returns the exit status."""
+    """Do the job in the file named, as one process or as the ranks that it asks for; returns the exit status."""
     stop = StopRequest()
     stop.listen()
     end_with_parent()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # torch's threads must sleep while they wait: spinning beside a busy neighbour, two were five times slower than one
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with open_report() as report:
-        try:
-            do_job(read_job(Path(arguments[0])), report, stop)
-        except TrainingCancelled as cancelled:
-            sys.stderr.write(f"{cancelled}\n")
-            return EXIT_CANCELLED
-        except VqaPipelineError as error:
-            sys.stderr.write(f"{error}\n")
-            return EXIT_USER_ERROR
+    try:
+        job = read_job(Path(arguments[0]))
+        count = job.settings.processes if isinstance(job, TrainJob) else 1
+        rank = os.environ.get(RANK_VARIABLE) if count > 1 else MAIN_RANK
+        if rank is None:
+            command = [sys.executable, "-m", "vqa_pipeline.worker", *arguments]
+            return run_ranks(command, count, share_cpus(count), stop)
+        with open_report() if rank == MAIN_RANK else nullcontext(_tell_nobody) as report:
+            do_job(job, report, stop)
+    except TrainingCancelled as cancelled:
+        sys.stderr.write(f"{cancelled}\n")
+        return EXIT_CANCELLED
+    except VqaPipelineError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USER_ERROR
     return 0
 
 

@@ -9,6 +9,7 @@ from vqa_pipeline.modeling.devices import (
     choose_device,
     choose_placement,
     choose_precision,
+    choose_threads,
     multiplies_bf16,
     use_threads,
 )
@@ -75,13 +76,18 @@ def test_a_gpu_computes_in_bf16() -> None:
     assert choose_placement("auto", "auto", TINY) == (GPU, "bf16")
 
 
-def test_threads_can_be_chosen_and_are_shared_out_among_processes() -> None:
+def test_threads_can_be_chosen() -> None:
     before = torch.get_num_threads()
     try:
         assert use_threads(1) == torch.get_num_threads() == 1
         assert use_threads(0) == torch.get_num_threads() == count_usable_cpus()
-        assert use_threads(0, processes=count_usable_cpus()) == torch.get_num_threads() == 1
-        assert use_threads(0, processes=10_000) == 1
-        assert use_threads(3, processes=2) == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_processes_share_the_cpus_and_each_has_one_at_least() -> None:
+    usable = count_usable_cpus()
+    assert choose_threads(0) == (usable, f"of {usable} CPUs that may be used")
+    assert choose_threads(0, processes=usable + 1).value == 1
+    assert choose_threads(0, processes=2).reason == f"of {usable} CPUs that may be used, shared by 2 processes"
+    assert choose_threads(3, processes=2) == (3, "asked for")

@@ -123,12 +123,12 @@ def test_the_code_version_follows_the_settings_of_its_own_stage_only(tmp_path):
 
 def test_a_new_stage_number_is_a_new_code_version(tmp_path):
     class Raised(FakeStages):
-        STAGE_NUMBERS = {**FakeStages.STAGE_NUMBERS, "checkpoint": 2}
+        STAGE_NUMBERS = {**FakeStages.STAGE_NUMBERS, "checkpoint": 99}
 
     before = build_definitions(make_pipeline(tmp_path), FakeStages(tmp_path))
     after = build_definitions(make_pipeline(tmp_path), Raised(tmp_path))
-    assert node(before, "clinic/checkpoint").code_version.startswith("1-")
-    assert node(after, "clinic/checkpoint").code_version.startswith("2-")
+    assert node(before, "clinic/checkpoint").code_version.startswith(f"{FakeStages.STAGE_NUMBERS['checkpoint']}-")
+    assert node(after, "clinic/checkpoint").code_version.startswith("99-")
     assert node(before, "clinic/metrics").code_version == node(after, "clinic/metrics").code_version
 
 

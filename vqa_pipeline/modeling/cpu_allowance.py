@@ -29,6 +29,11 @@ def count_usable_cpus(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) 
     return max(1, min([usable, *map(math.ceil, quotas)]))
 
 
+def share_cpus(processes: int) -> int:
+    """CPUs for each of several processes, at least 1."""
+    return max(1, count_usable_cpus() // processes)
+
+
 def _find_groups(cgroups: Path, membership: Path) -> Iterator[Path]:
     """The folders of the groups that limit CPU time of this process, innermost first."""
     lines = membership.read_text(encoding="utf-8").splitlines() if membership.is_file() else ["0::/", "1:cpu:/"]

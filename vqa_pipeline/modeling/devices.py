@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import torch
 
 from vqa_pipeline.errors import SettingsError
-from vqa_pipeline.modeling.cpu_allowance import count_usable_cpus
+from vqa_pipeline.modeling.cpu_allowance import count_usable_cpus, share_cpus
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
@@ -18,6 +18,16 @@ _LEAST_BF16_WIDTH = 256
 """Narrower models stay in fp32 on a CPU. Measured on an avx512_bf16 core: a training step of width 768 is 3.0 times as
 fast in bf16, one of width 32 takes 1.4 times as long; and the demo's model, from scratch with width 96, is done in 0.75
 of the time, but with one seed of three it ends at 0.88 instead of 0.96."""
+
+
+Value = TypeVar("Value")
+
+
+class Choice(NamedTuple, Generic[Value]):
+    """What was chosen, and why."""
+
+    value: Value
+    reason: str
 
 
 class Placement(NamedTuple):
@@ -49,16 +59,9 @@ def choose_device(device: Device) -> torch.device:
     return torch.device("cuda" if available and device != "cpu" else "cpu")
 
 
-class PrecisionChoice(NamedTuple):
-    """A precision, and why it is this one."""
-
-    precision: Precision
-    reason: str
-
-
 def choose_precision(
     precision: Literal["auto", "fp32", "bf16"], device: torch.device, width: int, has_bf16: bool | None = None
-) -> PrecisionChoice:
+) -> Choice[Precision]:
     """bf16 where the hardware multiplies it and the model is wide enough to gain by it, else fp32.
 
     Args:
@@ -68,12 +71,12 @@ def choose_precision(
         has_bf16: Whether the device multiplies bf16; None: it is asked.
     """
     if precision != "auto":
-        return PrecisionChoice(precision, "asked for")
+        return Choice(precision, "asked for")
     if not (multiplies_bf16(device) if has_bf16 is None else has_bf16):
-        return PrecisionChoice("fp32", f"this {_NAMES[device.type]} does not multiply bf16")
+        return Choice("fp32", f"this {_NAMES[device.type]} does not multiply bf16")
     if device.type == "cpu" and width < _LEAST_BF16_WIDTH:
-        return PrecisionChoice("fp32", f"a model of width {width} gains little by bf16 on a CPU, and may learn less")
-    return PrecisionChoice("bf16", f"this {_NAMES[device.type]} multiplies bf16")
+        return Choice("fp32", f"a model of width {width} gains little by bf16 on a CPU, and may learn less")
+    return Choice("bf16", f"this {_NAMES[device.type]} multiplies bf16")
 
 
 _NAMES = {"cpu": "CPU", "cuda": "GPU"}
@@ -100,11 +103,19 @@ def choose_placement(device: Device, precision: Literal["auto", "fp32", "bf16"],
         SettingsError: a GPU is asked for and there is none.
     """
     chosen = choose_device(device)
-    return Placement(chosen, choose_precision(precision, chosen, width).precision)
+    return Placement(chosen, choose_precision(precision, chosen, width).value)
+
+
+def choose_threads(threads: int, processes: int = 1) -> Choice[int]:
+    """So many CPU threads, 0 meaning this process's share of all CPUs that may be used."""
+    if threads:
+        return Choice(threads, "asked for")
+    shared = f", shared by {processes} processes" if processes > 1 else ""
+    return Choice(share_cpus(processes), f"of {count_usable_cpus()} CPUs that may be used{shared}")
 
 
 def use_threads(threads: int, processes: int = 1) -> int:
-    """Let torch use so many CPU threads, 0 meaning this process's share of all that may be used; returns the number."""
-    chosen = threads or max(1, count_usable_cpus() // processes)
+    """Let torch use as many CPU threads as `choose_threads` says; returns their number."""
+    chosen = choose_threads(threads, processes).value
     torch.set_num_threads(chosen)
     return chosen

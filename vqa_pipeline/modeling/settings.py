@@ -11,6 +11,9 @@ from vqa_pipeline.schemas import Frozen
 TINY = "tiny"
 """Name of the backbone that is no file but made from scratch."""
 
+Switch = Literal["auto", "always", "never"]
+"""Not `on` and `off`, which YAML takes for booleans."""
+
 
 class TrainingSettings(Frozen):
     """How the checkpoint is trained."""
@@ -43,7 +46,17 @@ class TrainingSettings(Frozen):
         "auto",
         description="auto: bf16 where the GPU or CPU multiplies it, but fp32 for narrow models (`tiny`) on a CPU.",
     )
-    threads: int = Field(0, ge=0, description="CPU threads; 0: as many as this process may use.")
+    compile: Switch = Field(
+        "auto", description="torch.compile; auto: on a GPU, when the training is long enough to pay for it."
+    )
+    gradient_checkpointing: Switch = Field(
+        "auto",
+        description="Less memory for a third more time; auto: when not even one question at a time fits into memory.",
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of each process; 0: its share of those that may be used.")
+    processes: int = Field(
+        1, ge=1, description="Processes that train together on this machine: at most one per GPU, or on the CPU."
+    )
     tiny_layers: int = Field(2, ge=1, description="`tiny` only: transformer layers.")
     tiny_width: int = Field(96, ge=8, description="`tiny` only: hidden size.")
     tiny_heads: int = Field(4, ge=1, description="`tiny` only: attention heads.")

@@ -45,7 +45,14 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
 }
 """Checks by asset. Blocking checks gate publishing; the others warn."""
 
-_NOT_IN_FINGERPRINT = {"checkpoint_every_steps", "device", "threads"}
+_NOT_IN_FINGERPRINT = {
+    "checkpoint_every_steps",
+    "compile",
+    "device",
+    "gradient_checkpointing",
+    "processes",
+    "threads",
+}
 """Training settings that change how fast a checkpoint comes about, not which."""
 
 

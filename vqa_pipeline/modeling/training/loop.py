@@ -95,7 +95,7 @@ class Training:
         self._micro_batch.size = saved.state.micro_batch or self._micro_batch.size
 
     def run(self, should_stop: ShouldStop) -> TrainingState:
-        """Train to the end; afterwards the model has the weights of the best epoch.
+        """Train to the end; afterwards the model of the main process has the weights of the best epoch.
 
         Raises:
             TrainingCancelled: `should_stop` said so; progress is saved.
@@ -104,11 +104,12 @@ class Training:
             DiskError: progress cannot be saved.
         """
         self._watch, self._first_step = Stopwatch(self._state.seconds), self._state.step
+        self._setup.processes.spread(self._optimizer.get_weights().values())
         if not self._state.good:
             self._save(is_good=True)
         while not self._is_over():
             self._run_epoch(should_stop)
-        if self._state.best is not None:
+        if self._state.best is not None and self._setup.processes.is_main:
             self._optimizer.set_weights(self._progress.load_best(self._state.best))
         return self._state
 
@@ -222,7 +223,7 @@ class Training:
         )
         best = state.best
         if best is None or accuracy > best.val_accuracy:
-            file, digest = self._progress.save_best(state.step, self._optimizer.get_weights())
+            file, digest = self._save_best()
             best = Best(epoch=point.epoch, step=state.step, val_accuracy=accuracy, file=file, digest=digest)
         told = {"curve": (*state.curve, point), "best": best, "epoch_loss": 0.0, "epoch_updates": 0}
         self._state = state.model_copy(update=told)
@@ -234,6 +235,12 @@ class Training:
         self._model.eval()
         processes, progress = self._setup.processes, partial(tell_progress, self._report)
         return earn_credits(self._val, self._settings.batch_size, self._micro_batch, processes, should_stop, progress)
+
+    def _save_best(self) -> tuple[str, str]:
+        """File and digest of the weights; processes other than the main one need to know of neither."""
+        if not self._setup.processes.is_main:
+            return "", ""
+        return self._progress.save_best(self._state.step, self._optimizer.get_weights())
 
     def _save(self, *, is_good: bool = False) -> None:
         """Save the state, as one to return to where it is good."""
@@ -253,5 +260,6 @@ class Training:
 
     def _cancel(self) -> NoReturn:
         self._read()
-        self._save()
+        with self._setup.processes.main_first():  # nobody leaves before it is saved: that would end the main one
+            self._save()
         raise TrainingCancelled(self._state.step, self._progress.folder / self._state.name)

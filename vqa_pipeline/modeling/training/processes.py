@@ -6,7 +6,8 @@ update is that of the whole batch, however many share the work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -14,6 +15,11 @@ import torch
 
 class Processes(Protocol):
     """What the loop asks of whoever trains with it."""
+
+    @property
+    def count(self) -> int:
+        """How many train together."""
+        ...
 
     @property
     def is_main(self) -> bool:
@@ -32,10 +38,23 @@ class Processes(Protocol):
         """Whether the flag is up in any process; all get the same answer."""
         ...
 
+    def spread(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process the main one's values, in place."""
+        ...
+
+    def main_first(self) -> AbstractContextManager[None]:
+        """The main process does what is inside before the others do, who wait for it."""
+        ...
+
+    def leave(self) -> None:
+        """There is nothing more to do together."""
+        ...
+
 
 class Alone:
     """One process that does everything."""
 
+    count = 1
     is_main = True
 
     def share(self, num_questions: int) -> range:
@@ -48,3 +67,26 @@ class Alone:
     def any(self, flag: bool) -> bool:
         """The flag itself."""
         return flag
+
+    def spread(self, tensors: Iterable[torch.Tensor]) -> None:
+        """There is nobody to give them to."""
+
+    def main_first(self) -> AbstractContextManager[None]:
+        """There is nobody to wait for."""
+        return nullcontext()
+
+    def leave(self) -> None:
+        """There is nobody to leave."""
+
+
+def join_processes(device: torch.device, count: int) -> Processes:
+    """Those that train on this kind of device together, `count` in all; this process is one of them.
+
+    Raises:
+        SettingsError: this process was not started as one of `count`, or there are fewer GPUs.
+    """
+    if count == 1:
+        return Alone()
+    from vqa_pipeline.modeling.training.ranks import Ranks  # with accelerate, which one process does without
+
+    return Ranks(device, count)

@@ -56,10 +56,10 @@ class Stepper:
         tally.close(step, positions)
 
     def _compute_gradient(self, step: int, positions: Positions, size: int, row: Row) -> None:
-        torch.manual_seed(_mix(self._seed, step))
+        own = self._processes.share(len(positions))
+        torch.manual_seed(_mix(self._seed, step, own.start))
         self._model.train()
         self._optimizer.clear()
-        own = self._processes.share(len(positions))
         for start in range(own.start, own.stop, size):
             part = slice(start, min(start + size, own.stop))
             losses = self._compute_losses(positions[part])
@@ -72,6 +72,6 @@ class Stepper:
         return answer_losses(logits, self._examples.credits.fill(positions).to(logits.device))
 
 
-def _mix(seed: int, step: int) -> int:
-    """A seed for the randomness inside a step, such as dropout."""
-    return (seed * 1_000_003 + step) % 2**63
+def _mix(seed: int, step: int, first: int) -> int:
+    """A seed for the randomness inside a step, such as dropout, of a share that begins with the batch's `first`."""
+    return (seed * 1_000_003 + step + first * 2**40) % 2**63

@@ -12,7 +12,7 @@ from vqa_pipeline.errors import SettingsError, TrainingCancelled
 from vqa_pipeline.modeling.backbones import Backbone, Materials, build_backbone
 from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
-from vqa_pipeline.modeling.devices import choose_placement, use_threads
+from vqa_pipeline.modeling.devices import Placement, choose_device, use_threads
 from vqa_pipeline.modeling.events import Report, Reporter, Shown, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.inputs import Examples, WholeForward
@@ -29,9 +29,10 @@ from vqa_pipeline.modeling.questions import (
 )
 from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
+from vqa_pipeline.modeling.switches import Switches, checkpoint_layers, choose_switches, compile_forward
 from vqa_pipeline.modeling.tensor_files import digest_tensors
 from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
-from vqa_pipeline.modeling.training.processes import Alone
+from vqa_pipeline.modeling.training.processes import Processes, join_processes
 from vqa_pipeline.modeling.training.saved_progress import SavedProgress
 from vqa_pipeline.modeling.training.state import TrainingState
 from vqa_pipeline.modeling.training.tensorboard import TensorBoard
@@ -50,11 +51,16 @@ def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
         VocabularyMismatch: the vocabulary file is damaged.
         DiskError: progress cannot be saved.
     """
+    processes = join_processes(choose_device(job.settings.device), job.settings.processes)
     progress = SavedProgress(Path(job.progress_folder), job.fingerprint)
-    reporter = Reporter(report, (Shown(show_on(sys.stderr)), TensorBoard(progress.folder / "tensorboard")))
+    listeners = (Shown(show_on(sys.stderr)), TensorBoard(progress.folder / "tensorboard"))
+    reporter = Reporter(report, listeners if processes.is_main else ())
     try:
-        run = _Run(job, reporter, should_stop)
-        run.finish(progress, run.train(progress))
+        run = _Run(job, processes, reporter, should_stop)
+        state = run.train(progress)
+        if processes.is_main:
+            run.finish(progress, state)
+        processes.leave()
     finally:
         reporter.close()
 
@@ -62,9 +68,9 @@ def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
 class _Run:
     """One run of a train job: all it needs, in the order in which it is had; then the training, then its checkpoint."""
 
-    def __init__(self, job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
-        self._job, self._report, self._should_stop = job, report, should_stop
-        self._threads = use_threads(job.settings.threads)
+    def __init__(self, job: TrainJob, processes: Processes, report: Report, should_stop: ShouldStop) -> None:
+        self._job, self._processes, self._report, self._should_stop = job, processes, report, should_stop
+        use_threads(job.settings.threads, processes.count)
         self._vocabulary = AnswerVocabulary.from_json(Path(job.vocabulary).read_text(encoding="utf-8"))
         self._leave_if_asked()
         train = read_training(_to_paths(job.train_questions), self._vocabulary, job.metric)
@@ -75,8 +81,8 @@ class _Run:
         shas = sorted({*train[0].shas, *val[0].shas})
         packs = ImagePacks(_to_paths(job.image_packs), shas)
         self._backbone = self._build_backbone(train[0], packs)
-        width = self._backbone.model.config.hidden_size
-        self._placement = choose_placement(job.settings.device, job.settings.precision, width)
+        self._switches = self._choose_switches()
+        self._placement = Placement(choose_device(job.settings.device), self._switches.precision.value)
         pixels = self._decode(packs, shas)
         self._leave_if_asked()
         self._learnable = choose_learnable(
@@ -89,10 +95,22 @@ class _Run:
         materials = Materials(self._vocabulary, asked.questions, packs, sorted(set(asked.shas)))
         return build_backbone(self._job.settings, materials)
 
+    def _choose_switches(self) -> Switches:
+        settings, model = self._job.settings, self._backbone.model
+        device, num_questions = choose_device(settings.device), settings.epochs * self._num_train
+        switches = choose_switches(settings, device, model.config.hidden_size, num_questions)
+        if switches.compile.value:
+            compile_forward(model)
+        if switches.gradient_checkpointing.value:
+            checkpoint_layers(model)
+        return switches
+
     def _decode(self, packs: ImagePacks, shas: list[str]) -> PixelCache:
         rules = read_pixel_rules(self._backbone.processor.image_processor)
-        pixels = PixelCache(Path(self._job.cache_folder) / "pixels", packs, shas, rules, self._threads)
-        pixels.fill(self._should_stop, self._report)
+        folder, threads = Path(self._job.cache_folder) / "pixels", self._switches.threads.value
+        pixels = PixelCache(folder, packs, shas, rules, threads)
+        with self._processes.main_first():
+            pixels.fill(self._should_stop, self._report)
         return pixels
 
     def _make_examples(self, split: Split, asked: Asked, answers: Credits, pixels: PixelCache) -> Examples:
@@ -119,7 +137,7 @@ class _Run:
             self._learnable,
             settings,
             self._placement,
-            Alone(),
+            self._processes,
             settings.patience if self._backbone.may_stop_early else 0,
         )
         frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
@@ -129,7 +147,8 @@ class _Run:
         return training.run(self._should_stop)
 
     def _resume(self, training: Training, progress: SavedProgress, frozen: str) -> None:
-        saved = progress.load(frozen)
+        with self._processes.main_first():  # it removes what is damaged
+            saved = progress.load(frozen)
         for reason in progress.skipped:
             log(self._report, f"Saved progress is passed over: {reason}.")
         if saved is not None:
@@ -145,6 +164,7 @@ class _Run:
                 "resumed_from_step": saved.state.step if saved else None,
             }
         )
+        self._switches.tell(self._report)
 
     def finish(self, progress: SavedProgress, state: TrainingState) -> None:
         """Write the checkpoint."""
@@ -155,7 +175,8 @@ class _Run:
             "num_val_questions": self._num_val,
             "device": self._placement.device.type,
             "precision": self._placement.precision,
-            "threads": self._threads,
+            "threads": self._switches.threads.value,
+            "switches": self._switches.describe(),
             "questions_per_second": round(self._num_train * len(state.curve) / max(state.seconds, 1e-9), 1),
         }
         save_checkpoint(checkpoint, told, Path(self._job.output_folder))

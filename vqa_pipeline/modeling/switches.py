@@ -1,0 +1,125 @@
+"""What makes a training faster or smaller and changes nothing but rounding; each is chosen by itself, with a reason.
+
+What needs no choice is not here: AdamW is always fused, attention always torch's fast one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import torch
+
+from vqa_pipeline.errors import SettingsError
+from vqa_pipeline.modeling.devices import Choice, Precision, choose_precision, choose_threads
+from vqa_pipeline.modeling.events import Report, log
+from vqa_pipeline.modeling.settings import Switch, TrainingSettings
+
+COMPILING_PAYS = 1_000_000
+"""So many questions, all epochs together. Compiling takes one to three minutes; at a thousand or two a second, which is
+what a GPU of these years trains of ViLT-B, a shorter training would hardly win them back."""
+
+_C_COMPILERS = ("cc", "gcc", "clang")
+
+
+class Switches(NamedTuple):
+    """What was chosen for a training."""
+
+    precision: Choice[Precision]
+    threads: Choice[int]
+    compile: Choice[bool]
+    gradient_checkpointing: Choice[bool]
+
+    def tell(self, report: Report) -> None:
+        """Log every choice with its reason."""
+        for name, choice in self._asdict().items():
+            value = ("on" if choice.value else "off") if isinstance(choice.value, bool) else choice.value
+            log(report, f"{name.replace('_', ' ')}: {value} ({choice.reason})")
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """For the record: value and reason by name."""
+        return {name: choice._asdict() for name, choice in self._asdict().items()}
+
+
+def choose_switches(settings: TrainingSettings, device: torch.device, width: int, num_questions: int) -> Switches:
+    """The switches for a model of a width (its hidden size), trained on `num_questions` of all epochs together.
+
+    Raises:
+        SettingsError: compiling is asked for and cannot be done here.
+    """
+    return Switches(
+        choose_precision(settings.precision, device, width),
+        choose_threads(settings.threads, settings.processes),
+        choose_compiling(settings.compile, device, num_questions),
+        choose_checkpointing(settings.gradient_checkpointing),
+    )
+
+
+def find_missing_tool(device: torch.device, path: str | None = None) -> str | None:
+    """What torch.compile would need on a device and this machine lacks; None: nothing.
+
+    Args:
+        device: Where the model computes.
+        path: Folders of programs, as in the environment variable; None: those of this process.
+    """
+    if not any(shutil.which(compiler, path=path) for compiler in _C_COMPILERS):
+        return "a C compiler"
+    if device.type == "cuda" and find_spec("triton") is None:
+        return "triton"
+    return None
+
+
+def choose_compiling(
+    switch: Switch,
+    device: torch.device,
+    num_questions: int,
+    find_missing: Callable[[torch.device], str | None] = find_missing_tool,
+) -> Choice[bool]:
+    """Compile on a GPU when the training is long enough to pay for it and the machine has what it takes.
+
+    Raises:
+        SettingsError: it is asked for, and something is missing.
+    """
+    if switch == "never":
+        return Choice(False, "asked for")
+    missing = find_missing(device)
+    if switch == "always":
+        if missing:
+            fix = f"Install {missing}, or use `auto` or `never`."
+            raise SettingsError("training.compile", f"torch.compile needs {missing}, which is not here", fix)
+        return Choice(True, "asked for")
+    if device.type == "cpu":
+        return Choice(False, "on a CPU it takes minutes and gains little")
+    if missing:
+        return Choice(False, f"it needs {missing}, which is not here")
+    if num_questions < COMPILING_PAYS:
+        return Choice(False, f"it pays from {COMPILING_PAYS:,} questions on, and these are {num_questions:,}")
+    return Choice(True, f"{num_questions:,} questions pay for it")
+
+
+def compile_forward(model: Any, backend: str | Callable[..., Any] = "inductor") -> None:
+    """Let a model's forward be compiled at its first call; parameters keep their names.
+
+    The first shape of a batch is compiled for itself; when others come, once more for all of them.
+    """
+    model.compile(backend=backend)
+
+
+def choose_checkpointing(switch: Switch) -> Choice[bool]:
+    """Whether layers are computed twice from the first step on; `auto`: not before memory asks for it."""
+    if switch == "auto":
+        return Choice(False, "until one question at a time does not fit into memory")
+    return Choice(switch == "always", "asked for")
+
+
+def checkpoint_layers(model: Any) -> None:
+    """Keep of each layer only its input, and compute the rest again when gradients need it: less memory, more time."""
+    if hasattr(model, "activation_checkpointing_enable"):
+        enable = model.activation_checkpointing_enable
+    else:  # its name in older transformers
+        enable = partial(model.gradient_checkpointing_enable, {"use_reentrant": False})
+    enable()
+    model.disable_input_require_grads()  # or frozen layers below those that learn would be computed twice as well
