@@ -165,7 +165,7 @@ def measure_roof(bench: Bench) -> float:
 def measure_pixels(bench: Bench) -> None:
     """Print a row: images per second."""
     with tempfile.TemporaryDirectory() as folder:
-        pipelines = build_pipelines(Path(folder))
+        pipelines = build_pipelines(Path(folder), bench.batch_size)
         for run in pipelines.values():
             run()
         seconds = bench._replace(placement=Placement(torch.device("cpu"), "fp32")).measure(pipelines)
