@@ -158,15 +158,19 @@ def _compute_first_token(layer: Any, states: torch.Tensor, mask: torch.Tensor | 
 
 
 class _FusedSelfAttention(ViltSelfAttention):  # type: ignore[misc]  # transformers has no types
-    """Self-attention by torch's fused kernel. `attention_mask` is bool, or what stock adds to scores."""
+    """Self-attention by torch's fused kernel where that is the fastest way. Masks are bool: which tokens are real."""
 
     def forward(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, output_attentions: bool = False
     ) -> Any:
-        """(context of (batch, tokens, width),), and the weights where they are asked for, which is slower."""
+        """(context of (batch, tokens, width),), and stock's weights where they are asked for.
+
+        `attention_mask` may be what stock gives, numbers to add to scores: 0 where a token is real.
+        """
         if output_attentions:
             return super().forward(hidden_states, attention_mask, output_attentions)
-        return (self._attend(hidden_states, hidden_states, attention_mask),)
+        mask = attention_mask if attention_mask is None or attention_mask.dtype == torch.bool else attention_mask == 0
+        return (self._attend(hidden_states, hidden_states, mask),)
 
     def attend_from_first(self, hidden_states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """The context of the first token alone, (batch, 1, width)."""
@@ -180,9 +184,21 @@ class _FusedSelfAttention(ViltSelfAttention):  # type: ignore[misc]  # transform
             projected.unflatten(-1, (self.num_attention_heads, -1)).transpose(1, 2)
             for projected in (self.query(asking), self.key(asked), self.value(asked))
         )
-        dropout = self.dropout.p if self.training else 0.0
-        context = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        return context.transpose(1, 2).flatten(2)
+        if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+            scores = query @ key.transpose(-1, -2) / math.sqrt(self.attention_head_size)
+            context = self._weigh(scores, mask) @ value  # the fused kernel takes twice as long there
+        else:
+            dropout = self.dropout.p if self.training else 0.0
+            context = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        attended: torch.Tensor = context.transpose(1, 2).flatten(2)
+        return attended
+
+    def _weigh(self, scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Attention weights of scores, with `mask` of as many axes."""
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
+        weights: torch.Tensor = self.dropout(scores.softmax(dim=-1))
+        return weights
 
     def _attend_absorbed(self, first: torch.Tensor, asked: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """`_attend` for one query, with its two large products regrouped.
@@ -193,17 +209,15 @@ class _FusedSelfAttention(ViltSelfAttention):  # type: ignore[misc]  # transform
         """
         heads = self.num_attention_heads
         key, value = (linear.weight.unflatten(0, (heads, -1)) for linear in (self.key, self.value))
-        query = self.query(first).unflatten(-1, (heads, -1)).squeeze(1) / math.sqrt(self.attention_head_size)
-        scores = torch.einsum("bhd,hdw->bhw", query, key) @ asked.transpose(1, 2)
+        query = self.query(first).unflatten(-1, (heads, -1))[:, 0].transpose(0, 1) / math.sqrt(self.attention_head_size)
+        scores = (query @ key).transpose(0, 1) @ asked.transpose(1, 2)
         if self.key.bias is not None:  # the same for all tokens, so it changes no weight; but a gradient it has, of 0
-            scores = scores + torch.einsum("bhd,hd->bh", query, self.key.bias.unflatten(0, (heads, -1)))[..., None]
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, 0], -math.inf)
-        weights = self.dropout(scores.softmax(dim=-1))
-        context = torch.einsum("bhw,hdw->bhd", weights @ asked, value)
+            scores = scores + (query @ self.key.bias.view(heads, -1, 1)).transpose(0, 1)
+        weights = self._weigh(scores, None if mask is None else mask[:, 0])
+        context: torch.Tensor = (weights @ asked).transpose(0, 1) @ value.transpose(1, 2)
         if self.value.bias is not None:
-            context = context + weights.sum(dim=-1, keepdim=True) * self.value.bias.unflatten(0, (heads, -1))
-        return context.flatten(1)[:, None]
+            context = context + weights.sum(dim=-1).T[..., None] * self.value.bias.view(heads, 1, -1)
+        return context.transpose(0, 1).flatten(1)[:, None]
 
 
 def _is_plain(linear: nn.Module) -> bool:

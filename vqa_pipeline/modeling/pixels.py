@@ -77,9 +77,10 @@ class PixelRules(NamedTuple):
 
     def normalize(self, resized: torch.Tensor) -> torch.Tensor:
         """Pixel values: fp32 of the shape of `resized`, (batch, 3, height, width), on its device."""
-        mean = torch.tensor(self.mean, device=resized.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=resized.device).view(1, -1, 1, 1)
-        return resized.float().mul_(self.rescale_factor).sub_(mean).div_(std)
+        channels = list(zip(self.mean, self.std, strict=True))
+        scale = torch.tensor([self.rescale_factor / std for _, std in channels], device=resized.device)
+        offset = torch.tensor([-mean / std for mean, std in channels], device=resized.device)
+        return resized.float().mul_(scale.view(-1, 1, 1)).add_(offset.view(-1, 1, 1))
 
 
 def _to_pixels(rgb: Image.Image) -> Pixels:

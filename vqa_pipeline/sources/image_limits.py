@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image, TiffImagePlugin
 
-from vqa_pipeline.sources.jpeg_scans import count_scans
+from vqa_pipeline.sources.jpeg_scans import START_OF_SCAN, count_scans
 
 MAX_BYTES = 1 << 30
 """Larger files are rejected before they are read; raw, `MAX_PIXELS` pixels take less."""
@@ -38,7 +38,6 @@ _HELD_BY_A_BYTE = {
 _MAX_SCANNED_PIXELS = 16 * MAX_PIXELS
 """Scans times pixels of a JPEG; progressive ones have about ten scans."""
 
-_BYTES_OF_EMPTY_SCAN = 10
 _TILE_SIDES = (322, 323)  # TileWidth and TileLength (TIFF 6.0, section 15)
 
 
@@ -84,7 +83,7 @@ def find_excess_of_scans(image: Image.Image, data: bytes) -> Excess | None:
     """Whether a JPEG goes over its picture too often: each scan takes time, and one that changes nothing ten bytes."""
     width, height = image.size
     most = _MAX_SCANNED_PIXELS // (width * height)
-    if image.format not in {"JPEG", "MPO"} or len(data) < most * _BYTES_OF_EMPTY_SCAN:
+    if image.format not in {"JPEG", "MPO"} or data.count(START_OF_SCAN) <= most:  # in a hundredth of the time
         return None
     num_scans = count_scans(data)
     if num_scans <= most:
