@@ -149,6 +149,7 @@ def test_a_source_is_all_that_must_be_said():
         "strategy": "full",
         "epochs": 10,
         "batch_size": 64,
+        "micro_batch": 0,
         "learning_rate": 1e-4,
         "head_learning_rate_factor": 10.0,
         "weight_decay": 0.01,

@@ -70,6 +70,17 @@ class OneBadGradient(torch.autograd.Function):
         return spoiled, None
 
 
+class Astray:
+    """Logits that are not finite as soon as a bias of the last layer has left [-limit, limit]."""
+
+    def __init__(self, inputs: WholeForward, limit: float) -> None:
+        self._inputs, self._limit = inputs, limit
+
+    def compute_logits(self, positions: Positions) -> torch.Tensor:
+        farthest = self._inputs._model.classifier[-1].bias.detach().abs().max()
+        return self._inputs.compute_logits(positions) * (float("nan") if farthest > self._limit else 1.0)
+
+
 class Cramped:
     """Inputs of a device whose memory takes so many questions at once, and from some call on fewer."""
 
@@ -88,7 +99,12 @@ class Trial:
     """One training whose inputs may be wrapped; validation is on the training questions."""
 
     def __init__(
-        self, world: World, folder: Path, wrap: Callable[[Inputs], Inputs] = lambda inputs: inputs, **changes: Any
+        self,
+        world: World,
+        folder: Path,
+        wrap: Callable[[Any], Any] = lambda inputs: inputs,
+        wrap_val: Callable[[Any], Any] = lambda inputs: inputs,
+        **changes: Any,
     ) -> None:
         asked, targets = read_training([world.questions("train")], VOCABULARY, "normalized")
         shas = sorted(set(asked.shas))
@@ -101,13 +117,13 @@ class Trial:
         tokenized = tokenize(asked.questions, backbone.processor.tokenizer, 40)
         batches = BatchSource(asked, tokenized, pixels, CPU.device)
         whole = WholeForward(self.model, batches, CPU)
-        self.inputs = wrap(whole)
+        self.inputs, self.val_inputs = wrap(whole), wrap_val(whole)
         self.question_ids = asked.question_ids
         learnable = choose_learnable(self.model, wanted, backbone.fresh, backbone.head_rate_factor)
         setup = Setup(self.model, learnable, wanted, CPU, Alone(), 0)
         self.progress, self.events = SavedProgress(folder, "f"), Events()
         examples = Examples(batches, self.inputs, targets)
-        validation = Examples(batches, whole, targets)
+        validation = Examples(batches, self.val_inputs, targets)
         state = TrainingState(fingerprint="f")
         self.training = Training(setup, examples, validation, self.progress, state, self.events)
         saved = self.progress.load()
@@ -119,6 +135,17 @@ class Trial:
 
     def weights(self) -> dict[str, torch.Tensor]:
         return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+
+class StopAt:
+    """Asks to stop at the n-th time it is asked."""
+
+    def __init__(self, asked: int) -> None:
+        self.left = asked
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
 
 
 def are_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

@@ -29,14 +29,20 @@ def source(world: World) -> BatchSource:
     )
 
 
-def ask(world: World, texts: list[str], images: list[int], max_tokens: int = 40) -> BatchSource:
+def ask(
+    world: World,
+    texts: list[str],
+    images: list[int],
+    max_tokens: int = 40,
+    rules: PixelRules = RULES._replace(size_divisor=16),
+) -> BatchSource:
     """Questions about the first few pictures of the world; the tokenizer knows the words a, b and c."""
     shas = sorted(pq.read_table(world.packs[0])["image_sha256"].to_pylist())[: max(images) + 1]
     asked = Asked()
     for number, (text, image) in enumerate(zip(texts, images, strict=True)):
         asked.append({"question_id": str(number), "question": text, "image_sha256": shas[image]})
     tokenized = tokenize(texts, build_tokenizer(["a b c"], 64), max_tokens)
-    pixels = PixelCache(world.folder, ImagePacks(world.packs, shas), shas, RULES._replace(size_divisor=16))
+    pixels = PixelCache(world.folder, ImagePacks(world.packs, shas), shas, rules)
     return BatchSource(asked, tokenized, pixels, torch.device("cpu"))
 
 
@@ -109,3 +115,14 @@ def test_questions_about_one_image_share_its_pixels(world: World) -> None:
     assert len(shared.pixel_values) == 2
     assert apart.image_index is None
     assert torch.equal(shared.pixel_values[shared.image_index[[2, 1]]], apart.pixel_values)
+
+
+def test_the_largest_batch_has_most_pixels_in_all_and_the_longest_questions(world: World) -> None:
+    """Square images have 16 x 16 pixels, wide ones 8 x 24."""
+    table = pq.read_table(world.packs[0]).sort_by("image_sha256")
+    sides = [width == height for width, height in zip(*(table[name].to_pylist() for name in ("width", "height")))]
+    square, wide = sides.index(True), sides.index(False)
+    few = ask(world, ["a", "a b", "b", "a b c", "a a a a"], [square, wide, square, square, wide], rules=RULES)
+    assert few.find_largest(2).tolist() == [3, 0]
+    many = ask(world, ["a", "a b", "a b c a", "a b c"], [square, wide, wide, wide], rules=RULES)
+    assert many.find_largest(8).tolist() == [2, 3, 1]  # three wide ones have more pixels than the only square one

@@ -60,6 +60,17 @@ class BatchSource:
         """Every question once, in order within each image size."""
         return _cut(self._shape_groups, batch_size)
 
+    def find_largest(self, batch_size: int) -> Positions:
+        """The batch that needs most memory: of the shape with most pixels in a batch, the longest questions."""
+        lengths = self._tokenized.input_ids.lengths
+
+        def count_pixels(group: Positions) -> int:
+            height, width = self._pixels.sizes[self._images[group[0]]]
+            return int(height * width) * min(len(group), batch_size)
+
+        group = max(self._shape_groups, key=count_pixels)
+        return group[np.argsort(-lengths[group], kind="stable")][:batch_size]
+
     def describe(self, positions: Positions) -> str:
         """The shape of one question of these positions, the longest, in words."""
         height, width = self._pixels.sizes[self._images[positions[0]]]

@@ -59,6 +59,14 @@ def choose_device(device: Device) -> torch.device:
     return torch.device("cuda" if available and device != "cpu" else "cpu")
 
 
+def describe_device(device: torch.device) -> str:
+    """What a device is and how much memory it has, such as `NVIDIA H200, 140 GiB`."""
+    if device.type == "cpu":
+        return f"CPU ({platform.machine()})"
+    told = torch.cuda.get_device_properties(device)
+    return f"{told.name}, {told.total_memory / 2**30:.0f} GiB"
+
+
 def choose_precision(
     precision: Literal["auto", "fp32", "bf16"], device: torch.device, width: int, has_bf16: bool | None = None
 ) -> Choice[Precision]:

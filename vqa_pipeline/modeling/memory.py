@@ -52,8 +52,9 @@ class MicroBatch:
 
     def _halve(self) -> None:
         self.size = -(-self.size // 2)
-        gc.collect()
-        torch.cuda.empty_cache()  # does nothing where there is no GPU in use
+        if torch.cuda.is_available():
+            gc.collect()
+            torch.cuda.empty_cache()
         self._tell(f"Out of memory: from now on {self.size} questions are computed at once; results stay the same.")
 
 

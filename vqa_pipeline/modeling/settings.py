@@ -27,6 +27,11 @@ class TrainingSettings(Frozen):
     )
     epochs: int = Field(10, ge=1, description="Passes over the training questions.")
     batch_size: int = Field(64, ge=1, description="Questions per optimizer step.")
+    micro_batch: int = Field(
+        0,
+        ge=0,
+        description="Questions computed at once, of the `batch_size` of a step; 0: as many as fit into memory.",
+    )
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of the trunk.")
     head_learning_rate_factor: float = Field(
         10.0, gt=0, description="The head learns at this multiple of `learning_rate` (with `tiny`: 1)."

@@ -50,6 +50,7 @@ _NOT_IN_FINGERPRINT = {
     "compile",
     "device",
     "gradient_checkpointing",
+    "micro_batch",
     "processes",
     "threads",
 }

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from modeling_world import World
-from training_world import BadGradients, Cramped, Poisoned, Trial, are_equal
+from training_world import Astray, BadGradients, Cramped, Poisoned, StopAt, Trial, are_equal
 
 from vqa_pipeline.curation.corrections import Correction, read_corrections
-from vqa_pipeline.errors import NonFiniteLoss, OutOfMemory
+from vqa_pipeline.errors import NonFiniteLoss, OutOfMemory, TrainingCancelled
+from vqa_pipeline.modeling.inputs import Inputs
+from vqa_pipeline.modeling.training.known_sizes import KnownSizes
 
 NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -78,6 +80,27 @@ def test_what_does_not_help_twice_fails_and_leaves_corrections_to_review(world: 
     assert read_corrections("w", written) == (Correction(question_id=first, action="drop"),)
 
 
+@pytest.mark.parametrize("asked", [2, 9, 12, 14, 18])
+def test_stopped_before_between_or_after_returns_it_ends_with_the_same_bits(
+    world: World, tmp_path: Path, asked: int
+) -> None:
+    """Whatever is decided is decided at the same steps, however often and whenever numbers were read and saved."""
+    changes = {"epochs": 4, "batch_size": 6, "warmup_fraction": 0.0}
+
+    def astray(inputs: Inputs) -> Inputs:
+        return Astray(inputs, 0.0075)
+
+    straight = Trial(world, tmp_path / "straight", astray, **changes)
+    expected = straight.run()
+    assert expected.num_returns == 1
+    with pytest.raises(TrainingCancelled):
+        Trial(world, tmp_path / "resumed", astray, **changes).run(StopAt(asked))
+    resumed = Trial(world, tmp_path / "resumed", astray, **changes)
+    state = resumed.run()
+    assert are_equal(resumed.weights(), straight.weights())
+    assert (state.skips, state.num_returns, state.good) == (expected.skips, expected.num_returns, expected.good)
+
+
 def test_an_epoch_without_any_update_fails(world: World, tmp_path: Path) -> None:
     trial = Trial(world, tmp_path, lambda inputs: Poisoned(inputs, calls={1}), epochs=2, batch_size=99)
     trial.run()  # one of two steps of an epoch is lost
@@ -109,6 +132,67 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_goes_on(
         torch.testing.assert_close(cramped.weights()[name], weight, rtol=1e-3, atol=1e-4)
     told = [event["message"] for event in cramped.events.named("log")]
     assert ["4 questions" in told[0], "2 questions" in told[1], len(told)] == [True, True, 2]
+
+
+def test_a_rehearsal_finds_the_size_and_changes_no_bit(world: World, tmp_path: Path) -> None:
+    trial = Trial(world, tmp_path, lambda inputs: Cramped(inputs, 3, NO_MEMORY))
+    before, known = trial.weights(), KnownSizes(tmp_path / "known.json")
+    trial.training.fit_memory(known, "a GPU", "a model")
+    assert trial.inputs.asked == [8, 4, 2, 2, 2, 2]
+    assert are_equal(trial.weights(), before)
+    trial.run()
+    assert max(trial.inputs.asked[6:]) == 2  # nothing failed any more
+    given = Trial(world, tmp_path / "given", micro_batch=2)
+    given.run()
+    assert are_equal(trial.weights(), given.weights())
+
+
+def test_a_size_that_was_found_is_not_tried_again_for_the_same_work_on_the_same_hardware(
+    world: World, tmp_path: Path
+) -> None:
+    known = KnownSizes(tmp_path / "known.json")
+    for name, work, tried in (("1", "a model", 6), ("2", "a model", 0), ("3", "another model", 6)):
+        trial = Trial(world, tmp_path / name, lambda inputs: Cramped(inputs, 3, NO_MEMORY))
+        trial.training.fit_memory(known, "a GPU", work)
+        assert len(trial.inputs.asked) == tried
+        assert trial.run().micro_batch == 2
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 64])
+def test_parts_of_a_step_make_the_same_step(world: World, tmp_path: Path, micro_batch: int) -> None:
+    whole = Trial(world, tmp_path / "whole", epochs=1)
+    parts = Trial(
+        world,
+        tmp_path / "parts",
+        lambda inputs: Cramped(inputs, micro_batch, NO_MEMORY),
+        micro_batch=micro_batch,
+        epochs=1,
+    )
+    whole.run()
+    parts.run()
+    assert max(parts.inputs.asked) == min(micro_batch, 8)
+    told = [[event["gradient_norm"] for event in trial.events.named("step")] for trial in (whole, parts)]
+    assert told[0] == pytest.approx(told[1], rel=1e-4)
+    for name, weight in whole.weights().items():
+        torch.testing.assert_close(parts.weights()[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_a_resumed_training_computes_as_many_at_once_as_before(world: World, tmp_path: Path) -> None:
+    """The bits of a sum depend on it; memory that was short may be there again."""
+    straight = Trial(world, tmp_path / "straight", lambda inputs: Cramped(inputs, 3, NO_MEMORY))
+    straight.run()
+    with pytest.raises(TrainingCancelled):
+        Trial(world, tmp_path / "resumed", lambda inputs: Cramped(inputs, 3, NO_MEMORY)).run(StopAt(5))
+    resumed = Trial(world, tmp_path / "resumed")
+    resumed.run()
+    assert are_equal(resumed.weights(), straight.weights())
+
+
+def test_validation_that_runs_out_of_memory_goes_on_too(world: World, tmp_path: Path) -> None:
+    trial = Trial(world, tmp_path, epochs=1, wrap_val=lambda inputs: Cramped(inputs, 3, NO_MEMORY))
+    plenty = Trial(world, tmp_path / "plenty", epochs=1)
+    assert trial.run().curve[0].val_accuracy == plenty.run().curve[0].val_accuracy
+    assert trial.val_inputs.asked[:3] == [8, 4, 2]
 
 
 def test_one_question_that_does_not_fit_names_its_shape(world: World, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from modeling_world import Events, World, never, question_row, train_job, write_questions
 from safetensors.torch import load_file
+from training_world import StopAt
 
 from vqa_pipeline.answers.scoring import score_answer
 from vqa_pipeline.errors import BackboneError, NonFiniteLoss, SettingsError, TrainingCancelled
@@ -21,17 +22,6 @@ def weights(folder: Path) -> bytes:
 
 def told(folder: Path) -> dict[str, object]:
     return json.loads((folder / "checkpoint" / "training.json").read_text())
-
-
-class StopAt:
-    """Asks to stop at the n-th time it is asked."""
-
-    def __init__(self, asked: int) -> None:
-        self.left = asked
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
 
 
 GOLDEN_LOSSES = [3.45701, 3.44186, 3.34301, 3.33380, 3.31354]

@@ -21,6 +21,7 @@ from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.modeling.strategies import Learnable
 from vqa_pipeline.modeling.training.evaluation import Earned, average_by_type, earn_credits
 from vqa_pipeline.modeling.training.finiteness import MAX_RETURNS, RATE_DROP, find_suspects, write_suspects
+from vqa_pipeline.modeling.training.known_sizes import KnownSizes
 from vqa_pipeline.modeling.training.optimizer import Optimizer
 from vqa_pipeline.modeling.training.pace import SavePace, Stopwatch
 from vqa_pipeline.modeling.training.processes import Processes
@@ -70,7 +71,9 @@ class Training:
         self._progress, self._state, self._report = progress, state, report
         self._model = setup.model.to(setup.placement.device)
         self._optimizer = Optimizer(setup.learnable)
-        self._micro_batch = MicroBatch(self._settings.batch_size, lambda message: log(report, message))
+        self._micro_batch = MicroBatch(
+            self._settings.micro_batch or self._settings.batch_size, lambda message: log(report, message)
+        )
         self._stepper = Stepper(
             self._model,
             train,
@@ -92,7 +95,31 @@ class Training:
         self._state = saved.state
         self._optimizer.set_weights(saved.weights)
         self._optimizer.set_tensors(saved.optimizer)
-        self._micro_batch.size = saved.state.micro_batch or self._micro_batch.size
+        self._micro_batch.size = self._settings.micro_batch or saved.state.micro_batch
+
+    def fit_memory(self, known: KnownSizes, *work: str) -> None:
+        """Find how many questions can be computed at once, by rehearsing the largest step.
+
+        Nothing is tried where that is set, is known from before, or comes with the progress resumed from.
+
+        Args:
+            known: What was found before.
+            work: All that memory depends on, but for the shape of the step: the hardware, the model, what learns.
+
+        Raises:
+            OutOfMemory: one question at a time does not fit.
+        """
+        if self._settings.micro_batch or self._state.micro_batch:
+            return
+        largest = self._train.batches.find_largest(self._settings.batch_size)
+        shape = f"{len(largest)} questions of {self._train.batches.describe(largest)}"
+        size = known.get(shape, *work)
+        if not self._setup.processes.any(size is None):
+            self._micro_batch.size = min(size or self._micro_batch.size, self._settings.batch_size)
+            return
+        self._stepper.rehearse(largest, self._tally)
+        if self._setup.processes.is_main:
+            known.put(self._micro_batch.size, shape, *work)
 
     def run(self, should_stop: ShouldStop) -> TrainingState:
         """Train to the end; afterwards the model of the main process has the weights of the best epoch.

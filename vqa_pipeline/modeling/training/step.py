@@ -39,33 +39,44 @@ class Stepper:
     def take(self, step: int, positions: Positions, rate: float, tally: Tally) -> None:
         """Update the model with a batch, unless its loss or gradient is not finite; the tally tells.
 
-        A step that ran out of memory is computed again from its beginning, with the same random numbers.
+        A step that runs out of memory is computed again from its beginning, with the same random numbers.
 
         Raises:
             OutOfMemory: one question at a time does not fit.
         """
-
-        def attempt(size: int) -> None:
-            row = tally.open(len(positions))
-            self._compute_gradient(step, positions, size, row)
-            row.norm.copy_(self._optimizer.clip(self._clip_norm))
-            row.skipped.copy_(~(torch.isfinite(row.norm) & torch.isfinite(row.losses.sum())))
-            self._optimizer.update(rate, row.skipped)
-
-        self._micro_batch.fit(attempt, lambda: self._examples.batches.describe(positions))
+        row = tally.open(len(positions))
+        self._compute_gradient(step, positions, row)
+        row.skipped.copy_(~(torch.isfinite(row.norm) & torch.isfinite(row.losses.sum())))
+        self._optimizer.update(rate, row.skipped)
         tally.close(step, positions)
 
-    def _compute_gradient(self, step: int, positions: Positions, size: int, row: Row) -> None:
-        own = self._processes.share(len(positions))
-        torch.manual_seed(_mix(self._seed, step, own.start))
-        self._model.train()
+    def rehearse(self, positions: Positions, tally: Tally) -> None:
+        """Do all that a step does and leave everything as it was, bit for bit: the update is one that is skipped.
+
+        Raises:
+            OutOfMemory: one question at a time does not fit.
+        """
+        row = tally.open(len(positions))
+        self._compute_gradient(0, positions, row)
+        self._optimizer.update(0.0, row.skipped.fill_(1))
         self._optimizer.clear()
-        for start in range(own.start, own.stop, size):
-            part = slice(start, min(start + size, own.stop))
-            losses = self._compute_losses(positions[part])
-            (losses.sum() / len(positions)).backward()  # type: ignore[no-untyped-call]
-            row.losses[part] = losses.detach()
+
+    def _compute_gradient(self, step: int, positions: Positions, row: Row) -> None:
+        self._model.train()
+        own = self._processes.share(len(positions))
+
+        def attempt(size: int) -> None:
+            torch.manual_seed(_mix(self._seed, step, own.start))
+            self._optimizer.clear()
+            for start in range(own.start, own.stop, size):
+                part = slice(start, min(start + size, own.stop))
+                losses = self._compute_losses(positions[part])
+                (losses.sum() / len(positions)).backward()  # type: ignore[no-untyped-call]
+                row.losses[part] = losses.detach()
+
+        self._micro_batch.fit(attempt, lambda: self._examples.batches.describe(positions))
         self._processes.sum([*self._optimizer.fill_gradients(), row.losses])
+        row.norm.copy_(self._optimizer.clip(self._clip_norm))
 
     def _compute_losses(self, positions: Positions) -> torch.Tensor:
         logits = self._examples.inputs.compute_logits(positions)

@@ -52,7 +52,7 @@ class Tally:
         self._unread: list[tuple[int, Positions]] = []
 
     def open(self, num_questions: int) -> Row:
-        """The next row, all zeros; opened again, it starts anew."""
+        """The next row, all zeros; until it is closed, it is the next one again."""
         row = self._table[len(self._unread)].zero_()
         return Row(row[_LOSSES : _LOSSES + num_questions], row[_NORM], row[_SKIPPED])
 

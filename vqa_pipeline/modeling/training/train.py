@@ -12,7 +12,7 @@ from vqa_pipeline.errors import SettingsError, TrainingCancelled
 from vqa_pipeline.modeling.backbones import Backbone, Materials, build_backbone
 from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
-from vqa_pipeline.modeling.devices import Placement, choose_device, use_threads
+from vqa_pipeline.modeling.devices import Placement, choose_device, describe_device, use_threads
 from vqa_pipeline.modeling.events import Report, Reporter, Shown, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.inputs import Examples, WholeForward
@@ -31,6 +31,7 @@ from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
 from vqa_pipeline.modeling.switches import Switches, checkpoint_layers, choose_switches, compile_forward
 from vqa_pipeline.modeling.tensor_files import digest_tensors
+from vqa_pipeline.modeling.training.known_sizes import KnownSizes
 from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
 from vqa_pipeline.modeling.training.processes import Processes, join_processes
 from vqa_pipeline.modeling.training.saved_progress import SavedProgress
@@ -144,7 +145,17 @@ class _Run:
         state = TrainingState(fingerprint=self._job.fingerprint, frozen=digest_tensors(frozen))
         training = Training(setup, self._train, self._val, progress, state, self._report)
         self._resume(training, progress, state.frozen)
+        self._fit_memory(training, progress)
         return training.run(self._should_stop)
+
+    def _fit_memory(self, training: Training, progress: SavedProgress) -> None:
+        """Rehearse on a GPU, which says when it is full; a host does not."""
+        if self._placement.device.type == "cpu":
+            return
+        config, learnable = self._backbone.model.config.to_json_string(), str(self._learnable.num_learnable)
+        hardware = describe_device(self._placement.device)
+        known = KnownSizes(progress.folder.parent / "micro_batches.json")
+        training.fit_memory(known, hardware, config, self._job.settings.strategy, learnable, self._placement.precision)
 
     def _resume(self, training: Training, progress: SavedProgress, frozen: str) -> None:
         with self._processes.main_first():  # it removes what is damaged

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqa_pipeline.errors import OutOfMemory
+from vqa_pipeline.modeling.memory import MicroBatch, is_out_of_memory
+
+
+class Memory:
+    """Room for so many questions at once."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.tried: list[int] = []
+
+    def work(self, size: int) -> str:
+        self.tried.append(size)
+        if size > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore words.")
+        return f"done by {size}"
+
+
+def test_what_fits_is_done_once_and_nothing_is_told() -> None:
+    memory, told = Memory(8), []
+    assert MicroBatch(8, told.append).fit(memory.work, lambda: "a question") == "done by 8"
+    assert (memory.tried, told) == ([8], [])
+
+
+def test_what_does_not_fit_is_halved_until_it_does_and_stays_so() -> None:
+    memory, told = Memory(3), []
+    micro_batch = MicroBatch(13, told.append)
+    assert micro_batch.fit(memory.work, lambda: "a question") == "done by 2"
+    assert memory.tried == [13, 7, 4, 2]
+    assert micro_batch.fit(memory.work, lambda: "a question") == "done by 2"
+    assert (memory.tried[4:], micro_batch.size, len(told)) == ([2], 2, 3)
+    assert "from now on 2 questions are computed at once" in told[-1]
+
+
+def test_one_question_that_does_not_fit_is_an_error_that_says_what_it_was() -> None:
+    with pytest.raises(OutOfMemory) as caught:
+        MicroBatch(4, lambda message: None).fit(Memory(0).work, lambda: "384 x 608 pixels, 12 tokens")
+    assert caught.value.shape == "384 x 608 pixels, 12 tokens"
+    assert caught.value.reason == "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_the_size_found_fits_and_is_at_least_half_of_what_would(size: int, limit: int) -> None:
+    micro_batch = MicroBatch(size, lambda message: None)
+    micro_batch.fit(Memory(limit).work, lambda: "a question")
+    assert min(size, limit) / 2 <= micro_batch.size <= min(size, limit)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("anything"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_errors_of_memory_are_known_by_type_or_words(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_the_cpu_says_what_is_recognised() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
