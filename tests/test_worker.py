@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,15 +13,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from full_disk import files_of_at_most
 from modeling_world import World, predict_job, train_job, write_world
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 from worker_processes import is_running, wait_until
 
-from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR, DiskError, MissingPackage
+from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR, MissingPackage
 from vqa_pipeline.modeling.jobs import EVENTS_VARIABLE
 from vqa_pipeline.worker import explain
 
@@ -149,22 +146,6 @@ def test_a_library_that_is_too_old_is_named_and_a_module_of_our_own_is_not_excus
     assert explain(ImportError("no name"), job) is None
 
 
-def test_a_full_disk_is_recognised_in_what_safetensors_says(world: World, tmp_path: Path) -> None:
-    job = train_job(world, tmp_path)
-    with files_of_at_most(1000), pytest.raises(SafetensorError) as refused:
-        save_file({"weights": np.zeros(1000)}, tmp_path / "weights.safetensors")
-    told = explain(refused.value, job)
-    assert isinstance(told, DiskError)
-    assert (told.path, told.number) == (Path(job.output_folder), errno.EFBIG)
-
-
-def test_what_safetensors_says_of_a_file_s_content_is_not_the_disk_s(world: World, tmp_path: Path) -> None:
-    assert (
-        explain(SafetensorError("Error while deserializing header: header too large"), train_job(world, tmp_path))
-        is None
-    )
-
-
 def test_a_file_that_cannot_be_written_is_told_by_its_name_and_other_errors_are_not_the_disk_s(
     world: World, tmp_path: Path
 ) -> None:
@@ -186,7 +167,8 @@ def test_a_disk_that_is_full_while_it_trains_is_the_last_line_and_the_next_run_g
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
     done = run_after(full, file)
     assert done.returncode == EXIT_USER_ERROR
-    assert done.stderr.splitlines()[-1].startswith(f"{job.output_folder}: File too large. ")
+    assert done.stderr.splitlines()[-1].startswith(f"{job.progress_folder}/ffffffff/")
+    assert ": File too large. " in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not Path(job.output_folder).exists()
     assert run(file).returncode == 0
@@ -237,22 +219,47 @@ def test_a_signal_saves_and_the_next_run_goes_on(
     assert weights(tmp_path) == straight
 
 
+@pytest.fixture(scope="module")
+def backbone(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained model with dropout, so that a resumed training needs its random numbers."""
+    folder = tmp_path_factory.mktemp("backbone")
+    assert run(write_job(folder, train_job(world, folder))).returncode == 0
+    config = folder / "checkpoint" / "config.json"
+    dropout = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    config.write_text(json.dumps(json.loads(config.read_bytes()) | dropout))
+    return folder / "checkpoint"
+
+
+KILLED = {
+    "in one part": {"strategy": "full"},
+    "in parts": {"strategy": "full", "micro_batch": 3},
+    "head": {"strategy": "head", "micro_batch": 5},
+}
+
+
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_with_the_same_bits(
-    world: World, tmp_path: Path, straight: bytes, children: list[subprocess.Popen[str]]
+@pytest.mark.parametrize("name", KILLED)
+def test_killed_at_random_steps_it_ends_with_the_same_bits(
+    world: World, backbone: Path, tmp_path: Path, children: list[subprocess.Popen[str]], name: str
 ) -> None:
-    job = write_job(tmp_path, train_job(world, tmp_path, **LONG))
-    for delay in (0.0, 0.003, 0.011, 0.05):
+    changes = LONG | {"backbone": str(backbone), "patience": 0} | KILLED[name]
+    straight = write_job(tmp_path / "straight", train_job(world, tmp_path / "straight", **changes))
+    assert run(straight).returncode == 0
+    job = write_job(tmp_path, train_job(world, tmp_path, **changes))
+    dice = random.Random(name)
+    for _ in range(4):
         before = newest_progress(tmp_path)
         process = start(job, children)
         wait_until(lambda before=before: newest_progress(tmp_path) > before)
-        time.sleep(delay)
+        time.sleep(dice.uniform(0, 0.2))  # about ten steps and three saves
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "checkpoint").exists()
-    assert run(job).returncode == 0
-    assert weights(tmp_path) == straight
+    resumed = run(job)
+    assert resumed.returncode == 0
+    assert int(events(resumed.stdout)[0]["resumed_from_step"]) > 0
+    assert weights(tmp_path) == weights(tmp_path / "straight")
 
 
 @pytest.mark.slow

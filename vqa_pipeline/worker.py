@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -131,9 +130,6 @@ def explain(error: Exception, job: TrainJob | PredictJob) -> VqaPipelineError | 
     output = Path(job.output_folder if isinstance(job, TrainJob) else job.output_file)
     if isinstance(error, OSError):
         return DiskError.from_number(error.errno, error.filename or output)
-    if type(error).__module__.startswith("safetensors"):  # by its words: it keeps the number of the system nowhere else
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        return DiskError.from_number(int(number[1]), output) if number else None
     return None
 
 

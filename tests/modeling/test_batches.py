@@ -18,6 +18,9 @@ from vqa_pipeline.modeling.questions import Asked, read_training, tokenize
 
 RULES = PixelRules(16, 8, Image.Resampling.BICUBIC, 1 / 255, (0.5,) * 3, (0.5,) * 3)
 
+ALIKE = RULES._replace(size_divisor=16)
+"""Makes all pictures of the world one size."""
+
 
 @pytest.fixture(scope="module")
 def source(world: World) -> BatchSource:
@@ -34,7 +37,7 @@ def ask(
     texts: list[str],
     images: list[int],
     max_tokens: int = 40,
-    rules: PixelRules = RULES._replace(size_divisor=16),
+    rules: PixelRules = ALIKE,
 ) -> BatchSource:
     """Questions about the first few pictures of the world; the tokenizer knows the words a, b and c."""
     shas = sorted(pq.read_table(world.packs[0])["image_sha256"].to_pylist())[: max(images) + 1]
@@ -120,7 +123,9 @@ def test_questions_about_one_image_share_its_pixels(world: World) -> None:
 def test_the_largest_batch_has_most_pixels_in_all_and_the_longest_questions(world: World) -> None:
     """Square images have 16 x 16 pixels, wide ones 8 x 24."""
     table = pq.read_table(world.packs[0]).sort_by("image_sha256")
-    sides = [width == height for width, height in zip(*(table[name].to_pylist() for name in ("width", "height")))]
+    sides = [
+        width == height for width, height in zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)
+    ]
     square, wide = sides.index(True), sides.index(False)
     few = ask(world, ["a", "a b", "b", "a b c", "a a a a"], [square, wide, square, square, wide], rules=RULES)
     assert few.find_largest(2).tolist() == [3, 0]

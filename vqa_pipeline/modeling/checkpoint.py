@@ -24,6 +24,7 @@ from vqa_pipeline.modeling.stock import (
     ViltImageProcessorPil,
     ViltProcessor,
 )
+from vqa_pipeline.modeling.tensor_files import raise_os_errors
 
 VOCABULARY_FILE = "vocabulary.json"
 TRAINING_FILE = "training.json"
@@ -47,7 +48,8 @@ def save_checkpoint(checkpoint: Checkpoint, training: Mapping[str, Any], folder:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        _write(checkpoint, training, unfinished)
+        with raise_os_errors(folder):
+            _write(checkpoint, training, unfinished)
         _sync_files(unfinished)
         replace_folder(unfinished, folder)
     finally:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from full_disk import files_of_at_most
 
+from vqa_pipeline.errors import DiskError
 from vqa_pipeline.modeling.training.saved_progress import SavedProgress
 from vqa_pipeline.modeling.training.state import Best, CurvePoint, TrainingState
 
@@ -115,6 +118,68 @@ def test_best_weights_stay_as_long_as_a_kept_progress_needs_them(progress: Saved
         "best-00000003.safetensors",
         "step-00000003-epoch-0000",
     ]
+
+
+def test_what_to_return_to_is_kept_as_long_as_a_kept_progress_refers_to_it(progress: SavedProgress) -> None:
+    good = save(progress, 1, good=state(1).name).name
+    for step in (2, 3, 4):
+        save(progress, step, good=good)
+    assert sorted(path.name for path in progress.folder.iterdir()) == [state(step).name for step in (1, 3, 4)]
+    assert progress.load_good(good).state.step == 1
+    save(progress, 5, good=state(5).name)
+    save(progress, 6, good=state(5).name)
+    assert sorted(path.name for path in progress.folder.iterdir()) == [state(5).name, state(6).name]
+
+
+def test_progress_whose_return_is_damaged_is_damaged(progress: SavedProgress) -> None:
+    save(progress, 1)
+    save(progress, 2, good=state(1).name)
+    save(progress, 3, good=state(2).name)
+    (progress.folder / state(2).name / "weights.safetensors").write_bytes(b"")
+    assert progress.load().state.step == 1
+    assert [told.partition(":")[0] for told in progress.skipped] == [state(3).name, state(2).name]
+
+
+def test_progress_with_another_backbone_s_weights_below_is_never_resumed(progress: SavedProgress) -> None:
+    save(progress, 1, frozen="one")
+    assert progress.load("one").state.step == 1
+    assert progress.load("another") is None
+    assert progress.skipped == ["step-00000001-epoch-0000: it belongs to another backbone"]
+
+
+def test_a_damaged_progress_is_made_again(progress: SavedProgress) -> None:
+    path = save(progress, 1)
+    (path / "weights.safetensors").write_bytes(b"")
+    assert progress.load() is None
+    assert save(progress, 1) == path
+    assert progress.load().state.step == 1
+
+
+@pytest.mark.parametrize("what", ["save", "save_best"])
+def test_a_full_disk_is_named_and_what_was_saved_stays(progress: SavedProgress, what: str) -> None:
+    save(progress, 1)
+    large = {"weight": torch.zeros(1000)}
+    with files_of_at_most(1000), pytest.raises(DiskError) as refused:
+        progress.save(state(2), large, {}) if what == "save" else progress.save_best(2, large)
+    assert refused.value.path.parent == progress.folder
+    assert [path.name for path in progress.folder.iterdir()] == [state(1).name]
+    assert progress.load().state.step == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_named(progress: SavedProgress) -> None:
+    save(progress, 1)
+    progress.folder.chmod(0o500)
+    with pytest.raises(DiskError, match="Permission denied"):
+        save(progress, 2)
+    progress.folder.chmod(0o700)
+    assert progress.load().state.step == 1
+
+
+def test_a_place_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "progress").write_text("a file")
+    with pytest.raises(DiskError, match="progress"):
+        SavedProgress(tmp_path / "progress", "abc")
 
 
 def test_nothing_is_pickled(progress: SavedProgress) -> None:

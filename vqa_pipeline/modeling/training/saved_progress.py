@@ -87,11 +87,12 @@ class SavedProgress:
         """
         path = self.folder / f"best-{step:08d}.safetensors"
         unfinished = path.with_name(f".{path.name}")
-        try:
-            write_tensors(unfinished, weights)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with name_disk_errors(path):
+            try:
+                write_tensors(unfinished, weights)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
         return path.name, digest_file(path)
 
     def load_best(self, best: Best) -> dict[str, torch.Tensor]:
