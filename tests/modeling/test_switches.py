@@ -146,15 +146,22 @@ def test_frozen_layers_below_those_that_learn_are_not_computed_twice() -> None:
 
 def test_a_compiled_forward_gives_the_same_logits_and_gradients_and_is_compiled_for_shapes_to_come() -> None:
     """With the backend that finds the graphs and computes them as they are, which is quick."""
+    from torch._dynamo import config
     from torch._dynamo.testing import CompileCounterWithBackend
 
     plain, compiled = make_model(), make_model()
-    compile_forward(compiled, counter := CompileCounterWithBackend("eager"))
+    with config.patch(suppress_errors=False, recompile_limit=config.recompile_limit):
+        compile_forward(compiled, counter := CompileCounterWithBackend("eager"))
+        config.suppress_errors = False  # here they are to be seen
+        compare(plain, compiled)
+    assert 1 <= counter.frame_count < len(SHAPES)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+
+
+def compare(plain: Any, compiled: Any) -> None:
     for shape in SHAPES:
         logits, gradients = compute(plain, shape)
         again, same_gradients = compute(compiled, shape)
         torch.testing.assert_close(again, logits, rtol=0, atol=1e-6)
         for name, gradient in gradients.items():
             torch.testing.assert_close(same_gradients[name], gradient, rtol=1e-4, atol=1e-6)
-    assert counter.frame_count < len(SHAPES)
-    assert list(compiled.state_dict()) == list(plain.state_dict())

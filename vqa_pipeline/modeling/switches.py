@@ -22,6 +22,8 @@ COMPILING_PAYS = 1_000_000
 """So many questions, all epochs together. Compiling takes one to three minutes; at a thousand or two a second, which is
 what a GPU of these years trains of ViLT-B, a shorter training would hardly win them back."""
 
+_MAX_COMPILED = 64
+"""Graphs of one model: padded text or none, training or evaluation, shared images or not, one question or several."""
 _C_COMPILERS = ("cc", "gcc", "clang")
 
 
@@ -103,8 +105,13 @@ def choose_compiling(
 def compile_forward(model: Any, backend: str | Callable[..., Any] = "inductor") -> None:
     """Let a model's forward be compiled at its first call; parameters keep their names.
 
-    The first shape of a batch is compiled for itself; when others come, once more for all of them.
+    The first shape of a batch is compiled for itself; when others come, once more for all of them. What cannot be
+    compiled is computed as it is, and torch's log says why.
     """
+    from torch._dynamo import config  # loads the compiler, which most trainings do without
+
+    config.recompile_limit = _MAX_COMPILED
+    config.suppress_errors = True
     model.compile(backend=backend)
 
 
