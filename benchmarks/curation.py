@@ -99,9 +99,10 @@ def _answer(row: int, chance: random.Random) -> dict[str, Any]:
 
 def curate(folder: Path, output: Path, image_root: str | None = None, workers: int = 1) -> int:
     """Records and dataset, as the stages make them; returns the number of accepted questions."""
-    from vqa_pipeline.curation.plan import Known, SourceRecords, build_dataset
+    from vqa_pipeline.curation.plan import Known, build_dataset
     from vqa_pipeline.curation.records import validate_source
     from vqa_pipeline.curation.settings import DatasetSettings
+    from vqa_pipeline.curation.source_records import SourceRecords
     from vqa_pipeline.curation.tasks import TaskProcesses
     from vqa_pipeline.sources.formats.vqa_v2 import VqaV2Source
 

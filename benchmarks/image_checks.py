@@ -37,9 +37,10 @@ def write_world(folder: Path, num_rows: int) -> None:
 
 
 def _build(folder: Path, output: Path, known: Path) -> int:
-    from vqa_pipeline.curation.plan import Known, SourceRecords, build_dataset
+    from vqa_pipeline.curation.plan import Known, build_dataset
     from vqa_pipeline.curation.records import validate_source
     from vqa_pipeline.curation.settings import DatasetSettings
+    from vqa_pipeline.curation.source_records import SourceRecords
     from vqa_pipeline.sources.formats import get_format
     from vqa_pipeline.sources.formats.table import TableSource
 

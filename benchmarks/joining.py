@@ -141,13 +141,14 @@ def _join(records: Path, output: Path) -> int:
 
     from vqa_pipeline.curation import plan
     from vqa_pipeline.curation.settings import DatasetSettings
+    from vqa_pipeline.curation.source_records import SourceRecords
 
     plan.sum_rows = lambda *_: 0
     counts = [
         sum(pq.read_metadata(path).num_rows for path in records.glob(f"{kind}-*"))
         for kind in ("questions", "annotations")
     ]
-    sources = [plan.SourceRecords("vqa", records, None, *counts)]
+    sources = [SourceRecords("vqa", records, None, *counts)]
     (output / "dataset").mkdir()
     settings = DatasetSettings(images_required=False)
     summary = plan.build_dataset(sources, settings, plan.Known(), output / "scratch", output / "dataset")

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from vqa_pipeline.curation.plan import Known, SourceRecords, build_dataset
+from vqa_pipeline.curation.plan import Known, build_dataset
 from vqa_pipeline.curation.records import RecordsSummary, validate_source
 from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.curation.source_records import SourceRecords
 from vqa_pipeline.curation.summary import DatasetSummary
 from vqa_pipeline.curation.tasks import run_in_order
 from vqa_pipeline.progress import Progress, silent

@@ -11,9 +11,10 @@ import pytest
 from curation_world import encode_lines, make_table_source, write_files
 
 from vqa_pipeline.curation.corrections import COLUMNS
-from vqa_pipeline.curation.plan import Known, SourceRecords, build_dataset
+from vqa_pipeline.curation.plan import Known, build_dataset
 from vqa_pipeline.curation.records import RecordsSummary, validate_source
 from vqa_pipeline.curation.settings import DatasetSettings
+from vqa_pipeline.curation.source_records import SourceRecords
 from vqa_pipeline.schemas import Locator
 from vqa_pipeline.sources.formats.vqa_v2 import VqaV2Source
 

@@ -46,8 +46,9 @@ from world import build_world
 
 from vqa_pipeline.curation.buckets import ROWS_PER_BUCKET
 from vqa_pipeline.curation.exchange import choose_num_spans
+from vqa_pipeline.curation.image_plan import IMAGE_FACTS
 from vqa_pipeline.curation.known_images import write_known_images
-from vqa_pipeline.curation.plan import IMAGE_FACTS, SourceRecords
+from vqa_pipeline.curation.source_records import SourceRecords
 from vqa_pipeline.curation.tasks import TaskProcesses
 from vqa_pipeline.errors import SourceChanged
 from vqa_pipeline.schemas import NEAR_DUPLICATES, QUESTIONS, REJECTS

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vqa_pipeline.curation.tables import open_table
+
 ROWS_PER_BUCKET = 32_768
 """A task's share. Constant, so that memory does not grow with the data.
 
@@ -75,8 +77,7 @@ def write_buckets(table: pa.Table, key: str, path: Path, max_buckets: int = _MAX
     parts = deal_rows(table, find_buckets(table[key].to_pylist(), num_buckets), num_buckets)
     counts = [part.num_rows for part in parts]
     schema = table.schema.with_metadata({_COUNTS: json.dumps(counts).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+    with open_table(path, schema) as writer:
         for part in parts:
             if part.num_rows:
                 writer.write_table(part.replace_schema_metadata(schema.metadata), part.num_rows)

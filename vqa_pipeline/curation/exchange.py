@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vqa_pipeline.curation.buckets import deal_rows, find_buckets, gather
+from vqa_pipeline.curation.tables import open_table
 
 _BUCKETS_PER_SPAN = 32
 """Files that a task writes side by side: of more, row groups are smaller; of fewer, each file is opened more often."""
@@ -48,10 +48,9 @@ def write_span(
         folder: Where the files go, by `name_bucket`.
     """
     width = num_buckets // choose_num_spans(num_buckets)
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as opened:
         paths = [name_bucket(folder, span * width + number) for number in range(width)]
-        writers = [opened.enter_context(pq.ParquetWriter(path, schema, compression="zstd")) for path in paths]
+        writers = [opened.enter_context(open_table(path, schema)) for path in paths]
         for table in gather(tables, _ROWS_AT_ONCE):
             buckets = find_buckets(table[key].to_pylist(), num_buckets) - span * width
             for writer, part in zip(writers, deal_rows(table, buckets, width), strict=True):

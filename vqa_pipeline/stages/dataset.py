@@ -22,7 +22,7 @@ from vqa_pipeline.store import Store, Version
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vqa_pipeline.curation.plan import SourceRecords
+    from vqa_pipeline.curation.source_records import SourceRecords
     from vqa_pipeline.curation.summary import DatasetSummary
     from vqa_pipeline.sources.formats import Source
 
@@ -119,7 +119,7 @@ def _list_unfit_corrections(inputs: Mapping[str, Version]) -> list[str]:
 
 
 def _describe_records(pipeline: Pipeline, source: Source, inputs: Mapping[str, Version]) -> SourceRecords:
-    from vqa_pipeline.curation.plan import SourceRecords
+    from vqa_pipeline.curation.source_records import SourceRecords
     from vqa_pipeline.sources.formats import get_format
 
     records = inputs[f"records/{source.name}"]
