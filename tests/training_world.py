@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from vqa_pipeline.modeling.inputs import Examples, Inputs, WholeForward
 from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import read_training, tokenize
+from vqa_pipeline.modeling.read_ahead import Cut
 from vqa_pipeline.modeling.strategies import choose_learnable
 from vqa_pipeline.modeling.training.loop import Setup, Training
 from vqa_pipeline.modeling.training.processes import Alone
@@ -26,12 +27,23 @@ from vqa_pipeline.modeling.training.state import TrainingState
 CPU = Placement(torch.device("cpu"), "fp32")
 
 
-class Poisoned:
+class Changed:
+    """Inputs of which something is changed."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self.num_calls = 0
+
+    def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
+        return self._inputs.follow(plan, cut)
+
+
+class Poisoned(Changed):
     """Logits that are not finite for some questions, or for all in some calls."""
 
     def __init__(self, inputs: Inputs, positions: Collection[int] = (), calls: Collection[int] = ()) -> None:
-        self._inputs, self._positions, self._bad_calls = inputs, set(positions), set(calls)
-        self.num_calls = 0
+        super().__init__(inputs)
+        self._positions, self._bad_calls = set(positions), set(calls)
 
     def compute_logits(self, positions: Positions) -> torch.Tensor:
         self.num_calls += 1
@@ -42,12 +54,12 @@ class Poisoned:
         )
 
 
-class BadGradients:
+class BadGradients(Changed):
     """Logits as they are, whose gradient is not finite in some calls."""
 
     def __init__(self, inputs: Inputs, bad: float, is_bad: Callable[[int], bool]) -> None:
-        self._inputs, self._bad, self._is_bad = inputs, bad, is_bad
-        self.num_calls = 0
+        super().__init__(inputs)
+        self._bad, self._is_bad = bad, is_bad
 
     def compute_logits(self, positions: Positions) -> torch.Tensor:
         self.num_calls += 1
@@ -70,22 +82,24 @@ class OneBadGradient(torch.autograd.Function):
         return spoiled, None
 
 
-class Astray:
+class Astray(Changed):
     """Logits that are not finite as soon as a bias of the last layer has left [-limit, limit]."""
 
     def __init__(self, inputs: WholeForward, limit: float) -> None:
-        self._inputs, self._limit = inputs, limit
+        super().__init__(inputs)
+        self._limit = limit
 
     def compute_logits(self, positions: Positions) -> torch.Tensor:
         farthest = self._inputs._model.classifier[-1].bias.detach().abs().max()
         return self._inputs.compute_logits(positions) * (float("nan") if farthest > self._limit else 1.0)
 
 
-class Cramped:
+class Cramped(Changed):
     """Inputs of a device whose memory takes so many questions at once, and from some call on fewer."""
 
     def __init__(self, inputs: Inputs, limit: int, error: Exception, after: int = 0) -> None:
-        self._inputs, self.limit, self._error, self._after = inputs, limit, error, after
+        super().__init__(inputs)
+        self.limit, self._error, self._after = limit, error, after
         self.asked: list[int] = []
 
     def compute_logits(self, positions: Positions) -> torch.Tensor:

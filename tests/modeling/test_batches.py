@@ -6,15 +6,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from modeling_world import VOCABULARY, World
+from hypothesis import given
+from hypothesis import strategies as st
+from modeling_world import VOCABULARY, Events, World
 from PIL import Image
 
 from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
-from vqa_pipeline.modeling.batches import BatchSource, choose_text_length
+from vqa_pipeline.modeling.batches import BATCHES_AHEAD, Batch, BatchSource, choose_text_length
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import PixelRules
-from vqa_pipeline.modeling.questions import Asked, read_training, tokenize
+from vqa_pipeline.modeling.questions import Asked, Tokenized, read_training, tokenize
+from vqa_pipeline.modeling.ragged import Ragged
 
 RULES = PixelRules(16, 8, Image.Resampling.BICUBIC, 1 / 255, (0.5,) * 3, (0.5,) * 3)
 
@@ -49,8 +52,44 @@ def ask(
     return BatchSource(asked, tokenized, pixels, torch.device("cpu"))
 
 
+class Sizes:
+    """Pixels of which only the sizes are known, one image per question."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = [(16, 16 + 16 * size) for size in sizes]
+
+    def number(self, sha256: str) -> int:
+        return int(sha256)
+
+
+def of_sizes(sizes: list[int]) -> BatchSource:
+    asked = Asked()
+    for number in range(len(sizes)):
+        asked.append({"question_id": str(number), "question": "?", "image_sha256": str(number)})
+    return BatchSource(asked, Tokenized(Ragged([]), 0, 0, 0, 0, 40), Sizes(sizes), torch.device("cpu"))
+
+
 def flatten(plan: list[np.ndarray]) -> list[int]:
     return list(chain.from_iterable(batch.tolist() for batch in plan))
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=40),
+    st.integers(1, 9),
+    st.integers(0, 2**31),
+    st.integers(1, 100),
+)
+def test_any_epoch_has_every_question_once_in_full_batches_of_one_size(
+    sizes: list[int], batch_size: int, seed: int, epoch: int
+) -> None:
+    source = of_sizes(sizes)
+    plan = source.plan_training(batch_size, seed, epoch)
+    assert sorted(flatten(plan)) == list(range(len(sizes)))
+    assert len(plan) == source.count_batches(batch_size)
+    assert all(len({sizes[position] for position in batch}) == 1 for batch in plan)
+    assert sum(len(batch) < batch_size for batch in plan) <= len(set(sizes))
+    again = of_sizes(sizes).plan_training(batch_size, seed, epoch)
+    assert [batch.tolist() for batch in again] == [batch.tolist() for batch in plan]
 
 
 def test_every_question_comes_once_per_epoch(source: BatchSource) -> None:
@@ -131,3 +170,30 @@ def test_the_largest_batch_has_most_pixels_in_all_and_the_longest_questions(worl
     assert few.find_largest(2).tolist() == [3, 0]
     many = ask(world, ["a", "a b", "a b c a", "a b c"], [square, wide, wide, wide], rules=RULES)
     assert many.find_largest(8).tolist() == [2, 3, 1]  # three wide ones have more pixels than the only square one
+
+
+def same(left: Batch, right: Batch) -> bool:
+    return all(
+        one is other if one is None or other is None else torch.equal(one, other)
+        for one, other in zip(left, right, strict=True)
+    )
+
+
+def test_images_that_are_not_cached_are_decoded_ahead_of_their_batch(world: World) -> None:
+    texts, images = ["a", "b c", "a b c"] * 4, [0, 1, 2] * 4
+    source, plan = ask(world, texts, images), [np.arange(start, start + 3) for start in range(0, 12, 3)]
+    assert source._pixels.num_cached == 0
+    followed = source.follow(plan)
+    first = next(followed)
+    assert len(source._ahead._expected) == BATCHES_AHEAD + 1
+    assert same(source.load(first), ask(world, texts, images).load(first))
+    assert [batch.tolist() for batch in followed] == [batch.tolist() for batch in plan[1:]]
+
+
+def test_what_is_cached_on_a_cpu_is_read_when_it_is_asked_for(world: World) -> None:
+    source = ask(world, ["a", "b"], [0, 1])
+    source._pixels.fill(report=Events())
+    for batch in source.follow([np.array([0]), np.array([1])]):
+        assert source._ahead._expected == {}
+        source.load(batch)
+    assert source.waited_seconds > 0

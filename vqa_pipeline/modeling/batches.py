@@ -7,20 +7,26 @@ function of seed, epoch and position; no generator's state has to be remembered.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from vqa_pipeline.modeling.devices import send
 from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.questions import Asked, Tokenized
+from vqa_pipeline.modeling.read_ahead import Cut, ReadAhead
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
-
+"""Questions, by their numbers in a set of them."""
 
 TEXT_LENGTHS = (8, 12, 16, 24, 40)
 """Tokens that text is padded to; what is longer, to all that the model can read."""
+
+
+BATCHES_AHEAD = 2
+"""So many are read while one is computed."""
 
 
 class Batch(NamedTuple):
@@ -36,6 +42,10 @@ class Batch(NamedTuple):
     """int64 (batch,): which row of `pixel_values` each question is about; None: its own."""
 
 
+def _take_whole(batch: Positions) -> Sequence[Positions]:
+    return (batch,)
+
+
 class BatchSource:
     """Batches of one set of questions."""
 
@@ -43,6 +53,7 @@ class BatchSource:
         self.question_ids = asked.question_ids
         self._tokenized, self._pixels, self._device = tokenized, pixels, device
         self._images: Positions = np.array([pixels.number(sha256) for sha256 in asked.shas], np.int64)
+        self._ahead = ReadAhead(self._read)
         self._shape_groups = _group_by_size([pixels.sizes[image] for image in self._images])
 
     def count_batches(self, batch_size: int) -> int:
@@ -76,21 +87,39 @@ class BatchSource:
         height, width = self._pixels.sizes[self._images[positions[0]]]
         return f"{width} x {height} pixels, {self._tokenized.input_ids.lengths[positions].max()} tokens"
 
+    @property
+    def waited_seconds(self) -> float:
+        """How long computing had to wait for data so far."""
+        return self._ahead.waited_seconds
+
+    def follow(self, plan: Sequence[Positions], cut: Cut = _take_whole) -> Iterator[Positions]:
+        """Pass a plan's batches on, reading ahead what `cut` says will be loaded of them, where that saves time."""
+        is_quick = self._device.type == "cpu" and self._pixels.is_complete
+        return iter(plan) if is_quick else self._ahead.follow(plan, cut, BATCHES_AHEAD)
+
     def load(self, positions: Positions) -> Batch:
         """The input of the questions at these positions; their images have one size."""
+        read, device = self._ahead(positions), self._device
+        return Batch(
+            send(read.input_ids, device),
+            None if read.attention_mask is None else send(read.attention_mask, device),
+            self._pixels.rules.normalize(send(read.pixel_values, device)),
+            None if read.image_index is None else send(read.image_index, device),
+        )
+
+    def _read(self, positions: Positions) -> Batch:
+        """The same on the host, with pixels as they are stored."""
         numbers, image_index = _share(self._images[positions])
-        resized = torch.from_numpy(self._pixels.read(numbers)).to(self._device)
-        return Batch(*self._pad(positions), self._pixels.rules.normalize(resized), self._place(image_index))
+        size = self._pixels.sizes[numbers[0]]
+        pixels = torch.empty((len(numbers), 3, *size), dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+        self._pixels.read(numbers, pixels.numpy())
+        return Batch(*self._pad(positions), pixels, None if image_index is None else torch.from_numpy(image_index))
 
     def _pad(self, positions: Positions) -> tuple[torch.Tensor, torch.Tensor | None]:
         ids = self._tokenized.input_ids
         width = choose_text_length(int(ids.lengths[positions].max()), self._tokenized.max_tokens)
         padded, kept = ids.pad(positions, self._tokenized.pad_id, width)
-        input_ids = torch.from_numpy(padded).to(self._device)
-        return input_ids, None if kept.all() else self._place(kept.astype(np.int64))
-
-    def _place(self, array: Positions | None) -> torch.Tensor | None:
-        return None if array is None else torch.from_numpy(array).to(self._device)
+        return torch.from_numpy(padded), None if kept.all() else torch.from_numpy(kept.astype(np.int64))
 
 
 def choose_text_length(longest: int, max_tokens: int) -> int:

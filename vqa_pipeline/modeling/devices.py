@@ -67,6 +67,11 @@ def describe_device(device: torch.device) -> str:
     return f"{told.name}, {told.total_memory / 2**30:.0f} GiB"
 
 
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on a device; a GPU fetches it while the host goes on."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def choose_precision(
     precision: Literal["auto", "fp32", "bf16"], device: torch.device, width: int, has_bf16: bool | None = None
 ) -> Choice[Precision]:

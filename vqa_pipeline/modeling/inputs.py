@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -11,6 +11,7 @@ from vqa_pipeline.modeling.batches import BatchSource, Positions
 from vqa_pipeline.modeling.devices import Placement
 from vqa_pipeline.modeling.forward import compute_logits
 from vqa_pipeline.modeling.ragged import Credits
+from vqa_pipeline.modeling.read_ahead import Cut
 
 
 class Inputs(Protocol):
@@ -23,6 +24,10 @@ class Inputs(Protocol):
         """
         ...
 
+    def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
+        """Pass a plan's batches on, preparing meanwhile for the next ones, of which the parts `cut` gives are asked."""
+        ...
+
 
 class WholeForward:
     """Everything computed by the model, from tokens and pixels on."""
@@ -33,6 +38,10 @@ class WholeForward:
     def compute_logits(self, positions: Positions) -> torch.Tensor:
         """As `Inputs` says."""
         return compute_logits(self._model, self._batches.load(positions), self._placement)
+
+    def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
+        """As `Inputs` says."""
+        return self._batches.follow(plan, cut)
 
 
 class Examples(NamedTuple):

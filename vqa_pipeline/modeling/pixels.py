@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,10 +78,18 @@ class PixelRules(NamedTuple):
 
     def normalize(self, resized: torch.Tensor) -> torch.Tensor:
         """Pixel values: fp32 of the shape of `resized`, (batch, 3, height, width), on its device."""
-        channels = list(zip(self.mean, self.std, strict=True))
-        scale = torch.tensor([self.rescale_factor / std for _, std in channels], device=resized.device)
-        offset = torch.tensor([-mean / std for mean, std in channels], device=resized.device)
-        return resized.float().mul_(scale.view(-1, 1, 1)).add_(offset.view(-1, 1, 1))
+        scale, offset = _compute_scaling(self, resized.device)
+        return resized.float().mul_(scale).add_(offset)
+
+
+@lru_cache
+def _compute_scaling(rules: PixelRules, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """What bytes are multiplied by and what is added then, (3, 1, 1) each; sent once, as a GPU is waited for."""
+    channels = list(zip(rules.mean, rules.std, strict=True))
+    numbers = [[rules.rescale_factor / std for _, std in channels], [-mean / std for mean, std in channels]]
+    with torch.inference_mode(mode=False):  # for training, too, whoever asks first
+        scale, offset = torch.tensor(numbers, device=device)[:, :, None, None]
+    return scale, offset
 
 
 def _to_pixels(rgb: Image.Image) -> Pixels:

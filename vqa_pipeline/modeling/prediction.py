@@ -104,7 +104,7 @@ class Answering:
         answered = Answered(asked.question_ids, np.empty(shape, np.int32), np.empty(shape, np.float32))
         with torch.inference_mode():
             plan, progress = batches.plan_reading(self._batch_size), partial(tell_progress, self._report)
-            for positions in follow(plan, progress, f"answering {split}", len(asked), "questions", len):
+            for positions in follow(batches.follow(plan), progress, f"answering {split}", len(asked), "questions", len):
                 if should_stop():
                     raise TrainingCancelled(0, None)
                 logits = compute_logits(self._model, batches.load(positions), self._placement)

@@ -121,9 +121,10 @@ def test_events_tell_the_whole_story(world: World, tmp_path: Path) -> None:
     step = events.named("step")[0]
     assert set(step) == {
         *("event", "step", "epoch", "loss", "learning_rate", "gradient_norm", "questions_per_second", "eta_seconds"),
-        *("host_memory_bytes", "gpu_memory_bytes"),
+        *("data_wait_fraction", "host_memory_bytes", "gpu_memory_bytes"),
     }
     assert step["step"] == 1
+    assert 0 < step["data_wait_fraction"] < 1
     assert [(event["epoch"], event["step"]) for event in events.named("epoch")] == [(1, 6), (2, 12)]
     assert events.all[-1]["event"] == "finished"
     assert events.all[-1]["num_steps"] == 12

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from vqa_pipeline.modeling.batches import Positions
+from vqa_pipeline.modeling.devices import send
 from vqa_pipeline.modeling.inputs import Examples
 from vqa_pipeline.modeling.memory import MicroBatch
-from vqa_pipeline.modeling.training.processes import Processes
+from vqa_pipeline.modeling.training.processes import Processes, cut_share
 from vqa_pipeline.progress import Progress, follow, silent
 
 Earned = np.ndarray[Any, np.dtype[np.float32]]
@@ -37,7 +38,8 @@ def earn_credits(
     places: list[Positions] = []
     with torch.inference_mode():
         plan = examples.batches.plan_reading(batch_size)
-        for batch in follow(plan, progress, "validating", len(examples.credits), "questions", len):
+        read = examples.inputs.follow(plan, lambda batch: cut_share(batch, processes, micro_batch.size))
+        for batch in follow(read, progress, "validating", len(examples.credits), "questions", len):
             if processes.any(should_stop()):
                 return None
             own = processes.share(len(batch))
@@ -67,7 +69,7 @@ def _earn(examples: Examples, positions: Positions, micro_batch: MicroBatch) -> 
 
 def _earn_at_once(examples: Examples, positions: Positions) -> torch.Tensor:
     logits = examples.inputs.compute_logits(positions)
-    scores = examples.credits.fill(positions).to(logits.device)
+    scores = send(examples.credits.fill(positions), logits.device)
     return scores.gather(1, logits.argmax(dim=-1, keepdim=True)).squeeze(1)
 
 

@@ -150,7 +150,8 @@ class Training:
     def _run_epoch(self, should_stop: ShouldStop) -> None:
         epoch, state = self._state.next_epoch, self._state
         plan = self._train.batches.plan_training(self._settings.batch_size, self._settings.seed, epoch)
-        for step, positions in enumerate(plan[state.step - (epoch - 1) * self._epoch_steps :], state.step + 1):
+        rest = plan[state.step - (epoch - 1) * self._epoch_steps :]
+        for step, positions in enumerate(self._train.inputs.follow(rest, self._stepper.cut), state.step + 1):
             self._leave_if_asked(should_stop)
             self._stepper.take(step, positions, self._compute_rate(step), self._tally)
             self._keep_up(step)
@@ -205,6 +206,7 @@ class Training:
             "learning_rate": self._compute_rate(told.step),
             "gradient_norm": told.gradient_norm,
             "questions_per_second": round(len(told.positions) / seconds, 1),
+            "data_wait_fraction": round(self._train.batches.waited_seconds / max(self._watch.elapsed(), 1e-9), 4),
             "eta_seconds": round(seconds * (self.num_steps - told.step), 1),
             **measure_memory(self._setup.placement.device),
         }

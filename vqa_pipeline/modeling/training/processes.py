@@ -12,6 +12,8 @@ from typing import Protocol
 
 import torch
 
+from vqa_pipeline.modeling.batches import Positions
+
 
 class Processes(Protocol):
     """What the loop asks of whoever trains with it."""
@@ -49,6 +51,12 @@ class Processes(Protocol):
     def leave(self) -> None:
         """There is nothing more to do together."""
         ...
+
+
+def cut_share(batch: Positions, processes: Processes, size: int) -> list[Positions]:
+    """What this process computes of a batch, in parts of at most `size` questions."""
+    own = processes.share(len(batch))
+    return [batch[start : min(start + size, own.stop)] for start in range(own.start, own.stop, size)]
 
 
 class Alone:

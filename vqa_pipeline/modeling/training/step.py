@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from vqa_pipeline.modeling.batches import Positions
+from vqa_pipeline.modeling.devices import send
 from vqa_pipeline.modeling.inputs import Examples
 from vqa_pipeline.modeling.memory import MicroBatch
 from vqa_pipeline.modeling.training.loss import answer_losses
 from vqa_pipeline.modeling.training.optimizer import Optimizer
-from vqa_pipeline.modeling.training.processes import Processes
+from vqa_pipeline.modeling.training.processes import Processes, cut_share
 from vqa_pipeline.modeling.training.tally import Row, Tally
 
 
@@ -78,9 +79,13 @@ class Stepper:
         self._processes.sum([*self._optimizer.fill_gradients(), row.losses])
         row.norm.copy_(self._optimizer.clip(self._clip_norm))
 
+    def cut(self, batch: Positions) -> list[Positions]:
+        """The parts in which a batch will be computed, unless memory runs out."""
+        return cut_share(batch, self._processes, self._micro_batch.size)
+
     def _compute_losses(self, positions: Positions) -> torch.Tensor:
         logits = self._examples.inputs.compute_logits(positions)
-        return answer_losses(logits, self._examples.credits.fill(positions).to(logits.device))
+        return answer_losses(logits, send(self._examples.credits.fill(positions), logits.device))
 
 
 def _mix(seed: int, step: int, first: int) -> int:
