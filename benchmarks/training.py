@@ -37,13 +37,16 @@ from measuring import describe_machine
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from training_inputs import Fed, feed_fast, feed_stock, generate_questions
-from training_models import DEPTHS, Learner, build_models
+from training_models import DEPTHS, Learner, build_model
 from training_pixels import NUM_IMAGES, build_pipelines
 
 from vqa_pipeline.modeling.devices import Placement
+from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering
+from vqa_pipeline.modeling.stock import ViltForQuestionAnswering
 
 NUM_EPOCHS = 10
 STOCK, SHORT, FAST = "stock", "stock, short", "fast"
+KINDS = {STOCK: ViltForQuestionAnswering, FAST: FastViltForQuestionAnswering}
 
 
 class Bench(NamedTuple):
@@ -71,10 +74,11 @@ class Bench(NamedTuple):
 
     def build_learners(self, strategy: str) -> dict[str, Learner]:
         """A learner for each contender."""
-        models = build_models(strategy, self.placement.device)
+        stock_model = build_model(KINDS[STOCK], self.placement.device)
+        fast_model = build_model(KINDS[FAST], self.placement.device, like=stock_model)
         if self.compiles:
-            models.fast.compile()
-        stock, fast = (Learner(model, self.placement) for model in models)
+            fast_model.compile()
+        stock, fast = (Learner(model, strategy, self.placement) for model in (stock_model, fast_model))
         return {STOCK: stock, SHORT: stock, FAST: fast}
 
     def measure(self, passes: Mapping[str, Callable[[], object]]) -> dict[str, float]:
@@ -186,9 +190,12 @@ def measure_memory(_bench: Bench) -> None:
 
 def tell_peak(bench: Bench, strategy: str, name: str) -> None:
     """Print the peaks of this process after two steps."""
-    learner, batches = bench.build_learners(strategy)[name], bench.feed()[name]
-    for batch in batches[:2]:
-        learner.step(batch)
+    learner = Learner(build_model(KINDS[name], bench.placement.device), strategy, bench.placement)
+    for batch in bench.feed()[name][:2]:
+        if name == FAST and strategy in DEPTHS:
+            learner.step_from(learner.encode(batch, DEPTHS[strategy]), DEPTHS[strategy], batch)
+        else:
+            learner.step(batch)
     told = f"host {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB"
     if bench.placement.device.type == "cuda":
         told += f", GPU {torch.cuda.max_memory_allocated() / 1024**2:,.0f} MB"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -11,8 +12,8 @@ from training_inputs import NUM_ANSWERS, Fed
 
 from vqa_pipeline.modeling.batches import Batch
 from vqa_pipeline.modeling.devices import Placement
-from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering, Hidden
-from vqa_pipeline.modeling.stock import ViltConfig, ViltForQuestionAnswering
+from vqa_pipeline.modeling.fast_vilt import Hidden
+from vqa_pipeline.modeling.stock import ViltConfig
 
 NUM_LAYERS = 12
 LEARNING = {
@@ -29,26 +30,20 @@ _LORA_TARGETS = ["query", "key", "value", "attention.output.dense", "intermediat
 _LORA_RANK = 16
 
 
-class Models(NamedTuple):
-    """Stock and fast, with the very same parameters in memory."""
-
-    stock: Any
-    fast: Any
-
-
-def build_models(strategy: str, device: torch.device) -> Models:
-    """Random weights of ViLT-B/32's size, of which those learn that the strategy lets."""
+def build_model(kind: type[Any], device: torch.device, like: Any = None) -> Any:
+    """A model of ViLT-B/32's size, with random weights or the very ones, in memory too, of another."""
     torch.manual_seed(0)
-    stock = ViltForQuestionAnswering(ViltConfig(num_labels=NUM_ANSWERS)).to(device)
-    fast = FastViltForQuestionAnswering(stock.config).to(device)
-    fast.load_state_dict(stock.state_dict(keep_vars=True), assign=True)
-    return Models(_let_learn(stock.train(), strategy), _let_learn(fast.train(), strategy))
+    model = kind(ViltConfig(num_labels=NUM_ANSWERS)).to(device)
+    if like is not None:
+        model.load_state_dict(like.state_dict(keep_vars=True), assign=True)
+    return model.train()
 
 
 def _let_learn(model: Any, strategy: str) -> Any:
     if strategy == "lora":
         import peft
 
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # peft calls it by its old name
         config = peft.LoraConfig(r=_LORA_RANK, target_modules=_LORA_TARGETS, modules_to_save=["classifier"])
         return peft.get_peft_model(model, config)
     for name, parameter in model.named_parameters():
@@ -57,11 +52,11 @@ def _let_learn(model: Any, strategy: str) -> Any:
 
 
 class Learner:
-    """A model with its optimizer."""
+    """A model, of which learns what a strategy lets, with its optimizer."""
 
-    def __init__(self, model: Any, placement: Placement) -> None:
-        self.model, self._placement = model, placement
-        self._learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    def __init__(self, model: Any, strategy: str, placement: Placement) -> None:
+        self.model, self._placement = _let_learn(model, strategy), placement
+        self._learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._learning, lr=1e-6, fused=True)
 
     def step(self, fed: Fed) -> None:
