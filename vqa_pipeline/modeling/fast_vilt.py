@@ -186,7 +186,7 @@ class _FusedSelfAttention(ViltSelfAttention):  # type: ignore[misc]  # transform
         )
         if query.device.type == "cpu" and query.dtype == torch.bfloat16:
             scores = query @ key.transpose(-1, -2) / math.sqrt(self.attention_head_size)
-            context = self._weigh(scores, mask) @ value  # the fused kernel takes twice as long there
+            context = self._weigh(scores, mask) @ value  # the fused kernel took twice as long with avx512_bf16
         else:
             dropout = self.dropout.p if self.training else 0.0
             context = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
