@@ -118,6 +118,7 @@ class Trial:
         folder: Path,
         wrap: Callable[[Any], Any] = lambda inputs: inputs,
         wrap_val: Callable[[Any], Any] = lambda inputs: inputs,
+        relieve: Callable[[], str | None] = lambda: None,
         **changes: Any,
     ) -> None:
         asked, targets = read_training([world.questions("train")], VOCABULARY, "normalized")
@@ -134,7 +135,7 @@ class Trial:
         self.inputs, self.val_inputs = wrap(whole), wrap_val(whole)
         self.question_ids = asked.question_ids
         learnable = choose_learnable(self.model, wanted, backbone.fresh, backbone.head_rate_factor)
-        setup = Setup(self.model, learnable, wanted, CPU, Alone(), 0)
+        setup = Setup(self.model, learnable, wanted, CPU, Alone(), 0, relieve)
         self.progress, self.events = SavedProgress(folder, "f"), Events()
         examples = Examples(batches, self.inputs, targets)
         validation = Examples(batches, self.val_inputs, targets)

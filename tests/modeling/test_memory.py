@@ -46,6 +46,27 @@ def test_one_question_that_does_not_fit_is_an_error_that_says_what_it_was() -> N
     assert caught.value.reason == "CUDA out of memory. Tried to allocate 2.00 GiB"
 
 
+def test_when_one_question_does_not_fit_relief_is_asked_for_and_all_is_tried_anew() -> None:
+    memory, told = Memory(0), []
+
+    def relieve() -> str | None:
+        if memory.limit:
+            return None
+        memory.limit = 4
+        return "half is kept"
+
+    assert MicroBatch(13, told.append, relieve).fit(memory.work, lambda: "a question") == "done by 4"
+    assert memory.tried == [13, 7, 4, 2, 1, 13, 7, 4]
+    assert told[4] == "Out of memory: half is kept; results stay the same."
+
+
+def test_relief_that_does_not_help_is_not_asked_for_for_ever() -> None:
+    ways = ["one way", "another"]
+    with pytest.raises(OutOfMemory):
+        MicroBatch(2, lambda message: None, lambda: ways.pop() if ways else None).fit(Memory(0).work, lambda: "")
+    assert ways == []
+
+
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_the_size_found_fits_and_is_at_least_half_of_what_would(size: int, limit: int) -> None:
     micro_batch = MicroBatch(size, lambda message: None)

@@ -12,8 +12,8 @@ from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering
 from vqa_pipeline.modeling.stock import ViltConfig
 from vqa_pipeline.modeling.switches import (
     COMPILING_PAYS,
+    Checkpointing,
     checkpoint_layers,
-    choose_checkpointing,
     choose_compiling,
     choose_switches,
     compile_forward,
@@ -60,13 +60,9 @@ def test_a_machine_without_compiler_on_its_path_lacks_one_and_one_with_it_does_n
     assert find_missing_tool(CPU, str(tmp_path)) is None
 
 
-def test_layers_are_computed_twice_only_when_asked_for_or_needed() -> None:
-    assert [choose_checkpointing(switch).value for switch in ("always", "never", "auto")] == [True, False, False]
-    assert choose_checkpointing("auto").reason == "until one question at a time does not fit into memory"
-
-
 def test_every_choice_is_told_and_recorded_with_its_reason() -> None:
-    switches = choose_switches(settings(threads=1, compile="never"), CPU, 32, 100)
+    wanted = settings(threads=1, compile="never")
+    switches = choose_switches(wanted, CPU, 32, 100, Checkpointing(make_model(), "auto").choice)
     switches.tell(events := Events())
     reason = switches.precision.reason
     assert [event["message"] for event in events.named("log")] == [
@@ -131,6 +127,34 @@ def test_checkpointed_layers_are_computed_twice_and_give_the_same_bits() -> None
         assert torch.equal(logits, again)
         assert all(torch.equal(gradient, same_gradients[name]) for name, gradient in gradients.items())
     assert calls == [2 * len(SHAPES)] * (NUM_LAYERS - 1) + [len(SHAPES)]  # of the last one token is computed
+
+
+@pytest.mark.parametrize(("switch", "num_calls"), [("always", [2, 2, 1]), ("never", [1, 1, 1]), ("auto", [1, 1, 1])])
+def test_layers_are_computed_twice_from_the_beginning_only_when_asked_for(switch, num_calls: list[int]) -> None:
+    model = make_model()
+    checkpointing = Checkpointing(model, switch)
+    assert checkpointing.choice.value is (switch == "always")
+    calls = count_calls(model)
+    compute(model, SHAPES[0])
+    assert calls == num_calls
+
+
+def test_left_open_layers_are_computed_twice_when_memory_asks_for_it_once() -> None:
+    model = make_model()
+    checkpointing = Checkpointing(model, "auto")
+    assert checkpointing.begin() == "from now on layers are computed twice, to keep less of them"
+    assert checkpointing.choice == (True, "one question at a time did not fit into memory")
+    calls = count_calls(model)
+    compute(model, SHAPES[0])
+    assert calls == [2, 2, 1]
+    assert checkpointing.begin() is None
+
+
+@pytest.mark.parametrize("switch", ["always", "never"])
+def test_what_was_asked_for_stays_when_memory_asks(switch) -> None:
+    checkpointing = Checkpointing(make_model(), switch)
+    assert checkpointing.begin() is None
+    assert checkpointing.choice == (switch == "always", "asked for")
 
 
 def test_frozen_layers_below_those_that_learn_are_not_computed_twice() -> None:

@@ -1,7 +1,7 @@
 """Work that must fit into memory: as many questions at once as fit, found by trying.
 
 What is asked for is a piece of work that can be redone whole. When memory runs out, it is redone with half as many
-questions at once, and so is all work after it.
+questions at once, and so is all work after it. When not even one fits, the work may have a way to need less memory.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import torch
 from vqa_pipeline.errors import OutOfMemory
 
 Result = TypeVar("Result")
+Relieve = Callable[[], str | None]
+"""Makes work need less memory from now on; says what it did, or None where there is nothing more to do."""
 
 _SAID_OF_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
 """What errors of memory say that are plain `RuntimeError`s: those of the CPU, of cuBLAS and of cuDNN."""
@@ -25,10 +27,10 @@ _SAID_OF_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocato
 class MicroBatch:
     """How many questions are computed at once."""
 
-    def __init__(self, size: int, tell: Callable[[str], None]) -> None:
-        """`tell` hears of it when the size changes."""
-        self.size = size
-        self._tell = tell
+    def __init__(self, size: int, tell: Callable[[str], None], relieve: Relieve = lambda: None) -> None:
+        """`tell` hears of it when the size changes; `relieve` is the way when not even one question fits."""
+        self.size = self._largest = size
+        self._tell, self._relieve = tell, relieve
 
     def fit(self, work: Callable[[int], Result], describe: Callable[[], str]) -> Result:
         """The result of `work(size)`, at the size in use or, where that is too much, at the first half that fits.
@@ -46,16 +48,19 @@ class MicroBatch:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                if self.size == 1:
+                done = self._relieve() if self.size == 1 else None
+                if self.size == 1 and done is None:
                     raise OutOfMemory(describe(), str(error).partition("\n")[0].rstrip(".")) from error
-            self._halve()  # here, because the exception keeps alive what the work had allocated
+            self._make_room(done)  # here, because the exception keeps alive what the work had allocated
 
-    def _halve(self) -> None:
-        self.size = -(-self.size // 2)
+    def _make_room(self, done: str | None) -> None:
+        """Halve the size, or begin again with the largest where something else was done."""
+        self.size = self._largest if done else -(-self.size // 2)
         if torch.cuda.is_available():
             gc.collect()
             torch.cuda.empty_cache()
-        self._tell(f"Out of memory: from now on {self.size} questions are computed at once; results stay the same.")
+        and_so = done or f"from now on {self.size} questions are computed at once"
+        self._tell(f"Out of memory: {and_so}; results stay the same.")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

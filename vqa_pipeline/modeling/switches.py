@@ -46,7 +46,9 @@ class Switches(NamedTuple):
         return {name: choice._asdict() for name, choice in self._asdict().items()}
 
 
-def choose_switches(settings: TrainingSettings, device: torch.device, width: int, num_questions: int) -> Switches:
+def choose_switches(
+    settings: TrainingSettings, device: torch.device, width: int, num_questions: int, checkpointing: Choice[bool]
+) -> Switches:
     """The switches for a model of a width (its hidden size), trained on `num_questions` of all epochs together.
 
     Raises:
@@ -56,7 +58,7 @@ def choose_switches(settings: TrainingSettings, device: torch.device, width: int
         choose_precision(settings.precision, device, width),
         choose_threads(settings.threads, settings.processes),
         choose_compiling(settings.compile, device, num_questions),
-        choose_checkpointing(settings.gradient_checkpointing),
+        checkpointing,
     )
 
 
@@ -115,11 +117,28 @@ def compile_forward(model: Any, backend: str | Callable[..., Any] = "inductor") 
     model.compile(backend=backend)
 
 
-def choose_checkpointing(switch: Switch) -> Choice[bool]:
-    """Whether layers are computed twice from the first step on; `auto`: not before memory asks for it."""
-    if switch == "auto":
-        return Choice(False, "until one question at a time does not fit into memory")
-    return Choice(switch == "always", "asked for")
+class Checkpointing:
+    """Gradient checkpointing of a model: from the beginning, never, or from when memory asks for it."""
+
+    def __init__(self, model: Any, switch: Switch) -> None:
+        self._model, self._may_begin = model, switch == "auto"
+        self.choice = (
+            Choice(False, "until one question at a time does not fit into memory")
+            if self._may_begin
+            else Choice(switch == "always", "asked for")
+        )
+        """Whether it is on, and why."""
+        if self.choice.value:
+            checkpoint_layers(model)
+
+    def begin(self) -> str | None:
+        """Begin, if that is left open; says what was done, or None where nothing was."""
+        if not self._may_begin:
+            return None
+        self._may_begin = False
+        self.choice = Choice(True, "one question at a time did not fit into memory")
+        checkpoint_layers(self._model)
+        return "from now on layers are computed twice, to keep less of them"
 
 
 def checkpoint_layers(model: Any) -> None:

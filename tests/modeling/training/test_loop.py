@@ -134,6 +134,25 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_goes_on(
     assert ["4 questions" in told[0], "2 questions" in told[1], len(told)] == [True, True, 2]
 
 
+def test_when_not_even_one_question_fits_the_training_is_relieved_and_goes_on(world: World, tmp_path: Path) -> None:
+    devices: list[Cramped] = []
+
+    def cramp(inputs: Inputs) -> Cramped:
+        devices.append(Cramped(inputs, 0, NO_MEMORY))
+        return devices[0]
+
+    def relieve() -> str | None:
+        devices[0].limit = 4
+        return "less is kept"
+
+    relieved = Trial(world, tmp_path / "relieved", cramp, relieve=relieve)
+    assert relieved.run().micro_batch == 4
+    assert devices[0].asked[:8] == [2, 2, 2, 1, 2, 8, 4, 4]  # the first batch has two questions, the second eight
+    known = Trial(world, tmp_path / "known", micro_batch=4)
+    known.run()
+    assert are_equal(relieved.weights(), known.weights())
+
+
 def test_a_rehearsal_finds_the_size_and_changes_no_bit(world: World, tmp_path: Path) -> None:
     trial = Trial(world, tmp_path, lambda inputs: Cramped(inputs, 3, NO_MEMORY))
     before, known = trial.weights(), KnownSizes(tmp_path / "known.json")

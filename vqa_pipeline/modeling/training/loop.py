@@ -16,7 +16,7 @@ from vqa_pipeline.errors import NonFiniteLoss, TrainingCancelled
 from vqa_pipeline.modeling.devices import Placement
 from vqa_pipeline.modeling.events import Report, log, tell_progress
 from vqa_pipeline.modeling.inputs import Examples
-from vqa_pipeline.modeling.memory import MicroBatch, measure_memory
+from vqa_pipeline.modeling.memory import MicroBatch, Relieve, measure_memory
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.modeling.strategies import Learnable
 from vqa_pipeline.modeling.training.evaluation import Earned, average_by_type, earn_credits
@@ -53,6 +53,8 @@ class Setup(NamedTuple):
     processes: Processes
     patience: int
     """Epochs without a better validation score after which it ends; 0: never."""
+    relieve: Relieve = lambda: None
+    """What to do when one question at a time does not fit into memory."""
 
 
 class Training:
@@ -72,7 +74,9 @@ class Training:
         self._model = setup.model.to(setup.placement.device)
         self._optimizer = Optimizer(setup.learnable)
         self._micro_batch = MicroBatch(
-            self._settings.micro_batch or self._settings.batch_size, lambda message: log(report, message)
+            self._settings.micro_batch or self._settings.batch_size,
+            lambda message: log(report, message),
+            setup.relieve,
         )
         self._stepper = Stepper(
             self._model,

@@ -29,7 +29,7 @@ from vqa_pipeline.modeling.questions import (
 )
 from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
-from vqa_pipeline.modeling.switches import Switches, checkpoint_layers, choose_switches, compile_forward
+from vqa_pipeline.modeling.switches import Checkpointing, Switches, choose_switches, compile_forward
 from vqa_pipeline.modeling.tensor_files import digest_tensors
 from vqa_pipeline.modeling.training.known_sizes import KnownSizes
 from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
@@ -82,6 +82,7 @@ class _Run:
         shas = sorted({*train[0].shas, *val[0].shas})
         packs = ImagePacks(_to_paths(job.image_packs), shas)
         self._backbone = self._build_backbone(train[0], packs)
+        self._checkpointing = Checkpointing(self._backbone.model, job.settings.gradient_checkpointing)
         self._switches = self._choose_switches()
         self._placement = Placement(choose_device(job.settings.device), self._switches.precision.value)
         pixels = self._decode(packs, shas)
@@ -99,11 +100,10 @@ class _Run:
     def _choose_switches(self) -> Switches:
         settings, model = self._job.settings, self._backbone.model
         device, num_questions = choose_device(settings.device), settings.epochs * self._num_train
-        switches = choose_switches(settings, device, model.config.hidden_size, num_questions)
+        choice = self._checkpointing.choice
+        switches = choose_switches(settings, device, model.config.hidden_size, num_questions, choice)
         if switches.compile.value:
             compile_forward(model)
-        if switches.gradient_checkpointing.value:
-            checkpoint_layers(model)
         return switches
 
     def _decode(self, packs: ImagePacks, shas: list[str]) -> PixelCache:
@@ -140,6 +140,7 @@ class _Run:
             self._placement,
             self._processes,
             settings.patience if self._backbone.may_stop_early else 0,
+            self._checkpointing.begin,
         )
         frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
         state = TrainingState(fingerprint=self._job.fingerprint, frozen=digest_tensors(frozen))
@@ -187,7 +188,7 @@ class _Run:
             "device": self._placement.device.type,
             "precision": self._placement.precision,
             "threads": self._switches.threads.value,
-            "switches": self._switches.describe(),
+            "switches": self._switches._replace(gradient_checkpointing=self._checkpointing.choice).describe(),
             "questions_per_second": round(self._num_train * len(state.curve) / max(state.seconds, 1e-9), 1),
         }
         save_checkpoint(checkpoint, told, Path(self._job.output_folder))
