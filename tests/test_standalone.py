@@ -135,7 +135,8 @@ def test_it_predicts_with_a_checkpoint_in_a_folder(project):
     published, worker = find_published(make_pipeline(project)), FakeWorker()
     told = train(project / "out", published, worker)
     file = project / "new" / "answers.parquet"
-    predict_into(file, project / "out", published, TINY, ("val", "test"), worker)
+    asked = published._replace(splits=("val", "test"))
+    assert predict_into(file, project / "out", asked, TINY, worker) == 8
     table = pq.read_table(file)
     assert table.num_rows == 8
     assert set(table["checkpoint"].to_pylist()) == {told["fingerprint"]}
@@ -145,10 +146,10 @@ def test_it_predicts_with_a_checkpoint_in_a_folder(project):
 def test_without_one_it_predicts_with_the_published_checkpoint(project):
     pipeline, worker = make_pipeline(project), FakeWorker()
     with pytest.raises(NotPublished, match="checkpoint"):
-        predict_into(project / "a.parquet", None, find_published(pipeline), TINY, ("test",), worker)
+        predict_into(project / "a.parquet", None, find_published(pipeline), TINY, worker)
     version = Runner(pipeline).run(until="checkpoint")["checkpoint"].version
     settings = TrainingSettings(backbone="tiny", batch_size=3, device="cpu", threads=2)
-    predict_into(project / "a.parquet", None, find_published(pipeline), settings, ("test",), worker)
+    predict_into(project / "a.parquet", None, find_published(pipeline), settings, worker)
     [job] = worker.jobs
     assert isinstance(job, PredictJob)
     assert (job.checkpoint, job.checkpoint_version) == (str(version.path), version.manifest.data_version)
@@ -159,4 +160,4 @@ def test_without_one_it_predicts_with_the_published_checkpoint(project):
 def test_what_is_no_checkpoint_is_refused(project, folder, words):
     published = find_published(make_pipeline(project))
     with pytest.raises(SettingsError, match=f"`--checkpoint`: .*{words}"):
-        predict_into(project / "a.parquet", project / folder, published, TINY, ("test",), FakeWorker())
+        predict_into(project / "a.parquet", project / folder, published, TINY, FakeWorker())

@@ -208,12 +208,12 @@ class _Pace:
         so_far = f"{_format(done, unit)} of {_format(total, unit)}" + ("" if unit == "bytes" else f" {unit}")
         if not rate:
             return so_far
-        return f"{so_far}, {_format(rate, unit)}/s, {_format_seconds((total - done) / rate)} to go"
+        return f"{so_far}, {_format(rate, unit)}/s, {format_seconds((total - done) / rate)} to go"
 
     def sum_up(self, done: int, unit: str, now: float) -> str:
         """Such as `4,000 images in 47 s, 85/s`."""
         amount = _format(done, unit) + ("" if unit == "bytes" else f" {unit}")
-        return f"{amount} in {_format_seconds(now - self.begin)}, {_format(self._measure(done, now), unit)}/s"
+        return f"{amount} in {format_seconds(now - self.begin)}, {_format(self._measure(done, now), unit)}/s"
 
     def _measure(self, done: int, now: float) -> float:
         return (done - self.first) / (now - self.begin) if now > self.begin else 0.0
@@ -231,7 +231,13 @@ def _format(amount: float, unit: str) -> str:
     return f"{amount:.1f} {prefix}B" if amount < _KILO / 100 else f"{amount:.0f} {prefix}B"
 
 
-def _format_seconds(seconds: float) -> str:
+def format_bytes(amount: float) -> str:
+    """Such as `1.2 GB`."""
+    return _format(amount, "bytes")
+
+
+def format_seconds(seconds: float) -> str:
+    """Such as `2 h 05 min`, `4 min 10 s` or `35 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vqa_pipeline.errors import EXIT_CANCELLED, EXIT_USER_ERROR, TrainingCancelled, TrainingError, WorkerFailed
+from vqa_pipeline.files import make_folder
 from vqa_pipeline.modeling.jobs import EVENTS_VARIABLE, PARENT_VARIABLE, PredictJob, TrainJob
 
 WORKER = (sys.executable, "-m", "vqa_pipeline.worker")
@@ -55,8 +56,8 @@ class TrainingClient:
             TrainingCancelled: somebody asked the process itself to stop; its progress is saved.
             TrainingError: a user's mistake that the process explains.
         """
-        file = self.scratch / "jobs" / f"{job.task}-{run_id}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = self._name_file(job, run_id)
+        make_folder(file.parent)
         file.write_text(job.model_dump_json(indent=1), encoding="utf-8")
         log, events = file.with_suffix(".log"), file.with_suffix(".events")
         on_event({"event": "log", "message": f"{job.task} in a process of its own; its log is {log}"})
@@ -70,6 +71,13 @@ class TrainingClient:
         finally:
             events.unlink(missing_ok=True)
         _check_status(job, status, log)
+
+    def read_farewell(self, job: TrainJob | PredictJob, run_id: str) -> TrainingCancelled:
+        """What the worker of an interrupted run said last: where the next run goes on."""
+        return TrainingCancelled.from_message(_read_lines(self._name_file(job, run_id).with_suffix(".log"))[-1])
+
+    def _name_file(self, job: TrainJob | PredictJob, run_id: str) -> Path:
+        return self.scratch / "jobs" / f"{job.task}-{run_id}.json"
 
     def _supervise(
         self, command: Sequence[str], environment: Mapping[str, str], output: BinaryIO, fetch: Callable[[], None]
@@ -125,9 +133,14 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
 def _check_status(job: TrainJob | PredictJob, status: int, log: Path) -> None:
     if status == 0:
         return
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = _read_lines(log)
     if status == EXIT_USER_ERROR:
-        raise TrainingError(lines[-1] if lines else f"the {job.task} process refused without a word; see {log}")
+        raise TrainingError(lines[-1] or f"the {job.task} process refused without a word; see {log}")
     if status == EXIT_CANCELLED:
-        raise TrainingCancelled.from_message(lines[-1] if lines else "")
+        raise TrainingCancelled.from_message(lines[-1])
     raise WorkerFailed(job.task, status, "\n".join(lines[-_LAST_LINES:]), log)
+
+
+def _read_lines(log: Path) -> list[str]:
+    """The lines of a log; at least one."""
+    return log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]

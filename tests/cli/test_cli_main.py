@@ -25,8 +25,14 @@ HELP = {
         "Everything from the raw files to the report; what has not changed is not computed again.",
         [*COMMON, "--until", "--set"],
     ),
-    "train": ("The checkpoint, and what it needs.", [*COMMON, "--set"]),
-    "predict": ("Predictions and metrics of the current checkpoint on the current dataset.", COMMON),
+    "train": (
+        "The checkpoint, and what it needs; with --output, trained on what is published, without Dagster.",
+        [*COMMON, "--set", "--output", "--dataset"],
+    ),
+    "predict": (
+        "Predictions and metrics of the current checkpoint; with --output, predictions alone, without Dagster.",
+        [*COMMON, "--set", "--output", "--dataset", "--checkpoint", "--split"],
+    ),
     "status": ("What is published: version, time, numbers and folder of every asset.", [*COMMON, "--json"]),
     "rejects": (
         "Rows that were not accepted: where, which rule, why, how to mend them, and the row itself.",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
+from reporting_world import TRAINING
 from test_cli_status import METRICS
 
 from vqa_pipeline.cli.options import find_pipeline
 from vqa_pipeline.cli.summary import format_summary
+from vqa_pipeline.reporting.training import list_facts
 
 
 class Made(NamedTuple):
@@ -43,7 +45,7 @@ CHECKPOINT = {"best_val_accuracy": 0.885, "best_epoch": 17, "num_train_questions
 def published(project):
     project.publish("dataset", DATASET)
     project.publish("vocabulary", VOCABULARY)
-    project.publish("checkpoint", CHECKPOINT)
+    project.publish("checkpoint", CHECKPOINT, details={"training": TRAINING})
     project.publish("metrics", METRICS)
     return project
 
@@ -72,9 +74,19 @@ def test_everything_is_told_in_short(published):
     ]
 
 
-def test_only_what_was_made_is_told(published):
+def test_only_what_was_made_is_told_and_a_training_in_full_where_nothing_comes_after_it(published):
+    curves = published.root / "data" / "scratch" / "clinic" / "training" / "data version of checkpoint" / "tensorboard"
+    curves.mkdir(parents=True)
     told = format_summary(find_pipeline(None, None), [Made("checkpoint", 60)])
-    assert [line.split()[0] for line in told.splitlines() if line] == ["clinic", "checkpoint", "seconds"]
+    facts = [f"  {label:<12}  {text}" for label, text in list_facts(TRAINING)]
+    assert told.splitlines() == [
+        "",
+        "clinic",
+        "  checkpoint    validation accuracy 0.885 in epoch 17; trained on 4,473 questions",
+        *facts,
+        "  curves        tensorboard --logdir 'data/scratch/clinic/training/data version of checkpoint/tensorboard'",
+        "  seconds       checkpoint 60.0; 60.0 in all",
+    ]
 
 
 def test_the_report_is_found_from_a_folder_of_the_project(published, monkeypatch):

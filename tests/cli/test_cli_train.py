@@ -8,10 +8,11 @@ import pytest
 from cli_world import Ended, Project
 from PIL import Image
 
-from vqa_pipeline.cli.options import find_pipeline
 from vqa_pipeline.cli.train import parse_overrides
 from vqa_pipeline.errors import NotPublished, SettingsError
+from vqa_pipeline.modeling.settings import TrainingSettings
 
+DECLARED = TrainingSettings(backbone="tiny", epochs=5)
 COLOURS = ["red", "green", "blue", "yellow"]
 
 
@@ -98,16 +99,16 @@ def test_predicting_without_a_checkpoint_says_what_to_make_first(call, ready):
 
 def test_settings_for_one_run_are_typed_like_the_declared_ones(project):
     pairs = ["epochs=3", "learning_rate=0.01", "device=cpu"]
-    assert parse_overrides(find_pipeline(None, None), pairs) == {"epochs": 3, "learning_rate": 0.01, "device": "cpu"}
+    assert parse_overrides(DECLARED, pairs) == {"epochs": 3, "learning_rate": 0.01, "device": "cpu"}
 
 
 def test_the_last_value_of_a_setting_counts_and_none_is_none(project):
-    assert parse_overrides(find_pipeline(None, None), ["epochs=3", "epochs=4"]) == {"epochs": 4}
-    assert parse_overrides(find_pipeline(None, None), []) == {}
+    assert parse_overrides(DECLARED, ["epochs=3", "epochs=4"]) == {"epochs": 4}
+    assert parse_overrides(DECLARED, []) == {}
 
 
 def test_a_value_may_contain_an_equals_sign(project):
-    assert parse_overrides(find_pipeline(None, None), ["backbone=models/a=b"]) == {"backbone": "models/a=b"}
+    assert parse_overrides(DECLARED, ["backbone=models/a=b"]) == {"backbone": "models/a=b"}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_value_may_contain_an_equals_sign(project):
 )
 def test_a_wrong_setting_is_refused_before_anything_runs(call, ready, setting, words):
     with pytest.raises(SettingsError, match="--set"):
-        parse_overrides(find_pipeline(None, None), [setting])
+        parse_overrides(DECLARED, [setting])
     ended = call("train", "--set", setting)
     assert ended.status == 1
     assert ended.err.startswith("error: `--set`: ")

@@ -78,10 +78,11 @@ def run_until(project: Project, words: str, seconds: float = 90) -> tuple[subpro
 
 
 def digest_free_of_clocks(project: Project) -> dict[str, Any]:
-    """What the current versions are, without what tells how long they took."""
+    """What the current versions are, without what tells how long they took and how much memory."""
     manifests = read_versions(project.store("clinic"))
     told = {name: (one["data_version"], one["numbers"]) for name, one in manifests.items()}
-    told["checkpoint"] = (told["checkpoint"][0], {**told["checkpoint"][1], "seconds": None})
+    of_machine = dict.fromkeys(("seconds", "questions_per_second", "host_memory_bytes"))
+    told["checkpoint"] = (told["checkpoint"][0], {**told["checkpoint"][1], **of_machine})
     ids = {name: manifest["version"] for name, manifest in manifests.items() if name not in {"checkpoint", "metrics"}}
     weights = (project.store("clinic") / "checkpoint" / "versions" / manifests["checkpoint"]["version"]).glob(
         "*.safetensors"

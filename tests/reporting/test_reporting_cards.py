@@ -186,9 +186,9 @@ def test_a_long_vocabulary_shows_its_first_answers():
 
 def test_a_checkpoint_is_told_with_its_curve():
     page = show(checkpoint_markdown({**TRAINING, "overridden": {"epochs": 3, "backbone": HOSTILE}}))
-    assert ["best validation accuracy", "0.800, in epoch 2"] in page.rows
-    assert ["parameters that learned", "341,867 of 341,900"] in page.rows
-    assert ["took", "61 seconds on cpu in fp32"] in page.rows
+    assert ["accuracy", "0.800 on 40 validation questions, in epoch 2 of 3"] in page.rows
+    assert ["yes/no", "0.900"] in page.rows
+    assert ["took", "1 min 01 s: 1,260 steps on 5,000 questions, 244 questions/s"] in page.rows
     assert ["in this run: epochs", "3"] in page.rows
     assert find_pictures(page) == ["data:image/png;base64,"]
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from vqa_pipeline.cli import data, keep_house, train, understand
-from vqa_pipeline.errors import DiskError, VqaPipelineError
+from vqa_pipeline.errors import EXIT_CANCELLED, DiskError, TrainingCancelled, VqaPipelineError
 from vqa_pipeline.reporting.escaping import escape_control
 
 _NAME = "vqa-pipeline"
@@ -29,9 +29,15 @@ keep_house.add_commands(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command, by default the process's own; exit with 1 for a user's mistake, 2 for a wrong command line."""
+    """Run a command, by default the process's own.
+
+    It exits with 1 for a user's mistake, 2 for a wrong command line, 75 where a training was stopped that can go on.
+    """
     try:
         app(arguments, prog_name=_NAME)
+    except TrainingCancelled as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(EXIT_CANCELLED)
     except VqaPipelineError as error:
         _end(error)
     except OSError as error:

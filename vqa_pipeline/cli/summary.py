@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.reporting.training import list_facts
 from vqa_pipeline.schemas import SPLITS
 from vqa_pipeline.store import Store, Version
 
@@ -33,13 +36,21 @@ class Made(Protocol):
 def format_summary(pipeline: Pipeline, made: Sequence[Made]) -> str:
     """What the current versions of the assets made say, and how long each took."""
     store = Store(pipeline.store_folder, pipeline.scratch_folder)
+    names = {one.asset for one in made}
     lines: Lines = []
     for asset, describe in _DESCRIPTIONS.items():
-        if asset in {one.asset for one in made}:
+        if asset in names:
             lines += describe(store.require(asset))
+    if "checkpoint" in names and "metrics" not in names:
+        lines += _describe_training(store.require("checkpoint"), store.scratch)
     lines += _describe_seconds(made)
-    lines += _describe_report(store.current("metrics")) if any(one.asset == "metrics" for one in made) else []
-    return f"\n{pipeline.name}\n" + "\n".join(f"  {label:<12}  {text}".rstrip() for label, text in lines)
+    lines += _describe_report(store.current("metrics")) if "metrics" in names else []
+    return format_lines(pipeline.name, lines)
+
+
+def format_lines(title: str, lines: Lines) -> str:
+    """A title with labelled lines below it."""
+    return f"\n{title}\n" + "\n".join(f"  {label:<12}  {text}".rstrip() for label, text in lines)
 
 
 def _describe_dataset(version: Version) -> Lines:
@@ -63,6 +74,17 @@ def _describe_checkpoint(version: Version) -> Lines:
     numbers = version.manifest.numbers
     best = f"validation accuracy {numbers['best_val_accuracy']:.3f} in epoch {numbers['best_epoch']}"
     return [("checkpoint", f"{best}; trained on {numbers['num_train_questions']:,} questions")]
+
+
+def _describe_training(version: Version, scratch: Path) -> Lines:
+    """The whole account, for a run whose last word it is."""
+    return [*list_facts(version.manifest.details["training"]), *describe_curves(scratch, version.manifest.data_version)]
+
+
+def describe_curves(scratch: Path, fingerprint: str) -> Lines:
+    """What shows the curves of a training, where they were kept."""
+    folder = scratch / "training" / fingerprint / "tensorboard"
+    return [("curves", f"tensorboard --logdir {shlex.quote(os.path.relpath(folder))}")] if folder.is_dir() else []
 
 
 def _describe_metrics(version: Version) -> Lines:

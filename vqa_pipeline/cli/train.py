@@ -1,21 +1,29 @@
-"""Commands that compute: run, train, predict. Dagster is imported when one of them starts."""
+"""Commands that compute: run, train, predict. Dagster is imported when one of them materializes an asset.
+
+With `--output`, train and predict work on what is published, into a folder or file of one's own, without Dagster.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import typer
 from pydantic import ValidationError
 
 from vqa_pipeline.cli.options import DeclarationFile, PipelineName, find_pipeline
-from vqa_pipeline.cli.summary import format_summary
+from vqa_pipeline.cli.summary import describe_curves, format_lines, format_summary
+from vqa_pipeline.cli.terminal import start_on_terminal
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.reporting.escaping import escape_control
+from vqa_pipeline.reporting.training import list_facts
+from vqa_pipeline.schemas import Split
+from vqa_pipeline.stages.standalone import Published, find_published, open_published, predict_into, train_into
 
 _GROUP = "Train"
 _Asset = Literal["dataset", "vocabulary", "checkpoint", "predictions", "metrics"]
@@ -25,6 +33,26 @@ Override = Annotated[
     typer.Option(
         "--set", metavar="NAME=VALUE", help="A training setting for this run only, such as epochs=3. Repeatable."
     ),
+]
+CheckpointFolder = Annotated[
+    Path | None,
+    typer.Option("--output", help="Train what is published into this folder, without Dagster; run again to go on."),
+]
+PredictionsFile = Annotated[
+    Path | None, typer.Option("--output", help="Write predictions to this Parquet file, without Dagster.")
+]
+DatasetFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataset",
+        help="Published dataset for --output, such as data/store/clinic or a version in it; no project is needed.",
+    ),
+]
+CheckpointUsed = Annotated[
+    Path | None, typer.Option("--checkpoint", help="Folder of the checkpoint for --output; default: the published one.")
+]
+SplitPredicted = Annotated[
+    Split | None, typer.Option("--split", help="Split to predict for --output; default: the evaluated ones.")
 ]
 Until = Annotated[_Asset, typer.Option("--until", help="The last asset to make.")]
 
@@ -43,29 +71,86 @@ def run(
     _materialize(find_pipeline(pipeline, file), until, settings or ())
 
 
-def train(pipeline: PipelineName = None, file: DeclarationFile = None, settings: Override = None) -> None:
-    """The checkpoint, and what it needs."""
+def train(
+    pipeline: PipelineName = None,
+    file: DeclarationFile = None,
+    settings: Override = None,
+    output: CheckpointFolder = None,
+    dataset: DatasetFolder = None,
+) -> None:
+    """The checkpoint, and what it needs; with --output, trained on what is published, without Dagster."""
+    if output is not None:
+        published = _open_published(pipeline, file, dataset, output)
+        _train_into(output, published, _override(published.training, settings))
+        return
+    _refuse_without_output({"--dataset": dataset})
     _materialize(find_pipeline(pipeline, file), "checkpoint", settings or ())
 
 
-def predict(pipeline: PipelineName = None, file: DeclarationFile = None) -> None:
-    """Predictions and metrics of the current checkpoint on the current dataset."""
+def predict(
+    pipeline: PipelineName = None,
+    file: DeclarationFile = None,
+    settings: Override = None,
+    output: PredictionsFile = None,
+    dataset: DatasetFolder = None,
+    checkpoint: CheckpointUsed = None,
+    split: SplitPredicted = None,
+) -> None:
+    """Predictions and metrics of the current checkpoint; with --output, predictions alone, without Dagster."""
+    if output is not None:
+        published = _open_published(pipeline, file, dataset, output)
+        asked = published._replace(splits=(split,) if split else published.splits)
+        _predict_into(output, checkpoint, asked, _override(published.training, settings))
+        return
+    _refuse_without_output({"--dataset": dataset, "--checkpoint": checkpoint, "--split": split, "--set": settings})
     _execute(find_pipeline(pipeline, file), ["predictions", "metrics"], {})
+
+
+def _train_into(output: Path, published: Published, training: TrainingSettings) -> None:
+    scratch = published.store.scratch
+    told = train_into(output, published, training, start_on_terminal(scratch))
+    print(format_lines(str(output), [*list_facts(told), *describe_curves(scratch, told["fingerprint"])]))
+
+
+def _predict_into(output: Path, checkpoint: Path | None, published: Published, training: TrainingSettings) -> None:
+    num_predictions = predict_into(output, checkpoint, published, training, start_on_terminal(published.store.scratch))
+    splits = ", ".join(published.splits)
+    print(
+        format_lines(str(output), [("predictions", f"{num_predictions:,} of {splits}, the best answers with scores")])
+    )
+
+
+def _open_published(name: str | None, file: Path | None, dataset: Path | None, output: Path) -> Published:
+    if dataset is None:
+        return find_published(find_pipeline(name, file))
+    return open_published(dataset, output.with_name(f"{output.name}.scratch"))
+
+
+def _refuse_without_output(given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise SettingsError(option, "only what goes to --output can be told so", "Name an --output, or declare it.")
+
+
+def _override(declared: TrainingSettings, settings: Sequence[str] | None) -> TrainingSettings:
+    return declared.model_copy(update=parse_overrides(declared, settings or ()))
 
 
 def _materialize(chosen: Pipeline, until: str, settings: Sequence[str]) -> None:
     sources = [f"{kind}/{source.name}" for kind in ("raw", "records") for source in chosen.settings.sources]
     stages = get_args(_Asset)
-    _execute(chosen, [*sources, *stages[: stages.index(until) + 1]], parse_overrides(chosen, settings))
+    _execute(
+        chosen, [*sources, *stages[: stages.index(until) + 1]], parse_overrides(chosen.settings.training, settings)
+    )
 
 
-def parse_overrides(chosen: Pipeline, settings: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(training: TrainingSettings, settings: Sequence[str]) -> dict[str, Any]:
     """`name=value` texts as training settings, validated together with the declared ones.
 
     Raises:
         SettingsError: there is no such setting, or it cannot have that value.
     """
-    declared = chosen.settings.training.model_dump()
+    declared = training.model_dump()
     pairs: dict[str, str] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")

@@ -9,6 +9,7 @@ from vqa_pipeline.reporting.escaping import escape_markdown
 from vqa_pipeline.reporting.ledger import list_fates, part_changes, sum_sources
 from vqa_pipeline.reporting.plots import draw_curve_png
 from vqa_pipeline.reporting.statistics import list_counts, list_sources
+from vqa_pipeline.reporting.training import list_facts
 from vqa_pipeline.schemas import FATES, SPLITS
 
 _SHOWN_LEAKS = 10
@@ -179,18 +180,9 @@ def vocabulary_markdown(facts: Mapping[str, Any], answers: Sequence[str], counts
 
 def checkpoint_markdown(facts: Mapping[str, Any]) -> str:
     """What was trained, how well, and the learning curve."""
-    learnable = facts["learnable"]
-    rows: list[tuple[str, object]] = [
-        ("backbone", facts["backbone"]),
-        ("questions to learn from", f"{facts['num_train_questions']:,}"),
-        ("best validation accuracy", f"{facts['best_val_accuracy']:.3f}, in epoch {facts['best_epoch']}"),
-        ("parameters that learned", f"{learnable['num_learnable']:,} of {learnable['num_parameters']:,}"),
-        ("steps", f"{facts['num_steps']:,}"),
-        ("took", f"{facts['seconds']:,.0f} seconds on {facts['device']} in {facts['precision']}"),
-        ("fingerprint", facts["fingerprint"]),
-    ]
-    rows += [(f"in this run: {name}", value) for name, value in facts.get("overridden", {}).items()]
-    table = _draw_table(["checkpoint", ""], [(name, str(value)) for name, value in rows])
+    rows = list_facts(facts)
+    rows += [(f"in this run: {name}", str(value)) for name, value in facts.get("overridden", {}).items()]
+    table = _draw_table(["checkpoint", ""], rows)
     return "\n\n".join([table, *_show_picture("Learning curve", draw_curve_png(facts["curve"]))])
 
 

@@ -127,5 +127,9 @@ class Recipe:
 
 
 def _count_training(told: Mapping[str, Any]) -> dict[str, float | int | None]:
-    names = ("num_steps", "num_train_questions", "num_val_questions", "best_epoch", "best_val_accuracy", "seconds")
-    return {name: told[name] for name in names}
+    names = (
+        *("num_steps", "num_skipped_steps", "num_train_questions", "num_val_questions", "best_epoch"),
+        *("best_val_accuracy", "seconds", "questions_per_second", "host_memory_bytes", "gpu_memory_bytes"),
+    )
+    by_kind = {f"val_accuracy ({kind})": share for kind, share in told["best_val_by_answer_type"].items()}
+    return {name: told[name] for name in names} | {"num_learnable": told["learnable"]["num_learnable"]} | by_kind

@@ -98,17 +98,15 @@ def predict_into(
     checkpoint: Path | None,
     published: Published,
     training: TrainingSettings,
-    splits: tuple[Split, ...],
     run_worker: RunWorker,
-) -> None:
-    """Write a checkpoint's answers to the questions of some splits, as Parquet with `schemas.PREDICTIONS`.
+) -> int:
+    """Write a checkpoint's answers, as Parquet with `schemas.PREDICTIONS`; returns how many.
 
     Args:
         file: Is replaced as a whole.
         checkpoint: Its folder; None: the current checkpoint of the store.
-        published: The dataset.
+        published: The dataset, and which of its splits.
         training: How much at once, on which device, at which precision, with how many threads.
-        splits: Of the dataset.
         run_worker: Runs the job.
 
     Raises:
@@ -116,6 +114,8 @@ def predict_into(
         SettingsError: the folder is no checkpoint.
         TrainingError: prediction did not end well.
     """
+    import pyarrow.parquet as pq
+
     folder = checkpoint.resolve() if checkpoint else published.store.require("checkpoint").path
     told = _read_training(folder, "--checkpoint")
     if not told:
@@ -123,7 +123,9 @@ def predict_into(
     file = file.resolve()
     make_folder(file.parent)
     version: str = told["fingerprint"]
-    run_worker(make_predict_job(folder, version, published.store, published.dataset, splits, training, file))
+    store, dataset, splits = published.store, published.dataset, published.splits
+    run_worker(make_predict_job(folder, version, store, dataset, splits, training, file))
+    return int(pq.read_metadata(file).num_rows)
 
 
 def _find_vocabulary(published: Published) -> Version:

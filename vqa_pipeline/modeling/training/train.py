@@ -17,6 +17,7 @@ from vqa_pipeline.modeling.events import Report, Reporter, Shown, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.inputs import Examples, WholeForward
 from vqa_pipeline.modeling.jobs import TrainJob
+from vqa_pipeline.modeling.memory import measure_memory
 from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import (
@@ -190,6 +191,7 @@ class _Run:
             "threads": self._switches.threads.value,
             "switches": self._switches._replace(gradient_checkpointing=self._checkpointing.choice).describe(),
             "questions_per_second": round(self._num_train * len(state.curve) / max(state.seconds, 1e-9), 1),
+            **measure_memory(self._placement.device),
         }
         save_checkpoint(checkpoint, told, Path(self._job.output_folder))
         progress.prune(kept=1)  # enough to write the checkpoint again, should it get lost before it is published
@@ -223,6 +225,7 @@ def _describe(
         "learnable": learnable.describe(),
         "best_epoch": state.best.epoch if state.best else None,
         "best_val_accuracy": state.best.val_accuracy if state.best else None,
+        "best_val_by_answer_type": state.curve[state.best.epoch - 1].val_by_answer_type if state.best else {},
         "num_steps": state.step,
         "num_skipped_steps": state.skips.num_steps,
         "suspects": state.skips.suspects,

@@ -1,0 +1,39 @@
+"""The lines that sum up a training."""
+
+from __future__ import annotations
+
+from reporting_world import TRAINING
+
+from vqa_pipeline.reporting.training import list_facts
+
+
+def test_a_training_on_a_cpu_is_told_in_a_few_lines():
+    assert list_facts(TRAINING) == [
+        ("accuracy", "0.800 on 40 validation questions, in epoch 2 of 3"),
+        ("  number", "0.600"),
+        ("  yes/no", "0.900"),
+        ("learned", "341,867 of 341,900 parameters (100%) of tiny"),
+        ("took", "1 min 01 s: 1,260 steps on 5,000 questions, 244 questions/s"),
+        ("computed", "on cpu in fp32, 2 threads"),
+        ("memory", "at most 1.2 GB on the host; 64 questions at once"),
+        ("fingerprint", "f00d"),
+    ]
+
+
+def test_the_memory_of_a_gpu_is_told_where_there_is_one():
+    told = dict(list_facts({**TRAINING, "gpu_memory_bytes": 41_000_000_000}))
+    assert told["memory"] == "at most 1.2 GB on the host, 41 GB on the GPU; 64 questions at once"
+
+
+def test_what_went_wrong_and_was_overcome_is_told():
+    told = dict(list_facts({**TRAINING, "num_skipped_steps": 12}))
+    assert told["skipped"] == "12 steps that were not finite; see `suspects` in training.json"
+    told = dict(list_facts({**TRAINING, "num_skipped_steps": 12, "num_returns": 2}))
+    assert told["skipped"] == (
+        "12 steps that were not finite, 2 returns to earlier weights; see `suspects` in training.json"
+    )
+
+
+def test_without_types_of_answers_there_is_one_score():
+    labels = [label for label, _ in list_facts({**TRAINING, "best_val_by_answer_type": {}})]
+    assert labels[:2] == ["accuracy", "learned"]

@@ -1,0 +1,58 @@
+"""What there is to know of a finished training, in a few lines: for a terminal, and for the asset's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vqa_pipeline.progress import format_bytes, format_seconds
+
+
+def list_facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and text of each fact that a `training.json` tells, the most important first."""
+    return [
+        ("accuracy", _tell_accuracy(told)),
+        *((f"  {kind}", f"{accuracy:.3f}") for kind, accuracy in told["best_val_by_answer_type"].items()),
+        ("learned", _tell_learnable(told)),
+        ("took", _tell_time(told)),
+        ("computed", f"on {told['device']} in {told['precision']}, {told['threads']} threads"),
+        ("memory", _tell_memory(told)),
+        *_list_trouble(told),
+        ("fingerprint", str(told["fingerprint"])),
+    ]
+
+
+def _tell_accuracy(told: Mapping[str, Any]) -> str:
+    epochs = f"in epoch {told['best_epoch']} of {len(told['curve'])}"
+    return f"{told['best_val_accuracy']:.3f} on {told['num_val_questions']:,} validation questions, {epochs}"
+
+
+def _tell_learnable(told: Mapping[str, Any]) -> str:
+    learnable = told["learnable"]
+    learned, total = learnable["num_learnable"], learnable["num_parameters"]
+    return f"{learned:,} of {total:,} parameters ({learned / total:.0%}) of {told['backbone']}"
+
+
+def _tell_time(told: Mapping[str, Any]) -> str:
+    steps = f"{told['num_steps']:,} steps on {told['num_train_questions']:,} questions"
+    return f"{format_seconds(told['seconds'])}: {steps}, {told['questions_per_second']:,.0f} questions/s"
+
+
+def _tell_memory(told: Mapping[str, Any]) -> str:
+    gpu = f", {format_bytes(told['gpu_memory_bytes'])} on the GPU" if told["gpu_memory_bytes"] else ""
+    return (
+        f"at most {format_bytes(told['host_memory_bytes'])} on the host{gpu}; {told['micro_batch']} questions at once"
+    )
+
+
+def _list_trouble(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What went wrong and was overcome; empty where nothing did."""
+    if not told["num_skipped_steps"]:
+        return []
+    returns = f", {told['num_returns']} returns to earlier weights" if told["num_returns"] else ""
+    return [
+        (
+            "skipped",
+            f"{told['num_skipped_steps']:,} steps that were not finite{returns}; see `suspects` in training.json",
+        )
+    ]
