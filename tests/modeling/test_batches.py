@@ -121,10 +121,17 @@ def test_a_question_meets_its_own_picture(source: BatchSource, world: World) -> 
         assert torch.equal(batch.pixel_values[row], RULES.normalize(torch.from_numpy(resized))[0])
 
 
-def test_reading_goes_in_order(source: BatchSource) -> None:
+def test_reading_brings_questions_about_one_image_together(source: BatchSource) -> None:
     plan = source.plan_reading(8)
     assert [len(batch) for batch in plan] == [8, 8, 2, 8, 8, 2]
-    assert plan[0].tolist() == sorted(plan[0].tolist())
+    assert sorted(flatten(plan)) == list(range(36))
+    for batch in plan:
+        assert len(source.load(batch).pixel_values) <= len(batch) // 2  # each picture has at least two questions
+
+
+def test_reading_goes_through_the_images_in_their_order(world: World) -> None:
+    source = ask(world, ["a", "b", "c", "a b", "b c"], [1, 0, 1, 0, 2])
+    assert [batch.tolist() for batch in source.plan_reading(3)] == [[1, 3, 0], [2, 4]]
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,17 @@ def test_scores_are_those_of_the_stock_classes(world: World, trained: Path, rows
             assert each["score"] == pytest.approx(float(scores[VOCABULARY.index_of(each["answer"])]), abs=1e-5)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_who_else_is_in_the_batch_does_not_matter(
+    world: World, trained: Path, tmp_path: Path, rows: list[dict[str, object]], batch_size: int
+) -> None:
+    job = predict_job(world, tmp_path, trained / "checkpoint").model_copy(update={"batch_size": batch_size})
+    predict(job, lambda event: None, never)
+    for row, reference in zip(pq.read_table(job.output_file).to_pylist(), rows, strict=True):
+        scores, expected = ({each["answer"]: each["score"] for each in one["top_answers"]} for one in (row, reference))
+        assert scores == pytest.approx(expected, abs=1e-6)
+
+
 def test_the_same_job_gives_the_same_bytes(world: World, trained: Path, tmp_path: Path) -> None:
     written = []
     for name in ("first", "second"):

@@ -68,8 +68,9 @@ class BatchSource:
         return [batches[number] for number in generator.permutation(len(batches))]
 
     def plan_reading(self, batch_size: int) -> list[Positions]:
-        """Every question once, in order within each image size."""
-        return _cut(self._shape_groups, batch_size)
+        """Every question once, those about one image together, images in their order within each size."""
+        by_image = [group[np.argsort(self._images[group], kind="stable")] for group in self._shape_groups]
+        return _cut(by_image, batch_size)
 
     def find_largest(self, batch_size: int) -> Positions:
         """The batch that needs most memory: of the shape with most pixels in a batch, the longest questions."""
