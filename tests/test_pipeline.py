@@ -156,6 +156,8 @@ def test_a_source_is_all_that_must_be_said():
         "warmup_fraction": 0.1,
         "clip_norm": 1.0,
         "patience": 3,
+        "cache": "auto",
+        "cache_gigabytes": 100.0,
         "seed": 0,
         "checkpoint_every_steps": 500,
         "device": "auto",

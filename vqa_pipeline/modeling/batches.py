@@ -6,6 +6,7 @@ function of seed, epoch and position; no generator's state has to be remembered.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -52,6 +53,7 @@ class BatchSource:
     def __init__(self, asked: Asked, tokenized: Tokenized, pixels: PixelCache, device: torch.device) -> None:
         self.question_ids = asked.question_ids
         self._tokenized, self._pixels, self._device = tokenized, pixels, device
+        self._shas = asked.shas
         self._images: Positions = np.array([pixels.number(sha256) for sha256 in asked.shas], np.int64)
         self._ahead = ReadAhead(self._read)
         self._shape_groups = _group_by_size([pixels.sizes[image] for image in self._images])
@@ -82,6 +84,20 @@ class BatchSource:
 
         group = max(self._shape_groups, key=count_pixels)
         return group[np.argsort(-lengths[group], kind="stable")][:batch_size]
+
+    def split_by_shape(self, positions: Positions) -> list[Positions]:
+        """The positions in groups, each of images of one size and of text that is padded to one length."""
+        groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        for position in positions.tolist():
+            length = int(self._tokenized.input_ids.lengths[position])
+            width = choose_text_length(length, self._tokenized.max_tokens)
+            groups[(*self._pixels.sizes[self._images[position]], width)].append(position)
+        return [np.array(group, np.int64) for group in groups.values()]
+
+    def identify(self, position: int) -> str:
+        """A sha256 of all that `load` reads for a question: its image's sha256, and its tokens."""
+        tokens = self._tokenized.input_ids[position].tobytes()
+        return hashlib.sha256(bytes.fromhex(self._shas[position]) + tokens).hexdigest()
 
     def describe(self, positions: Positions) -> str:
         """The shape of one question of these positions, the longest, in words."""

@@ -12,6 +12,7 @@ from vqa_pipeline.modeling.devices import Placement
 from vqa_pipeline.modeling.forward import compute_logits
 from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.read_ahead import Cut
+from vqa_pipeline.modeling.trunk_cache import TrunkCache
 
 
 class Inputs(Protocol):
@@ -42,6 +43,25 @@ class WholeForward:
     def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
         """As `Inputs` says."""
         return self._batches.follow(plan, cut)
+
+
+class AboveTrunk:
+    """Computed by the model from where something learns on; what lies below comes from a cache."""
+
+    def __init__(self, cache: TrunkCache) -> None:
+        self._cache = cache
+
+    def compute_logits(self, positions: Positions) -> torch.Tensor:
+        """As `Inputs` says."""
+        trunk = self._cache.trunk
+        hidden = self._cache.read(positions)
+        with trunk.placement.autocast():
+            logits: torch.Tensor = trunk.model.answer(hidden, trunk.depth)
+        return logits
+
+    def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
+        """As `Inputs` says."""
+        return self._cache.follow(plan, cut)
 
 
 class Examples(NamedTuple):

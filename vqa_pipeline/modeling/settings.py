@@ -44,6 +44,14 @@ class TrainingSettings(Frozen):
         ge=0,
         description="Stop after this many epochs without a better validation score; 0: never. `tiny` never stops.",
     )
+    cache: Literal["auto", "off"] = Field(
+        "auto", description="auto: what does not learn is computed once and kept on disk; off: in every epoch."
+    )
+    cache_gigabytes: float = Field(
+        100.0,
+        ge=0,
+        description="Disk space for what `cache` keeps, of all trainings; what exceeds it is computed again.",
+    )
     seed: int = Field(0, ge=0, description="Seed of initialization and order.")
     checkpoint_every_steps: int = Field(500, ge=1, description="Progress is saved this often, and after every epoch.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU when there is one.")

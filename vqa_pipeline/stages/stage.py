@@ -46,6 +46,8 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
 """Checks by asset. Blocking checks gate publishing; the others warn."""
 
 _NOT_IN_FINGERPRINT = {
+    "cache",
+    "cache_gigabytes",
     "checkpoint_every_steps",
     "compile",
     "device",

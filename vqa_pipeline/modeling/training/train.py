@@ -15,7 +15,7 @@ from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
 from vqa_pipeline.modeling.devices import Placement, choose_device, describe_device, use_threads
 from vqa_pipeline.modeling.events import Report, Reporter, Shown, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
-from vqa_pipeline.modeling.inputs import Examples, WholeForward
+from vqa_pipeline.modeling.inputs import Examples
 from vqa_pipeline.modeling.jobs import TrainJob
 from vqa_pipeline.modeling.memory import measure_memory
 from vqa_pipeline.modeling.pixel_cache import PixelCache
@@ -32,6 +32,7 @@ from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
 from vqa_pipeline.modeling.switches import Checkpointing, Switches, choose_switches, compile_forward
 from vqa_pipeline.modeling.tensor_files import digest_tensors
+from vqa_pipeline.modeling.training.frozen_work import FrozenWork
 from vqa_pipeline.modeling.training.known_sizes import KnownSizes
 from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
 from vqa_pipeline.modeling.training.processes import Processes, join_processes
@@ -86,13 +87,11 @@ class _Run:
         self._checkpointing = Checkpointing(self._backbone.model, job.settings.gradient_checkpointing)
         self._switches = self._choose_switches()
         self._placement = Placement(choose_device(job.settings.device), self._switches.precision.value)
-        pixels = self._decode(packs, shas)
-        self._leave_if_asked()
         self._learnable = choose_learnable(
             self._backbone.model, job.settings, self._backbone.fresh, self._backbone.head_rate_factor
         )
-        self._train = self._make_examples("train", *train, pixels)
-        self._val = self._make_examples("val", *val, pixels)
+        self._train, self._val = self._prepare(train, val, packs, shas)
+        self._leave_if_asked()
 
     def _build_backbone(self, asked: Asked, packs: ImagePacks) -> Backbone:
         materials = Materials(self._vocabulary, asked.questions, packs, sorted(set(asked.shas)))
@@ -107,15 +106,24 @@ class _Run:
             compile_forward(model)
         return switches
 
-    def _decode(self, packs: ImagePacks, shas: list[str]) -> PixelCache:
+    def _prepare(
+        self, train: tuple[Asked, Credits], val: tuple[Asked, Credits], packs: ImagePacks, shas: list[str]
+    ) -> tuple[Examples, Examples]:
+        """Questions ready for training and for validation, with all that is done once for all epochs."""
+        settings, cache, model = self._job.settings, Path(self._job.cache_folder), self._backbone.model
         rules = read_pixel_rules(self._backbone.processor.image_processor)
-        folder, threads = Path(self._job.cache_folder) / "pixels", self._switches.threads.value
-        pixels = PixelCache(folder, packs, shas, rules, threads)
-        with self._processes.main_first():
-            pixels.fill(self._should_stop, self._report)
-        return pixels
+        pixels = PixelCache(cache / "pixels", packs, shas, rules, self._switches.threads.value)
+        frozen = FrozenWork(model.to(self._placement.device), settings, rules, self._placement, cache, self._report)
+        examples = (
+            self._make_examples("train", *train, pixels, frozen),
+            self._make_examples("val", *val, pixels, frozen),
+        )
+        frozen.prepare(pixels, self._processes, self._should_stop)
+        return examples
 
-    def _make_examples(self, split: Split, asked: Asked, answers: Credits, pixels: PixelCache) -> Examples:
+    def _make_examples(
+        self, split: Split, asked: Asked, answers: Credits, pixels: PixelCache, frozen: FrozenWork
+    ) -> Examples:
         backbone = self._backbone
         max_tokens = backbone.model.config.max_position_embeddings
         tokenized = tokenize(asked.questions, backbone.processor.tokenizer, max_tokens)
@@ -124,8 +132,7 @@ class _Run:
         for message in describe_losses(tokenized, max_tokens, split):
             log(self._report, message)
         batches = BatchSource(asked, tokenized, pixels, self._placement.device)
-        inputs = WholeForward(backbone.model, batches, self._placement)
-        return Examples(batches, inputs, answers, asked.answer_types)
+        return Examples(batches, frozen.make_inputs(batches), answers, asked.answer_types)
 
     def _leave_if_asked(self) -> None:
         if self._should_stop():
