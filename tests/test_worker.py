@@ -184,6 +184,15 @@ def test_a_user_s_mistake_is_the_last_line_without_stack_trace(world: World, tmp
 
 
 @pytest.mark.slow
+def test_compiling_that_is_asked_for_without_a_compiler_is_refused(world: World, tmp_path: Path) -> None:
+    job = write_job(tmp_path, train_job(world, tmp_path, compile="always"))
+    nowhere = OFFLINE | {"PATH": str(tmp_path)}
+    done = subprocess.run(command(job), env=nowhere, text=True, capture_output=True, timeout=180, check=False)
+    assert done.returncode == EXIT_USER_ERROR
+    assert done.stderr.splitlines()[-1].startswith("`training.compile`: torch.compile needs a C compiler")
+
+
+@pytest.mark.slow
 def test_it_trains_and_predicts_with_nothing_on_stdout_but_events(world: World, tmp_path: Path) -> None:
     trained = run(write_job(tmp_path, train_job(world, tmp_path)))
     assert trained.returncode == 0, trained.stderr

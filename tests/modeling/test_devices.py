@@ -88,6 +88,6 @@ def test_threads_can_be_chosen() -> None:
 def test_processes_share_the_cpus_and_each_has_one_at_least() -> None:
     usable = count_usable_cpus()
     assert choose_threads(0) == (usable, f"of {usable} CPUs that may be used")
-    assert choose_threads(0, processes=usable + 1).value == 1
-    assert choose_threads(0, processes=2).reason == f"of {usable} CPUs that may be used, shared by 2 processes"
+    crowd = f", shared by {usable + 1} processes, which are too many and get into each other's way"
+    assert choose_threads(0, processes=usable + 1) == (1, f"of {usable} CPUs that may be used{crowd}")
     assert choose_threads(3, processes=2) == (3, "asked for")

@@ -123,8 +123,10 @@ def choose_threads(threads: int, processes: int = 1) -> Choice[int]:
     """So many CPU threads, 0 meaning this process's share of all CPUs that may be used."""
     if threads:
         return Choice(threads, "asked for")
+    usable = count_usable_cpus()
     shared = f", shared by {processes} processes" if processes > 1 else ""
-    return Choice(share_cpus(processes), f"of {count_usable_cpus()} CPUs that may be used{shared}")
+    crowd = ", which are too many and get into each other's way" if processes > usable else ""
+    return Choice(share_cpus(processes), f"of {usable} CPUs that may be used{shared}{crowd}")
 
 
 def use_threads(threads: int, processes: int = 1) -> int:

@@ -300,6 +300,15 @@ def test_layers_computed_twice_give_the_same_checkpoint(world: World, trained: P
     assert told(tmp_path)["switches"]["gradient_checkpointing"] == {"value": True, "reason": "asked for"}
 
 
+@pytest.mark.slow
+def test_a_compiled_training_is_the_same_training(world: World, trained: Path, tmp_path: Path) -> None:
+    """Compiled for real, which takes a CPU minutes."""
+    train(train_job(world, tmp_path, compile="always"), lambda event: None, never)
+    assert told(tmp_path)["switches"]["compile"] == {"value": True, "reason": "asked for"}
+    losses = [[point["loss"] for point in told(folder)["curve"]] for folder in (trained, tmp_path)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_switches_are_logged_with_their_reasons(world: World, tmp_path: Path) -> None:
     events = Events()
     train(train_job(world, tmp_path, epochs=1, compile="never"), events, never)
