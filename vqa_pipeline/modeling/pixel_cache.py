@@ -7,7 +7,6 @@ than time. Decoding runs in threads, since Pillow and torch release the interpre
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +21,7 @@ from vqa_pipeline.files import make_folder
 from vqa_pipeline.modeling.events import Event, Report, log, tell_progress
 from vqa_pipeline.modeling.image_packs import ImagePacks, decode_packed
 from vqa_pipeline.modeling.pixels import PixelRules, Pixels
-from vqa_pipeline.modeling.segments import SegmentWriter, Stored, read_segment, read_segments
-
-KEPT_FREE_FRACTION = 0.1
-"""So much of a disk is left free for others."""
+from vqa_pipeline.modeling.segments import SegmentWriter, Stored, measure_room, read_segment, read_segments
 
 _AT_ONCE = 256
 """Images between two looks at whether to stop."""
@@ -89,7 +85,7 @@ class PixelCache:
             return
         try:
             make_folder(self._folder)
-            fitting = self._choose_fitting(missing, _measure_room(self._folder) if room_bytes is None else room_bytes)
+            fitting = self._choose_fitting(missing, measure_room(self._folder) if room_bytes is None else room_bytes)
             if len(fitting) < len(missing):
                 log(
                     report,
@@ -160,12 +156,6 @@ class PixelCache:
 
 
 _SLOW = "They are decoded for every batch, which is slow."
-
-
-def _measure_room(folder: Path) -> int:
-    """Bytes that a folder's disk can take and still be free for others, too."""
-    usage = shutil.disk_usage(folder)
-    return max(0, usage.free - int(KEPT_FREE_FRACTION * usage.total))
 
 
 def _cut(things: Iterable[Thing]) -> Iterator[list[Thing]]:

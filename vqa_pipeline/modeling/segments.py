@@ -9,6 +9,7 @@ synced: what a kill or a power failure tears, or anybody damages, does not match
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator
 from io import FileIO
@@ -26,6 +27,10 @@ LINE = np.dtype([("sha256", "V32"), ("start", "<u8"), ("length", "<u8"), ("check
 """A line of an index: the digest of what it is about, where its bytes start, how many they are, their checksum."""
 
 Data = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+KEPT_FREE_FRACTION = 0.1
+"""So much of a disk is left to others."""
 
 
 class Stored(NamedTuple):
@@ -63,6 +68,12 @@ def read_segment(index: Path) -> Iterator[Stored]:
     for sha256, start, length, checksum in lines.tolist():
         if start + length <= len(mapped):
             yield Stored(sha256.hex(), mapped[start : start + length], checksum)
+
+
+def measure_room(folder: Path) -> int:
+    """Bytes that the disk of a folder can take and still be free for others, too."""
+    usage = shutil.disk_usage(folder)
+    return max(0, usage.free - int(KEPT_FREE_FRACTION * usage.total))
 
 
 class SegmentWriter:

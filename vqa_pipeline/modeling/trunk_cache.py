@@ -8,7 +8,6 @@ is in the host's memory as it has to spare; on a GPU that has room for all of it
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,11 +20,8 @@ from vqa_pipeline.modeling.events import Event, Report, log, tell_progress
 from vqa_pipeline.modeling.fast_vilt import Hidden
 from vqa_pipeline.modeling.hidden_rows import DeviceRows, stack_rows
 from vqa_pipeline.modeling.read_ahead import Cut, ReadAhead
-from vqa_pipeline.modeling.segments import Data, SegmentWriter, Stored, read_segments
+from vqa_pipeline.modeling.segments import Data, SegmentWriter, Stored, measure_room, read_segments
 from vqa_pipeline.modeling.trunk import Trunk
-
-_KEPT_FREE_FRACTION = 0.1
-"""So much of a disk is left free for others."""
 
 _AT_ONCE = 256
 """Questions between two looks at whether to stop."""
@@ -109,7 +105,7 @@ class TrunkCache:
             return
         try:
             make_folder(self._folder)
-            room = min(_measure_free(self._root), max_bytes - _measure_used(self._root))
+            room = min(measure_room(self._root), max_bytes - _measure_used(self._root))
             done = self._encode_to_disk(positions, room * len(positions) // len(everything), should_stop, report)
             if done < len(positions) and not should_stop():
                 left = len(positions) - done
@@ -166,11 +162,6 @@ class TrunkCache:
             rows.update(zip(chunk.tolist(), encoded, strict=True))
         found = [row for row in (rows[position] for position in positions.tolist()) if row is not None]
         return stack_rows(found, self.trunk.dtype, self.trunk.placement.device)
-
-
-def _measure_free(folder: Path) -> int:
-    usage = shutil.disk_usage(folder)
-    return usage.free - int(_KEPT_FREE_FRACTION * usage.total)
 
 
 def _measure_used(folder: Path) -> int:
