@@ -133,3 +133,19 @@ def test_other_long_work_is_told_at_its_ends_and_about_once_a_second_and_shown_a
     clock.now = 10.0
     shown(told[0] | {"done": 500})
     assert stream.getvalue() == "answering test: 500 of 1,000 questions, 50/s, 10 s to go\n"
+
+
+def test_validation_is_a_note_of_the_training_whose_pace_it_does_not_disturb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    stream, clock = Terminal(), Clock()
+    shown = Shown(show_on(stream, clock))
+    shown(STARTED)
+    for clock.now, number in ((10.0, 1), (20.0, 2)):
+        shown(step(number))
+    clock.now = 30.0
+    shown({"event": "progress", "task": "validating", "done": 3, "total": 8, "unit": "questions"})
+    clock.now = 40.0
+    shown(step(3))
+    told = stream.getvalue()
+    assert "2 of 4 steps, 0.1/s, 30 s to go; validating, 3 of 8 questions" in told
+    assert "3 of 4 steps, 0.1/s, 13 s to go; epoch 1" in told, "from the first step on, validation included"

@@ -75,7 +75,7 @@ class Shown:
     """How far a job is, on a terminal or in a log: a bar, or a line now and then, and sentences that stay."""
 
     def __init__(self, shown: Display) -> None:
-        self._shown, self._num_steps = shown, 0
+        self._shown, self._step, self._num_steps = shown, 0, 0
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Show an event."""
@@ -83,12 +83,24 @@ class Shown:
         if told is not None:
             self._shown.write(told)
         if event["event"] == "started":
-            self._num_steps = event["num_steps"]
-            self._shown("training", event["resumed_from_step"] or 0, self._num_steps, "steps")
+            self._step, self._num_steps = event["resumed_from_step"] or 0, event["num_steps"]
+            self._show_training("")
         elif event["event"] == "step":
-            self._shown("training", event["step"], self._num_steps, "steps", describe_step(event))
+            self._step = event["step"]
+            self._show_training(describe_step(event))
         elif event["event"] == "progress":
-            self._shown(event["task"], event["done"], event["total"], event["unit"], event.get("note", ""))
+            self._show_progress(event)
+
+    def _show_training(self, note: str) -> None:
+        self._shown("training", self._step, self._num_steps, "steps", note)
+
+    def _show_progress(self, event: Mapping[str, Any]) -> None:
+        """Other work; what a training does between its steps is a note of it, or its pace would be lost each time."""
+        task, done, total, unit = event["task"], event["done"], event["total"], event["unit"]
+        if self._step < self._num_steps:
+            self._show_training(f"{task}, {done:,} of {total:,} {unit}")
+        else:
+            self._shown(task, done, total, unit, event.get("note", ""))
 
     def close(self) -> None:
         """Leave the terminal in order."""
