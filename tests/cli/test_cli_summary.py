@@ -75,7 +75,7 @@ def test_everything_is_told_in_short(published):
 
 
 def test_only_what_was_made_is_told_and_a_training_in_full_where_nothing_comes_after_it(published):
-    curves = published.root / "data" / "scratch" / "clinic" / "training" / "data version of checkpoint" / "tensorboard"
+    curves = published.root / "data" / "scratch" / "clinic" / "training" / "f00d" / "tensorboard"
     curves.mkdir(parents=True)
     told = format_summary(find_pipeline(None, None), [Made("checkpoint", 60)])
     facts = [f"  {label:<12}  {text}" for label, text in list_facts(TRAINING)]
@@ -84,7 +84,7 @@ def test_only_what_was_made_is_told_and_a_training_in_full_where_nothing_comes_a
         "clinic",
         "  checkpoint    validation accuracy 0.885 in epoch 17; trained on 4,473 questions",
         *facts,
-        "  curves        tensorboard --logdir 'data/scratch/clinic/training/data version of checkpoint/tensorboard'",
+        "  curves        tensorboard --logdir data/scratch/clinic/training/f00d/tensorboard",
         "  seconds       checkpoint 60.0; 60.0 in all",
     ]
 

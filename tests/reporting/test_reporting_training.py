@@ -37,3 +37,8 @@ def test_what_went_wrong_and_was_overcome_is_told():
 def test_without_types_of_answers_there_is_one_score():
     labels = [label for label, _ in list_facts({**TRAINING, "best_val_by_answer_type": {}})]
     assert labels[:2] == ["accuracy", "learned"]
+
+
+def test_where_the_curves_are_is_told_as_a_command_to_copy():
+    told = dict(list_facts({**TRAINING, "curves": "my data/scratch/training/f00d/tensorboard"}))
+    assert told["curves"] == "tensorboard --logdir 'my data/scratch/training/f00d/tensorboard'"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from vqa_pipeline.modeling.jobs import locate_curves
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.reporting.training import list_facts
 from vqa_pipeline.schemas import SPLITS
+from vqa_pipeline.stages.checkpoint import TRAININGS
 from vqa_pipeline.store import Store, Version
 
 Lines = list[tuple[str, str]]
@@ -42,7 +43,7 @@ def format_summary(pipeline: Pipeline, made: Sequence[Made]) -> str:
         if asset in names:
             lines += describe(store.require(asset))
     if "checkpoint" in names and "metrics" not in names:
-        lines += _describe_training(store.require("checkpoint"), store.scratch)
+        lines += describe_training(store.require("checkpoint").manifest.details["training"], store.scratch)
     lines += _describe_seconds(made)
     lines += _describe_report(store.current("metrics")) if "metrics" in names else []
     return format_lines(pipeline.name, lines)
@@ -76,15 +77,10 @@ def _describe_checkpoint(version: Version) -> Lines:
     return [("checkpoint", f"{best}; trained on {numbers['num_train_questions']:,} questions")]
 
 
-def _describe_training(version: Version, scratch: Path) -> Lines:
-    """The whole account, for a run whose last word it is."""
-    return [*list_facts(version.manifest.details["training"]), *describe_curves(scratch, version.manifest.data_version)]
-
-
-def describe_curves(scratch: Path, fingerprint: str) -> Lines:
-    """What shows the curves of a training, where they were kept."""
-    folder = scratch / "training" / fingerprint / "tensorboard"
-    return [("curves", f"tensorboard --logdir {shlex.quote(os.path.relpath(folder))}")] if folder.is_dir() else []
+def describe_training(told: Mapping[str, Any], scratch: Path) -> Lines:
+    """What a `training.json` tells, and what shows the curves where they were kept."""
+    curves = locate_curves(scratch / TRAININGS, told["fingerprint"])
+    return list_facts({**told, "curves": os.path.relpath(curves) if curves.is_dir() else None})
 
 
 def _describe_metrics(version: Version) -> Lines:

@@ -15,13 +15,12 @@ import typer
 from pydantic import ValidationError
 
 from vqa_pipeline.cli.options import DeclarationFile, PipelineName, find_pipeline
-from vqa_pipeline.cli.summary import describe_curves, format_lines, format_summary
+from vqa_pipeline.cli.summary import describe_training, format_lines, format_summary
 from vqa_pipeline.cli.terminal import start_on_terminal
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.reporting.escaping import escape_control
-from vqa_pipeline.reporting.training import list_facts
 from vqa_pipeline.schemas import Split
 from vqa_pipeline.stages.standalone import Published, find_published, open_published, predict_into, train_into
 
@@ -109,7 +108,7 @@ def predict(
 def _train_into(output: Path, published: Published, training: TrainingSettings) -> None:
     scratch = published.store.scratch
     told = train_into(output, published, training, start_on_terminal(scratch))
-    print(format_lines(str(output), [*list_facts(told), *describe_curves(scratch, told["fingerprint"])]))
+    print(format_lines(str(output), describe_training(told, scratch)))
 
 
 def _predict_into(output: Path, checkpoint: Path | None, published: Published, training: TrainingSettings) -> None:

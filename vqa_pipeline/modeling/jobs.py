@@ -5,6 +5,7 @@ A Job names files only, never the store: modeling does not know where results li
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -56,3 +57,8 @@ PARENT_VARIABLE = "VQA_PIPELINE_PARENT"
 
 EVENTS_VARIABLE = "VQA_PIPELINE_EVENTS"
 """Environment variable with the file to which a worker appends its events; without it they go to stdout."""
+
+
+def locate_curves(progress_folder: Path, fingerprint: str) -> Path:
+    """Where a training keeps the files that TensorBoard draws its curves from."""
+    return progress_folder / fingerprint / "tensorboard"

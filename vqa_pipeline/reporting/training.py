@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,11 @@ from vqa_pipeline.progress import format_bytes, format_seconds
 
 
 def list_facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text of each fact that a `training.json` tells, the most important first."""
+    """Label and text of each fact, the most important first.
+
+    Args:
+        told: What a `training.json` tells, and in `curves`, if it is known, the folder of TensorBoard's files.
+    """
     return [
         ("accuracy", _tell_accuracy(told)),
         *((f"  {kind}", f"{accuracy:.3f}") for kind, accuracy in told["best_val_by_answer_type"].items()),
@@ -19,6 +24,7 @@ def list_facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("memory", _tell_memory(told)),
         *_list_trouble(told),
         ("fingerprint", str(told["fingerprint"])),
+        *_list_curves(told),
     ]
 
 
@@ -56,3 +62,8 @@ def _list_trouble(told: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{told['num_skipped_steps']:,} steps that were not finite{returns}; see `suspects` in training.json",
         )
     ]
+
+
+def _list_curves(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    folder = told.get("curves")
+    return [("curves", f"tensorboard --logdir {shlex.quote(folder)}")] if folder else []

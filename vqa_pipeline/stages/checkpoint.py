@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.modeling.backbone_files import digest_backbone
-from vqa_pipeline.modeling.jobs import TrainJob
+from vqa_pipeline.modeling.jobs import TrainJob, locate_curves
 from vqa_pipeline.modeling.settings import TINY, TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
@@ -25,6 +26,9 @@ from vqa_pipeline.stages.stage import (
     training_settings,
 )
 from vqa_pipeline.store import Store, Version
+
+TRAININGS = "training"
+"""Folder in scratch with the progress and the curves of every training."""
 
 
 def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker: RunWorker, log: Log) -> Outcome:
@@ -58,7 +62,8 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
         declared = stage_settings(pipeline, "checkpoint")
         overridden = {name: stage.settings[name] for name in declared if declared[name] != stage.settings[name]}
         work.details = {"overridden": overridden, "training": told}
-        work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden}))
+        curves = os.path.relpath(locate_curves(store.scratch / TRAININGS, fingerprint), pipeline.project_root)
+        work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden, "curves": curves}))
 
     return run_stage(store, stage, build, log)
 
@@ -117,7 +122,7 @@ class Recipe:
             image_packs=tuple(map(str, find_image_packs(self.store, self.dataset))),
             vocabulary=str(self.vocabulary.path / "vocabulary.json"),
             cache_folder=str(self.store.scratch / "cache"),
-            progress_folder=str(self.store.scratch / "training"),
+            progress_folder=str(self.store.scratch / TRAININGS),
             output_folder=str(output),
         )
 

@@ -16,7 +16,7 @@ from vqa_pipeline.modeling.devices import Placement, choose_device, describe_dev
 from vqa_pipeline.modeling.events import Report, Reporter, Shown, log
 from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.inputs import Examples
-from vqa_pipeline.modeling.jobs import TrainJob
+from vqa_pipeline.modeling.jobs import TrainJob, locate_curves
 from vqa_pipeline.modeling.memory import measure_memory
 from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
@@ -56,7 +56,7 @@ def train(job: TrainJob, report: Report, should_stop: ShouldStop) -> None:
     """
     processes = join_processes(choose_device(job.settings.device), job.settings.processes)
     progress = SavedProgress(Path(job.progress_folder), job.fingerprint)
-    listeners = (Shown(show_on(sys.stderr)), TensorBoard(progress.folder / "tensorboard"))
+    listeners = (Shown(show_on(sys.stderr)), TensorBoard(locate_curves(Path(job.progress_folder), job.fingerprint)))
     reporter = Reporter(report, listeners if processes.is_main else ())
     try:
         run = _Run(job, processes, reporter, should_stop)
