@@ -41,7 +41,7 @@ class FakeWorker:
         told = {
             "fingerprint": job.fingerprint,
             "curve": [point],
-            "learnable": {"num_parameters": 10, "num_learnable": 10, "names": ["classifier.weight"]},
+            "learnable": {"num_parameters": 10, "num_learnable": 10, "parts": [], "names": ["classifier.weight"]},
             "best_epoch": 1,
             "best_val_accuracy": 0.5,
             "best_val_by_answer_type": {"other": 0.25, "yes/no": 0.75},

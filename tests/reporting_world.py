@@ -127,7 +127,13 @@ TRAINING: dict[str, Any] = {
     "micro_batch": 64,
     "host_memory_bytes": 1_250_000_000,
     "gpu_memory_bytes": None,
-    "learnable": {"num_learnable": 341867, "num_parameters": 341900},
+    "learnable": {
+        "num_learnable": 341867,
+        "num_parameters": 341900,
+        "parts": [
+            {"name": "vilt.encoder.layer.0-1", "num_tensors": 32, "num_learnable": 341867, "learning_rate": 2e-4}
+        ],
+    },
     "curve": [
         {"epoch": 1, "step": 10, "loss": 4.5, "learning_rate": 0.001, "val_accuracy": 0.3, "seconds": 20.0},
         {"epoch": 2, "step": 20, "loss": 1.2, "learning_rate": 0.0005, "val_accuracy": 0.8, "seconds": 40.0},

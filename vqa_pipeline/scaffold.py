@@ -64,10 +64,10 @@ _DECLARATION = textwrap.dedent("""\
         max_answers: 3129
       training:
         backbone: tiny                     # default: dandelin/vilt-b32-mlm; tiny trains from scratch on a CPU
-        strategy: full                     # full or head
+        strategy: full                     # head, last_layers, projection, lora or full
         epochs: 10
         batch_size: 64
-        learning_rate: 0.001               # default: 0.0001, right for a pretrained backbone
+        learning_rate: 0.001               # default: default, right for a backbone and strategy
       evaluation:
         metric: auto                       # auto, official or normalized
         splits: [test]

@@ -37,7 +37,7 @@ from vqa_pipeline.modeling.jobs import EVENTS_VARIABLE, JOB, PARENT_VARIABLE, Pr
 if TYPE_CHECKING:
     from vqa_pipeline.modeling.events import Report
 
-_PACKAGES = {"accelerate", "safetensors", "tensorboard", "tokenizers", "torch", "transformers"}
+_PACKAGES = {"accelerate", "peft", "safetensors", "tensorboard", "tokenizers", "torch", "transformers"}
 """What the extra `training` installs."""
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 

@@ -239,3 +239,13 @@ def test_the_run_config_has_every_setting_with_its_description_and_the_yaml_s_va
     assert TrainingSettings.model_fields["epochs"].default == 10, "the settings themselves are as they were"
     with pytest.raises(ValidationError):
         config(epochs=0)
+
+
+@pytest.mark.parametrize("rate", [0.25, "default"])
+def test_a_setting_of_several_types_can_be_given_in_the_launchpad(tmp_path, rate):
+    assert Project(tmp_path).run(training={"learning_rate": rate}).success
+
+
+@pytest.mark.parametrize("rate", [0, "fast"])
+def test_what_the_launchpad_cannot_check_the_settings_do(tmp_path, rate):
+    assert not Project(tmp_path).run(training={"learning_rate": rate}).success

@@ -190,6 +190,7 @@ def test_a_checkpoint_is_told_with_its_curve():
     assert ["yes/no", "0.900"] in page.rows
     assert ["took", "1 min 01 s: 1,260 steps on 5,000 questions, 244 questions/s"] in page.rows
     assert ["in this run: epochs", "3"] in page.rows
+    assert ["vilt.encoder.layer.0-1", "32", "341,867", "0.0002"] in page.rows
     assert find_pictures(page) == ["data:image/png;base64,"]
 
 

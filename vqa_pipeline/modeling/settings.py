@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from vqa_pipeline.schemas import Frozen
 
@@ -14,6 +14,17 @@ TINY = "tiny"
 Switch = Literal["auto", "always", "never"]
 """Not `on` and `off`, which YAML takes for booleans."""
 
+LearningRate = Annotated[float, Field(gt=0)] | Literal["default"]
+
+_STRATEGY_OF = {
+    "layers": "last_layers",
+    "lora_rank": "lora",
+    "lora_alpha": "lora",
+    "lora_dropout": "lora",
+    "lora_targets": "lora",
+}
+"""Settings that mean something with one strategy only."""
+
 
 class TrainingSettings(Frozen):
     """How the checkpoint is trained."""
@@ -22,8 +33,11 @@ class TrainingSettings(Frozen):
         "dandelin/vilt-b32-mlm",
         description="`tiny` (a small ViLT from scratch), a local folder, or the name of a ViLT on the hub.",
     )
-    strategy: Literal["full", "head"] = Field(
-        "full", description="full: every parameter learns; head: only the classifier, on a frozen trunk."
+    strategy: Literal["head", "last_layers", "projection", "lora", "full"] = Field(
+        "full",
+        description="What learns: head: the classifier alone; last_layers: with it, the last `layers` of the trunk; "
+        "projection: with it, the embedding of images and modalities; lora: with it, low-rank adapters in all layers, "
+        "merged in the end; full: everything.",
     )
     epochs: int = Field(10, ge=1, description="Passes over the training questions.")
     batch_size: int = Field(64, ge=1, description="Questions per optimizer step.")
@@ -32,7 +46,9 @@ class TrainingSettings(Frozen):
         ge=0,
         description="Questions computed at once, of the `batch_size` of a step; 0: as many as fit into memory.",
     )
-    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of the trunk.")
+    learning_rate: LearningRate = Field(
+        "default", description="Peak learning rate of the trunk; default: the strategy's, or that of `tiny`."
+    )
     head_learning_rate_factor: float = Field(
         10.0, gt=0, description="The head learns at this multiple of `learning_rate` (with `tiny`: 1)."
     )
@@ -70,8 +86,33 @@ class TrainingSettings(Frozen):
     processes: int = Field(
         1, ge=1, description="Processes that train together on this machine: at most one per GPU, or on the CPU."
     )
+    layers: int = Field(2, ge=1, description="`last_layers` only: how many layers of the trunk learn.")
+    lora_rank: int = Field(16, ge=1, description="`lora` only: rank of the adapters.")
+    lora_alpha: int = Field(32, ge=1, description="`lora` only: adapters count `lora_alpha` / `lora_rank` times.")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="`lora` only: dropout on what adapters are given.")
+    lora_targets: Literal["query_value", "attention", "all"] = Field(
+        "all",
+        description="`lora` only: what is adapted in every layer: two projections of attention, all four, or the "
+        "feed-forward layers too.",
+    )
     tiny_layers: int = Field(2, ge=1, description="`tiny` only: transformer layers.")
     tiny_width: int = Field(96, ge=8, description="`tiny` only: hidden size.")
     tiny_heads: int = Field(4, ge=1, description="`tiny` only: attention heads.")
     tiny_patch_pixels: int = Field(16, ge=1, description="`tiny` only: side of a patch.")
     tiny_image_pixels: int = Field(64, ge=8, description="`tiny` only: shorter side of an image after resizing.")
+
+    @field_validator("strategy")
+    @classmethod
+    def _freezes_nothing_random(cls, strategy: str, given: ValidationInfo) -> str:
+        if given.data.get("backbone") == TINY and strategy != "full":
+            raise ValueError(f"`{TINY}` starts from random weights, and {strategy} would freeze some; use full")
+        return strategy
+
+    @field_validator(*_STRATEGY_OF)
+    @classmethod
+    def _belongs_to_strategy(cls, value: Any, given: ValidationInfo) -> Any:
+        name, strategy = str(given.field_name), given.data.get("strategy")
+        is_declared = value != TrainingSettings.model_fields[name].default
+        if is_declared and strategy not in {None, _STRATEGY_OF[name]}:
+            raise ValueError(f"it means nothing with strategy {strategy}; leave it out, or use {_STRATEGY_OF[name]}")
+        return value

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import dagster as dg
 import pyarrow as pa
@@ -342,5 +343,12 @@ def build_run_config(declared: TrainingSettings) -> type[dg.Config]:
     for name, info in TrainingSettings.model_fields.items():
         own = copy(info)
         own.default = getattr(declared, name)
-        fields[name] = (info.annotation, own)
+        fields[name] = (_to_launchpad(info.annotation), own)
     return create_model("TrainingRun", __base__=_TrainingConfig, **fields)
+
+
+def _to_launchpad(annotation: Any) -> Any:
+    """A type that Dagster's config knows: it has no unions but with None; the settings themselves check the others."""
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    is_union = get_origin(annotation) in {Union, UnionType}
+    return Any if is_union and len(kinds) > 1 else annotation

@@ -19,6 +19,7 @@ _SHOWN_FILES = 20
 _BROKEN_OFF = "record_truncated"
 _BAR_LENGTH = 20
 _DEFAULT_CONFIG = "questions"
+_LEARNED = ("what learned", "tensors", "parameters", "peak rate")
 
 _VOCABULARY_TERMS = (
     "Coverage: share of questions with an annotator's answer in the vocabulary. "
@@ -183,7 +184,12 @@ def checkpoint_markdown(facts: Mapping[str, Any]) -> str:
     rows = list_facts(facts)
     rows += [(f"in this run: {name}", str(value)) for name, value in facts.get("overridden", {}).items()]
     table = _draw_table(["checkpoint", ""], rows)
-    return "\n\n".join([table, *_show_picture("Learning curve", draw_curve_png(facts["curve"]))])
+    curve = _show_picture("Learning curve", draw_curve_png(facts["curve"]))
+    return "\n\n".join([table, *curve, _draw_table(_LEARNED, map(_tell_part, facts["learnable"]["parts"]))])
+
+
+def _tell_part(part: Mapping[str, Any]) -> tuple[object, ...]:
+    return part["name"], part["num_tensors"], part["num_learnable"], f"{part['learning_rate']:.2g}"
 
 
 def predictions_markdown(facts: Mapping[str, Any], sample: Sequence[Mapping[str, Any]]) -> str:

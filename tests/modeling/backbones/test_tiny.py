@@ -44,7 +44,7 @@ def test_everything_is_fresh_and_it_never_stops_early(materials: Materials) -> N
     backbone = build_backbone(settings(), materials)
     assert backbone.fresh == {name for name, _ in backbone.model.named_parameters()}
     assert not backbone.may_stop_early
-    assert backbone.head_rate_factor == 1.0
+    assert (backbone.head_rate_factor, backbone.learning_rate) == (1.0, 1e-3)
     assert backbone.name == "tiny"
 
 
@@ -105,8 +105,3 @@ def test_heads_must_divide_the_width(materials: Materials) -> None:
 def test_patches_must_divide_the_picture(materials: Materials) -> None:
     with pytest.raises(SettingsError, match=r"`training.tiny_image_pixels`: 20 is not a multiple"):
         build_backbone(settings(tiny_image_pixels=20), materials)
-
-
-def test_a_random_trunk_is_not_frozen(materials: Materials) -> None:
-    with pytest.raises(SettingsError, match=r"`training.strategy`: `tiny` starts from random weights"):
-        build_backbone(settings(strategy="head"), materials)

@@ -14,7 +14,7 @@ def make(rate_factor: float = 1.0, weight_decay: float = 0.0) -> tuple[nn.Parame
         ParameterGroup(("trunk",), (trunk,), 1.0, weight_decay),
         ParameterGroup(("head",), (head,), rate_factor, weight_decay),
     )
-    return trunk, head, Optimizer(Learnable(groups, 3, 3))
+    return trunk, head, Optimizer(Learnable(groups, 3, 3, 0.1))
 
 
 def descend(parameters: tuple[nn.Parameter, nn.Parameter], optimizer: Optimizer, rate: float) -> None:

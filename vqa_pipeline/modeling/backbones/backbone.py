@@ -35,6 +35,8 @@ class Backbone(NamedTuple):
     """Whether epochs without progress mean that it is over; from scratch, they may be a plateau."""
     head_rate_factor: float
     """The head learns at this multiple of the trunk's rate."""
+    learning_rate: float | None = None
+    """Peak rate of the trunk where the settings name none; None: the strategy's."""
 
 
 class BuildBackbone(Protocol):

@@ -178,7 +178,7 @@ class Training:
 
     def _compute_rate(self, step: int) -> float:
         factor = compute_rate_factor(step, self.num_steps, self._settings.warmup_fraction)
-        return self._settings.learning_rate * factor * RATE_DROP**self._state.num_returns
+        return self._setup.learnable.learning_rate * factor * RATE_DROP**self._state.num_returns
 
     def _read(self) -> None:
         """Bring the state up to the last step taken, and tell of every step since."""

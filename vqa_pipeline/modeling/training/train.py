@@ -29,7 +29,7 @@ from vqa_pipeline.modeling.questions import (
     tokenize,
 )
 from vqa_pipeline.modeling.ragged import Credits
-from vqa_pipeline.modeling.strategies import Learnable, choose_learnable
+from vqa_pipeline.modeling.strategies import STRATEGIES, Learnable, choose_learnable, finish_learning
 from vqa_pipeline.modeling.switches import Checkpointing, Switches, choose_switches, compile_forward
 from vqa_pipeline.modeling.tensor_files import digest_tensors
 from vqa_pipeline.modeling.training.frozen_work import FrozenWork
@@ -88,7 +88,11 @@ class _Run:
         self._switches = self._choose_switches()
         self._placement = Placement(choose_device(job.settings.device), self._switches.precision.value)
         self._learnable = choose_learnable(
-            self._backbone.model, job.settings, self._backbone.fresh, self._backbone.head_rate_factor
+            self._backbone.model,
+            job.settings,
+            self._backbone.fresh,
+            self._backbone.head_rate_factor,
+            self._backbone.learning_rate,
         )
         self._train, self._val = self._prepare(train, val, packs, shas)
         self._leave_if_asked()
@@ -154,6 +158,7 @@ class _Run:
         state = TrainingState(fingerprint=self._job.fingerprint, frozen=digest_tensors(frozen))
         training = Training(setup, self._train, self._val, progress, state, self._report)
         self._resume(training, progress, state.frozen)
+        log(self._report, f"What learns: {self._learnable.list_in_words()}.")
         self._fit_memory(training, progress)
         return training.run(self._should_stop)
 
@@ -188,6 +193,7 @@ class _Run:
 
     def finish(self, progress: SavedProgress, state: TrainingState) -> None:
         """Write the checkpoint."""
+        finish_learning(self._backbone.model, self._job.settings)
         checkpoint = Checkpoint(self._backbone.model.cpu(), self._backbone.processor, self._vocabulary)
         told = _describe(self._job, self._backbone, self._learnable, state, self._vocabulary)
         told |= {
@@ -243,5 +249,5 @@ def _describe(
         "settings": settings,
         "metric": job.metric,
         "vocabulary_fingerprint": vocabulary.fingerprint,
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in (*_PACKAGES, *STRATEGIES[job.settings.strategy].packages)},
     }
