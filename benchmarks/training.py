@@ -12,7 +12,7 @@ one process at the same questions, with the same weights, precision, batch, thre
 `full` and `lora` are steps of training, `inference` is answering. `last_layers` (two) and `head` are ten epochs, of
 which `fast` computes once what is frozen: that pass and its epochs are measured; of stock one epoch is, and told
 tenfold. `pixels` is the way from JPEGs to pixel values, the first time and from the cache. `memory` shows the peaks of
-two steps, each in a process of its own.
+one pass, each in a process of its own.
 
 Seconds are CPU seconds on a CPU, where neighbours disturb them least, and wall seconds on a GPU. The roof is a large
 matrix product in the same precision; FLOPs are those of `fast`. Needs torch, transformers, peft, pyarrow, Pillow.
@@ -36,8 +36,8 @@ import transformers
 from measuring import describe_machine
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from training_inputs import Fed, feed_fast, feed_stock, generate_questions
-from training_models import DEPTHS, Learner, build_model
+from training_inputs import Fed, Question, feed_fast, feed_stock, generate_questions
+from training_models import CACHED, CachedLearner, Learner, build_model
 from training_pixels import NUM_IMAGES, build_pipelines
 
 from vqa_pipeline.modeling.devices import Placement
@@ -63,9 +63,13 @@ class Bench(NamedTuple):
         """In one pass."""
         return self.batch_size * self.num_batches
 
+    def generate(self) -> list[Question]:
+        """The questions of a pass; the same every time."""
+        return generate_questions(self.num_questions)
+
     def feed(self) -> dict[str, list[Fed]]:
         """The same questions for each contender."""
-        questions, device = generate_questions(self.num_questions), self.placement.device
+        questions, device = self.generate(), self.placement.device
         return {
             STOCK: feed_stock(questions, self.batch_size, device, pad_all=True),
             SHORT: feed_stock(questions, self.batch_size, device, pad_all=False),
@@ -121,25 +125,21 @@ def measure_steps(bench: Bench, strategy: str) -> None:
 
 def measure_epochs(bench: Bench, strategy: str) -> None:
     """Print a row: ten epochs of learning the last of the model."""
-    fed, learners, depth = bench.feed(), bench.build_learners(strategy), DEPTHS[strategy]
-    fast = learners[FAST]
-    encoded = [fast.encode(batch, depth) for batch in fed[FAST]]
+    fed, learners = bench.feed(), bench.build_learners(strategy)
+    cached = CachedLearner(learners[FAST], bench.generate(), fed[FAST])
 
     def run(name: str) -> None:
         for batch in fed[name]:
             learners[name].step(batch)
 
-    def encode() -> None:
-        for batch in fed[FAST]:
-            fast.encode(batch, depth)
-
     def run_cached() -> None:
         for _ in range(NUM_EPOCHS):
-            for hidden, batch in zip(encoded, fed[FAST], strict=True):
-                fast.step_from(hidden, depth, batch)
+            cached.run_epoch()
 
-    run_cached()
-    measured = bench.measure({STOCK: lambda: run(STOCK), SHORT: lambda: run(SHORT), "encode": encode, FAST: run_cached})
+    cached.encode()
+    cached.run_epoch()
+    passes = {STOCK: lambda: run(STOCK), SHORT: lambda: run(SHORT), "encode": cached.encode, FAST: run_cached}
+    measured = bench.measure(passes)
     seconds = {name: NUM_EPOCHS * measured[name] for name in (STOCK, SHORT)}
     seconds[FAST] = measured["encode"] + measured[FAST]
     print_row(bench, strategy, seconds, f"{measured['encode'] / seconds[FAST]:6.0%} of it encodes")
@@ -189,12 +189,14 @@ def measure_memory(_bench: Bench) -> None:
 
 
 def tell_peak(bench: Bench, strategy: str, name: str) -> None:
-    """Print the peaks of this process after two steps."""
-    learner = Learner(build_model(KINDS[name], bench.placement.device), strategy, bench.placement)
-    for batch in bench.feed()[name][:2]:
-        if name == FAST and strategy in DEPTHS:
-            learner.step_from(learner.encode(batch, DEPTHS[strategy]), DEPTHS[strategy], batch)
-        else:
+    """Print the peaks of this process after one pass."""
+    learner, fed = Learner(build_model(KINDS[name], bench.placement.device), strategy, bench.placement), bench.feed()
+    if name == FAST and strategy in CACHED:
+        cached = CachedLearner(learner, bench.generate(), fed[FAST])
+        cached.encode()
+        cached.run_epoch()
+    else:
+        for batch in fed[name]:
             learner.step(batch)
     told = f"host {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB"
     if bench.placement.device.type == "cuda":
