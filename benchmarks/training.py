@@ -43,6 +43,7 @@ from training_pixels import NUM_IMAGES, build_pipelines
 from vqa_pipeline.modeling.devices import Placement
 from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering
 from vqa_pipeline.modeling.stock import ViltForQuestionAnswering
+from vqa_pipeline.modeling.strategies import STRATEGIES
 
 NUM_EPOCHS = 10
 STOCK, SHORT, FAST = "stock", "stock, short", "fast"
@@ -181,7 +182,7 @@ def measure_pixels(bench: Bench) -> None:
 
 def measure_memory(_bench: Bench) -> None:
     """Print peaks, host and GPU, of every strategy."""
-    for strategy in ("full", "lora", "last_layers", "head"):
+    for strategy in STRATEGIES:
         for name in (STOCK, FAST):
             command = [sys.executable, *sys.argv, "--peak", f"{strategy}/{name}"]
             told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,21 +15,13 @@ from vqa_pipeline.modeling.devices import Placement
 from vqa_pipeline.modeling.hidden_rows import DeviceRows, stack_rows
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.segments import Data
+from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.modeling.stock import ViltConfig, ViltImageProcessorPil
+from vqa_pipeline.modeling.strategies import choose_learnable
 from vqa_pipeline.modeling.trunk import Trunk, find_frozen_layers
-
-LEARNING = {
-    "full": ("",),
-    "last_layers": tuple(f"vilt.{part}" for part in ("encoder.layer.10.", "encoder.layer.11.", "layernorm", "pooler")),
-    "head": (),
-}
-"""Prefixes of the parameters that learn under a strategy, beside the head's."""
 
 CACHED = ("last_layers", "head")
 """Strategies that leave something frozen to be computed once."""
-
-_LORA_TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
-_LORA_RANK = 16
 
 
 def build_model(kind: type[Any], device: torch.device, like: Any = None) -> Any:
@@ -42,24 +33,13 @@ def build_model(kind: type[Any], device: torch.device, like: Any = None) -> Any:
     return model.train()
 
 
-def _let_learn(model: Any, strategy: str) -> Any:
-    if strategy == "lora":
-        import peft
-
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # peft calls it by its old name
-        config = peft.LoraConfig(r=_LORA_RANK, target_modules=_LORA_TARGETS, modules_to_save=["classifier"])
-        return peft.get_peft_model(model, config)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith((*LEARNING[strategy], "classifier.")))
-    return model
-
-
 class Learner:
     """A model, of which learns what a strategy lets, with its optimizer."""
 
     def __init__(self, model: Any, strategy: str, placement: Placement) -> None:
-        self.model, self.placement = _let_learn(model, strategy), placement
-        self._learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.model, self.placement = model, placement
+        learnable = choose_learnable(model, TrainingSettings(strategy=strategy), frozenset(), head_rate_factor=10.0)
+        self._learning = [parameter for group in learnable.groups for parameter in group.parameters]
         self._optimizer = torch.optim.AdamW(self._learning, lr=1e-6, fused=True)
 
     def step(self, fed: Fed) -> None:

@@ -1,0 +1,21 @@
+"""Benchmarks use the project's own parts, and must go on running when these change."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["inference", "last_layers", "pixels"])
+def test_the_benchmark_of_training_runs(row: str) -> None:
+    smallest = ["--device", "cpu", "--batch", "1", "--batches", "1", "--repeats", "1", "--only", row]
+    command = [sys.executable, BENCHMARKS / "training.py", *smallest]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(row)
