@@ -139,7 +139,8 @@ class PixelCache:
             for chunk in _cut(self._packs.read(self._shas[number] for number in numbers)):
                 if should_stop():
                     break
-                segment.append(list(self._decoders.map(self._decode, chunk)))
+                for named in self._decoders.map(self._decode, chunk):
+                    segment.append([named])  # while its pixels are still in the processor's cache
                 done += len(chunk)
                 tell_progress(report, "decoding images", done, len(numbers), "images")
         for stored in read_segment(segment.index):
