@@ -34,6 +34,10 @@ class Changed:
         self._inputs = inputs
         self.num_calls = 0
 
+    @property
+    def waited_seconds(self) -> float:
+        return self._inputs.waited_seconds
+
     def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
         return self._inputs.follow(plan, cut)
 

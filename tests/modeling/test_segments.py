@@ -61,6 +61,12 @@ def test_an_unfinished_segment_is_read_as_far_as_it_goes(tmp_path: Path) -> None
     assert list(read_segments(tmp_path)) == []
 
 
+def test_a_segment_of_nothing_leaves_no_files(tmp_path: Path) -> None:
+    with SegmentWriter(tmp_path, "k"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_segment_that_finds_no_room_goes(tmp_path: Path) -> None:
     with SegmentWriter(tmp_path, "k") as segment, files_of_at_most(1000):
         segment.append([(ONE, bytes_of(900))])

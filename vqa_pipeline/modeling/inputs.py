@@ -18,6 +18,11 @@ from vqa_pipeline.modeling.trunk_cache import TrunkCache
 class Inputs(Protocol):
     """The way from some questions to their logits."""
 
+    @property
+    def waited_seconds(self) -> float:
+        """How long the model had to wait for what it computes with, so far."""
+        ...
+
     def compute_logits(self, positions: Positions) -> torch.Tensor:
         """fp32 logits (len(positions), answers) of the model as it is now, on its device.
 
@@ -36,6 +41,11 @@ class WholeForward:
     def __init__(self, model: Any, batches: BatchSource, placement: Placement) -> None:
         self._model, self._batches, self._placement = model, batches, placement
 
+    @property
+    def waited_seconds(self) -> float:
+        """As `Inputs` says."""
+        return self._batches.waited_seconds
+
     def compute_logits(self, positions: Positions) -> torch.Tensor:
         """As `Inputs` says."""
         return compute_logits(self._model, self._batches.load(positions), self._placement)
@@ -50,6 +60,11 @@ class AboveTrunk:
 
     def __init__(self, cache: TrunkCache) -> None:
         self._cache = cache
+
+    @property
+    def waited_seconds(self) -> float:
+        """As `Inputs` says."""
+        return self._cache.waited_seconds
 
     def compute_logits(self, positions: Positions) -> torch.Tensor:
         """As `Inputs` says."""

@@ -23,7 +23,7 @@ from vqa_pipeline.modeling.image_packs import ImagePacks, decode_packed
 from vqa_pipeline.modeling.pixels import PixelRules, Pixels
 from vqa_pipeline.modeling.segments import SegmentWriter, Stored, measure_room, read_segment, read_segments
 
-_AT_ONCE = 256
+_AT_ONCE = 64
 """Images between two looks at whether to stop."""
 
 Thing = TypeVar("Thing")

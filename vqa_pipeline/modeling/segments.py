@@ -77,7 +77,7 @@ def measure_room(folder: Path) -> int:
 
 
 class SegmentWriter:
-    """Adds a segment to a folder. Whoever looks sees what every `append` that is over has added."""
+    """Adds a segment to a folder, unless it stays empty. Whoever looks sees all of every `append` that is over."""
 
     def __init__(self, folder: Path, key: str) -> None:
         """Begin one; `key` tells how its data are made from what they are about.
@@ -124,6 +124,8 @@ class SegmentWriter:
     ) -> None:
         self._data.close()
         self._lines.close()
+        if not self._end:
+            self._remove()
 
 
 def _write(file: FileIO, data: memoryview) -> int:

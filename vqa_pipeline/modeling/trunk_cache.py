@@ -151,6 +151,11 @@ class TrunkCache:
         """Hidden states of questions whose images have one size, at the depth of the trunk, on its device."""
         return self._ahead(positions) if self._on_device is None else self._on_device.stack(positions)
 
+    @property
+    def waited_seconds(self) -> float:
+        """How long callers of `read` had to wait so far, also for rows that had to be computed."""
+        return self._ahead.waited_seconds
+
     def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
         """Pass a plan's batches on, reading ahead what `cut` says will be asked for of them, where that saves time."""
         is_quick = self.trunk.placement.device.type == "cpu" or self._on_device is not None

@@ -210,7 +210,7 @@ class Training:
             "learning_rate": self._compute_rate(told.step),
             "gradient_norm": told.gradient_norm,
             "questions_per_second": round(len(told.positions) / seconds, 1),
-            "data_wait_fraction": round(self._train.batches.waited_seconds / max(self._watch.elapsed(), 1e-9), 4),
+            "data_wait_fraction": round(self._train.inputs.waited_seconds / max(self._watch.elapsed(), 1e-9), 4),
             "eta_seconds": round(seconds * (self.num_steps - told.step), 1),
             **measure_memory(self._setup.placement.device),
         }
