@@ -139,8 +139,8 @@ class Trial:
         self.inputs, self.val_inputs = wrap(whole), wrap_val(whole)
         self.question_ids = asked.question_ids
         learnable = choose_learnable(self.model, wanted, backbone.fresh, backbone.head_rate_factor)
-        setup = Setup(self.model, learnable, wanted, CPU, Alone(), 0, relieve)
         self.progress, self.events = SavedProgress(folder, "f"), Events()
+        setup = Setup(self.model, learnable, wanted, CPU, Alone(), 0, relieve)
         examples = Examples(batches, self.inputs, targets)
         validation = Examples(batches, self.val_inputs, targets)
         state = TrainingState(fingerprint="f")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -65,6 +66,21 @@ def test_relief_that_does_not_help_is_not_asked_for_for_ever() -> None:
     with pytest.raises(OutOfMemory):
         MicroBatch(2, lambda message: None, lambda: ways.pop() if ways else None).fit(Memory(0).work, lambda: "")
     assert ways == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
+def test_rows_are_computed_in_parts_that_fit_and_keep_their_order(size: int) -> None:
+    seen: list[int] = []
+
+    def double(positions: np.ndarray) -> torch.Tensor:
+        seen.append(len(positions))
+        if len(positions) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return torch.from_numpy(positions * 2)
+
+    computed = MicroBatch(size, lambda message: None).compute(np.array([7, 1, 5, 2, 9]), double, lambda: "a question")
+    assert computed.tolist() == [14, 2, 10, 4, 18]
+    assert {1: [1] * 5, 2: [2, 2, 1], 3: [3, 2], 5: [5, 3, 2], 8: [5, 4, 2, 2, 1]}[size] == seen
 
 
 @given(st.integers(1, 200), st.integers(1, 200))

@@ -13,8 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.errors import TrainingCancelled, VocabularyMismatch
+from vqa_pipeline.modeling.checkpoint import load_checkpoint
 from vqa_pipeline.modeling.devices import Placement
+from vqa_pipeline.modeling.image_packs import ImagePacks
 from vqa_pipeline.modeling.prediction import Answering, predict
+from vqa_pipeline.modeling.questions import read_asked
 from vqa_pipeline.schemas import PREDICTIONS
 
 
@@ -145,6 +148,27 @@ def test_answers_to_many_questions_are_small_in_memory(world: World, trained: Pa
     answered = answering.answer("test", asked, ImagePacks(world.packs, asked.shas), never)
     assert answered.question_ids is asked.question_ids
     assert answered.indexes.nbytes + answered.scores.nbytes == 40 * len(asked)
+
+
+def test_a_prediction_that_runs_out_of_memory_goes_on_with_fewer_questions_at_once(
+    world: World, trained: Path, tmp_path: Path, rows: list[dict[str, object]]
+) -> None:
+    checkpoint, events, asked_for = load_checkpoint(trained / "checkpoint"), Events(), []
+
+    def limit(_module: object, _arguments: object, inputs: dict[str, torch.Tensor]) -> None:
+        asked_for.append(len(inputs["input_ids"]))
+        if asked_for[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    checkpoint.model.register_forward_pre_hook(limit, with_kwargs=True)
+    asked = read_asked([world.questions("train")])
+    answering = Answering(checkpoint, Placement(torch.device("cpu"), "fp32"), 1, 8, tmp_path, events)
+    answered = answering.answer("train", asked, ImagePacks(world.packs, asked.shas), never)
+    assert (asked_for[:3], max(asked_for[3:])) == ([8, 4, 2], 2)
+    assert len(events.named("log")) == 2
+    plenty = {row["question_id"]: row["score"] for row in rows}
+    for question_id, scores in zip(answered.question_ids, answered.scores, strict=True):
+        assert scores[0] == pytest.approx(plenty[question_id], rel=1e-5)
 
 
 def test_ties_are_in_the_order_of_the_vocabulary(world: World, trained: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import torch
 
 from vqa_pipeline.errors import OutOfMemory
+from vqa_pipeline.modeling.batches import Positions
 
 Result = TypeVar("Result")
 Relieve = Callable[[], str | None]
@@ -52,6 +53,21 @@ class MicroBatch:
                 if self.size == 1 and done is None:
                     raise OutOfMemory(describe(), str(error).partition("\n")[0].rstrip(".")) from error
             self._make_room(done)  # here, because the exception keeps alive what the work had allocated
+
+    def compute(
+        self, positions: Positions, compute: Callable[[Positions], torch.Tensor], describe: Callable[[], str]
+    ) -> torch.Tensor:
+        """What `compute` gives for these positions, rows in their order, as many at once as fit.
+
+        Raises:
+            OutOfMemory: even one question at a time is too much.
+        """
+
+        def attempt(size: int) -> torch.Tensor:
+            starts = range(0, len(positions), size)
+            return torch.cat([compute(positions[start : start + size]) for start in starts])
+
+        return self.fit(attempt, describe)
 
     def _make_room(self, done: str | None) -> None:
         """Halve the size, or begin again with the largest where something else was done."""

@@ -18,9 +18,10 @@ from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, load_checkpoint
 from vqa_pipeline.modeling.devices import Placement, choose_placement, use_threads
 from vqa_pipeline.modeling.events import Report, Reporter, log, tell_progress
-from vqa_pipeline.modeling.forward import compute_logits
 from vqa_pipeline.modeling.image_packs import ImagePacks
+from vqa_pipeline.modeling.inputs import WholeForward
 from vqa_pipeline.modeling.jobs import PredictJob
+from vqa_pipeline.modeling.memory import MicroBatch
 from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import Asked, describe_losses, read_asked, tokenize
@@ -39,6 +40,7 @@ def predict(job: PredictJob, report: Report, should_stop: Callable[[], bool]) ->
     Raises:
         VocabularyMismatch: the checkpoint's weights and vocabulary do not belong together.
         BackboneError: the checkpoint cannot be read.
+        OutOfMemory: one question at a time does not fit.
         TrainingCancelled: `should_stop` said so; nothing was written.
     """
     started, report = time.monotonic(), Reporter(report)
@@ -83,6 +85,7 @@ class Answering:
     ) -> None:
         self._checkpoint, self._placement, self._report = checkpoint, placement, report
         self._threads, self._batch_size, self._cache_folder = threads, batch_size, cache_folder
+        self._micro_batch = MicroBatch(batch_size, partial(log, report))
         self._model = checkpoint.model.to(placement.device).eval()
         self._rules = read_pixel_rules(checkpoint.processor.image_processor)
 
@@ -91,6 +94,7 @@ class Answering:
 
         Raises:
             TrainingCancelled: `should_stop` said so.
+            OutOfMemory: one question at a time does not fit.
         """
         max_tokens = self._model.config.max_position_embeddings
         tokenized = tokenize(asked.questions, self._checkpoint.processor.tokenizer, max_tokens)
@@ -100,6 +104,7 @@ class Answering:
         pixels = PixelCache(self._cache_folder / "pixels", packs, shas, self._rules, self._threads)
         pixels.fill(should_stop, self._report)
         batches = BatchSource(asked, tokenized, pixels, self._placement.device)
+        inputs = WholeForward(self._model, batches, self._placement)
         shape = (len(asked), min(NUM_TOP_ANSWERS, len(self._checkpoint.vocabulary)))
         answered = Answered(asked.question_ids, np.empty(shape, np.int32), np.empty(shape, np.float32))
         with torch.inference_mode():
@@ -107,7 +112,8 @@ class Answering:
             for positions in follow(batches.follow(plan), progress, f"answering {split}", len(asked), "questions", len):
                 if should_stop():
                     raise TrainingCancelled(0, None)
-                logits = compute_logits(self._model, batches.load(positions), self._placement)
+                describe = partial(batches.describe, positions)
+                logits = self._micro_batch.compute(positions, inputs.compute_logits, describe)
                 best = logits.sigmoid().cpu().sort(dim=-1, descending=True, stable=True)
                 answered.indexes[positions] = best.indices[:, : shape[1]]
                 answered.scores[positions] = best.values[:, : shape[1]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ def earn_credits(
             own = processes.share(len(batch))
             positions = batch[own.start : own.stop]
             if len(positions):
-                earned.append(_earn(examples, positions, micro_batch))
+                describe = partial(examples.batches.describe, positions)
+                earned.append(micro_batch.compute(positions, partial(_earn, examples), describe))
                 places.append(positions)
     return _gather(earned, places, len(examples.credits), processes)
 
@@ -59,15 +61,7 @@ def average_by_type(earned: Earned, answer_types: Sequence[str | None]) -> dict[
     return {kind: float(earned[groups[kind]].mean(dtype=np.float64)) for kind in sorted(groups)}
 
 
-def _earn(examples: Examples, positions: Positions, micro_batch: MicroBatch) -> torch.Tensor:
-    def attempt(size: int) -> torch.Tensor:
-        parts = [positions[start : start + size] for start in range(0, len(positions), size)]
-        return torch.cat([_earn_at_once(examples, part) for part in parts])
-
-    return micro_batch.fit(attempt, lambda: examples.batches.describe(positions))
-
-
-def _earn_at_once(examples: Examples, positions: Positions) -> torch.Tensor:
+def _earn(examples: Examples, positions: Positions) -> torch.Tensor:
     logits = examples.inputs.compute_logits(positions)
     scores = send(examples.credits.fill(positions), logits.device)
     return scores.gather(1, logits.argmax(dim=-1, keepdim=True)).squeeze(1)

@@ -75,7 +75,7 @@ class Training:
         self._optimizer = Optimizer(setup.learnable)
         self._micro_batch = MicroBatch(
             self._settings.micro_batch or self._settings.batch_size,
-            lambda message: log(report, message),
+            partial(log, report),
             setup.relieve,
         )
         self._stepper = Stepper(
@@ -99,7 +99,7 @@ class Training:
         self._state = saved.state
         self._optimizer.set_weights(saved.weights)
         self._optimizer.set_tensors(saved.optimizer)
-        self._micro_batch.size = self._settings.micro_batch or saved.state.micro_batch
+        self._micro_batch.size = min(self._micro_batch.size, saved.state.micro_batch)
 
     def fit_memory(self, known: KnownSizes, *work: str) -> None:
         """Find how many questions can be computed at once, by rehearsing the largest step.

@@ -176,6 +176,7 @@ class _Run:
             saved = progress.load(frozen)
         for reason in progress.skipped:
             log(self._report, f"Saved progress is passed over: {reason}.")
+        self._processes.any(False)  # all have read it before the main one writes
         if saved is not None:
             training.restore(saved)
         self._report(
