@@ -41,6 +41,7 @@ def ask(
     images: list[int],
     max_tokens: int = 40,
     rules: PixelRules = ALIKE,
+    device: str = "cpu",
 ) -> BatchSource:
     """Questions about the first few pictures of the world; the tokenizer knows the words a, b and c."""
     shas = sorted(pq.read_table(world.packs[0])["image_sha256"].to_pylist())[: max(images) + 1]
@@ -49,7 +50,7 @@ def ask(
         asked.append({"question_id": str(number), "question": text, "image_sha256": shas[image]})
     tokenized = tokenize(texts, build_tokenizer(["a b c"], 64), max_tokens)
     pixels = PixelCache(world.folder, ImagePacks(world.packs, shas), shas, rules)
-    return BatchSource(asked, tokenized, pixels, torch.device("cpu"))
+    return BatchSource(asked, tokenized, pixels, torch.device(device))
 
 
 class Sizes:
@@ -204,3 +205,17 @@ def test_what_is_cached_on_a_cpu_is_read_when_it_is_asked_for(world: World) -> N
         assert source._ahead._expected == {}
         source.load(batch)
     assert source.waited_seconds > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gets_the_batches_that_a_cpu_gets(world: World) -> None:
+    texts, images = ["a", "b c", "a b c"] * 4, [0, 1, 2] * 4
+    on_cpu, on_gpu = (ask(world, texts, images, device=device) for device in ("cpu", "cuda"))
+    plan = [np.arange(start, start + 4) for start in range(0, 12, 4)]
+    for batch in on_gpu.follow(plan):
+        loaded = on_gpu.load(batch)
+        assert {tensor.device.type for tensor in loaded if tensor is not None} == {"cuda"}
+        moved = Batch(*(None if tensor is None else tensor.cpu() for tensor in loaded))
+        assert same(moved._replace(pixel_values=on_cpu.load(batch).pixel_values), on_cpu.load(batch))
+        torch.testing.assert_close(moved.pixel_values, on_cpu.load(batch).pixel_values)
