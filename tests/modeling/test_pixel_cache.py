@@ -195,6 +195,14 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, packs: Packs) -> N
     assert "in-the-way" in messages(events)[0]
 
 
+def test_who_uses_it_is_not_harmed_when_it_is_deleted(tmp_path: Path, packs: Packs) -> None:
+    cache = make_cache(tmp_path, packs)
+    shutil.rmtree(tmp_path / RULES.key)
+    packs.read_shas.clear()
+    assert_right(cache)
+    assert packs.read_shas == []
+
+
 def test_filling_stops_when_asked(tmp_path: Path, packs: Packs) -> None:
     cache = make_cache(tmp_path, packs, should_stop=lambda: True)
     assert packs.read_shas == []
