@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -107,6 +108,19 @@ def test_what_has_no_room_is_computed_again_to_the_same_bits(
     told = f"{folder} has no room for the hidden states of {left} questions. They are computed in every epoch."
     assert messages(events) == [told]
     assert_same(cramped, fill(made.cache(tmp_path, batches)), batches)
+
+
+def test_the_trunk_that_was_not_used_for_longest_makes_room(
+    made: TrunkWorld, batches: BatchSource, tmp_path: Path
+) -> None:
+    oldest, used = (fill(made.cache(tmp_path, batches, depth)) for depth in (1, 2))
+    for age, cache in enumerate((used, oldest), 1):
+        os.utime(tmp_path / cache.trunk.key, (age, age))
+    fill(made.cache(tmp_path, batches, 2))  # it is used again
+    room = sum(path.stat().st_size for path in tmp_path.rglob("*.data"))
+    newest = fill(made.cache(tmp_path, batches, 2, BF16), max_bytes=room)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([used.trunk.key, newest.trunk.key])
+    assert not len(newest.missing)
 
 
 def test_a_full_disk_is_told_and_costs_only_time(made: TrunkWorld, batches: BatchSource, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ is in the host's memory as it has to spare; on a GPU that has room for all of it
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -58,6 +60,8 @@ class TrunkCache:
 
     def look_up(self, should_stop: Callable[[], bool] = _never, report: Report = _ignore) -> None:
         """Take whatever is on disk and intact; stops early when asked to."""
+        if self._folder.exists():
+            os.utime(self._folder)  # in use: others go first when there is no room
         wanted: dict[str, list[int]] = {}
         for position in self.missing.tolist():
             wanted.setdefault(self._digests[position], []).append(position)
@@ -92,7 +96,8 @@ class TrunkCache:
         """Compute what is missing and write it to disk, for `look_up` to take; stops early when asked to.
 
         Args:
-            max_bytes: So much may lie in the folder of all trunks; a tenth of the disk is left free in any case.
+            max_bytes: So much may lie in the folder of all trunks; a tenth of the disk is left free in any case. What
+                other trunks left makes room, the longest unused first.
             share: Which of so many questions are to be computed here; the others, by other processes.
             should_stop: Asked now and then.
             report: Hears how far it is, and of a disk that is full or cannot be written.
@@ -121,6 +126,8 @@ class TrunkCache:
         with SegmentWriter(self._folder, self.trunk.key) as segment:
             for chunk, rows in self._encode(positions):
                 used += sum(row.nbytes for row in rows)
+                while used > room_bytes and (freed := self._forget_another()):
+                    room_bytes += freed
                 if used > room_bytes or should_stop():
                     break
                 named = zip((self._digests[position] for position in chunk), rows, strict=True)
@@ -131,13 +138,22 @@ class TrunkCache:
 
     def _encode(self, positions: Positions) -> Iterator[tuple[Positions, list[Data]]]:
         """Rows of these questions, in batches of one shape; the last of each shape is filled up with repeats."""
-        rows_at_once = self.trunk.rows_at_once
-        for group in self._batches.split_by_shape(positions):
-            for start in range(0, len(group), rows_at_once):
-                chunk = group[start : start + rows_at_once]
-                rows = self.trunk.encode(self._batches.load(np.resize(chunk, rows_at_once)))
-                self.num_encoded += len(chunk)
-                yield chunk, rows[: len(chunk)]
+        at_once, groups = self.trunk.rows_at_once, self._batches.split_by_shape(positions)
+        chunks = [group[start : start + at_once] for group in groups for start in range(0, len(group), at_once)]
+        for chunk in self._batches.follow(chunks, lambda chunk: [np.resize(chunk, at_once)]):
+            rows = self.trunk.encode(self._batches.load(np.resize(chunk, at_once)))
+            self.num_encoded += len(chunk)
+            yield chunk, rows[: len(chunk)]
+
+    def _forget_another(self) -> int:
+        """Remove the states of the other trunk that was not used for longest, if there is one; the bytes they took."""
+        others = [folder for folder in self._root.iterdir() if folder != self._folder]
+        if not others:
+            return 0
+        oldest = min(others, key=lambda folder: folder.stat().st_mtime)
+        freed = _measure_used(oldest)
+        shutil.rmtree(oldest, ignore_errors=True)  # another process may be at it
+        return freed
 
     def move_to_device(self, max_bytes: int) -> bool:
         """Copy everything to the trunk's device, if it is all there and takes no more; says whether it was."""
