@@ -162,6 +162,12 @@ def train_job(world: World, folder: Path, fingerprint: str = "f" * 8, **changes:
     )
 
 
+def head_job(world: World, trained: Path, folder: Path, **changes: Any) -> TrainJob:
+    """A new head on the trunk of a trained checkpoint, with a cache of its own."""
+    job = train_job(world, folder, **{"backbone": str(trained / "checkpoint"), "strategy": "head", **changes})
+    return job.model_copy(update={"cache_folder": str(folder / "cache")})
+
+
 def predict_job(world: World, folder: Path, checkpoint: Path | None = None) -> PredictJob:
     return PredictJob(
         checkpoint=str(checkpoint or folder / "checkpoint"),

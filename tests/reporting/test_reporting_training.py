@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reporting_world import TRAINING
 
-from vqa_pipeline.reporting.training import list_facts
+from vqa_pipeline.reporting.training import draw_line, list_facts, list_rates
 
 
 def test_a_training_on_a_cpu_is_told_in_a_few_lines():
@@ -42,3 +42,25 @@ def test_without_types_of_answers_there_is_one_score():
 def test_where_the_curves_are_is_told_as_a_command_to_copy():
     told = dict(list_facts({**TRAINING, "curves": "my data/scratch/training/f00d/tensorboard"}))
     assert told["curves"] == "tensorboard --logdir 'my data/scratch/training/f00d/tensorboard'"
+
+
+def test_rates_that_were_tried_are_listed_in_order_of_decay_and_rate():
+    tried = [
+        {"learning_rate": 1e-3, "weight_decay": 0.01, "val_accuracies": [0.5, 0.75], "is_finite": True},
+        {"learning_rate": 1e-4, "weight_decay": 0.1, "val_accuracies": [0.25, 0.0], "is_finite": True},
+        {"learning_rate": 1e-4, "weight_decay": 0.01, "val_accuracies": [0.125, 0.125], "is_finite": False},
+    ]
+    assert list_rates({**TRAINING, "rate_search": {"tried": tried}}) == [
+        ("0.0001", "0.01", "not finite", 0.125),
+        ("0.001", "0.01", "▅▇", 0.75),
+        ("0.0001", "0.1", "▃▁", 0.25),
+    ]
+
+
+def test_where_no_rate_was_searched_none_is_listed():
+    assert list_rates(TRAINING) == []
+    assert list_rates({**TRAINING, "rate_search": None}) == []
+
+
+def test_a_line_reaches_from_nothing_to_everything():
+    assert draw_line([0.0, 0.4999, 0.5, 1.0]) == "▁▄▅█"

@@ -59,24 +59,24 @@ class AboveTrunk:
     """Computed by the model from where something learns on; what lies below comes from a cache."""
 
     def __init__(self, cache: TrunkCache) -> None:
-        self._cache = cache
+        self.cache = cache
 
     @property
     def waited_seconds(self) -> float:
         """As `Inputs` says."""
-        return self._cache.waited_seconds
+        return self.cache.waited_seconds
 
     def compute_logits(self, positions: Positions) -> torch.Tensor:
         """As `Inputs` says."""
-        trunk = self._cache.trunk
-        hidden = self._cache.read(positions)
+        trunk = self.cache.trunk
+        hidden = self.cache.read(positions)
         with trunk.placement.autocast():
             logits: torch.Tensor = trunk.model.answer(hidden, trunk.depth)
         return logits
 
     def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
         """As `Inputs` says."""
-        return self._cache.follow(plan, cut)
+        return self.cache.follow(plan, cut)
 
 
 class Examples(NamedTuple):

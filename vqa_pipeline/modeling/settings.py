@@ -14,7 +14,7 @@ TINY = "tiny"
 Switch = Literal["auto", "always", "never"]
 """Not `on` and `off`, which YAML takes for booleans."""
 
-LearningRate = Annotated[float, Field(gt=0)] | Literal["default"]
+LearningRate = Annotated[float, Field(gt=0)] | Literal["default", "auto"]
 
 _STRATEGY_OF = {
     "layers": "last_layers",
@@ -47,7 +47,9 @@ class TrainingSettings(Frozen):
         description="Questions computed at once, of the `batch_size` of a step; 0: as many as fit into memory.",
     )
     learning_rate: LearningRate = Field(
-        "default", description="Peak learning rate of the trunk; default: the strategy's, or that of `tiny`."
+        "default",
+        description="Peak learning rate of the trunk; default: the strategy's, or that of `tiny`; auto, with `head` "
+        "only: the best of a grid of rates and decays that are tried side by side.",
     )
     head_learning_rate_factor: float = Field(
         10.0, gt=0, description="The head learns at this multiple of `learning_rate` (with `tiny`: 1)."
@@ -107,6 +109,13 @@ class TrainingSettings(Frozen):
         if given.data.get("backbone") == TINY and strategy != "full":
             raise ValueError(f"`{TINY}` starts from random weights, and {strategy} would freeze some; use full")
         return strategy
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _is_found_for_heads(cls, rate: LearningRate, given: ValidationInfo) -> LearningRate:
+        if rate == "auto" and given.data.get("strategy") not in {None, "head"}:
+            raise ValueError("auto tries many heads on a trunk that stays as it is; give a rate, or use strategy head")
+        return rate
 
     @field_validator(*_STRATEGY_OF)
     @classmethod

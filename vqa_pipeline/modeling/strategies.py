@@ -73,6 +73,13 @@ class Learnable(NamedTuple):
     learning_rate: float
     """Peak rate of the trunk; the groups' are multiples of it."""
 
+    def adopt(self, learning_rate: float, weight_decay: float) -> Learnable:
+        """The same at another peak rate, and another decay of what is decayed: matrices."""
+        groups = (
+            group._replace(weight_decay=weight_decay if group.parameters[0].ndim > 1 else 0.0) for group in self.groups
+        )
+        return self._replace(groups=tuple(groups), learning_rate=learning_rate)
+
     def list_parts(self) -> list[Part]:
         """What learns, part by part in the order of the model's names; layers of the encoder are one part."""
         members: dict[tuple[str, float], list[tuple[str, int]]] = defaultdict(list)
@@ -155,7 +162,7 @@ def choose_learnable(
     )
     num_learnable = sum(parameter.numel() for group in groups for parameter in group.parameters)
     rate = settings.learning_rate
-    rate = default_rate or strategy.learning_rate if rate == "default" else rate
+    rate = default_rate or strategy.learning_rate if isinstance(rate, str) else rate
     return Learnable(groups, sum(parameter.numel() for parameter in model.parameters()), num_learnable, rate)
 
 

@@ -70,8 +70,9 @@ class Trunk:
         self.rows_at_once = _ROWS_AT_ONCE[placement.device.type]
         """Questions of a batch to encode."""
         config = model.config
-        is_whole = depth == config.num_hidden_layers
-        self.dtype = torch.float32 if is_whole or placement.precision == "fp32" else torch.float16
+        self.is_whole = depth == config.num_hidden_layers
+        """Whether it is all but the head, so that a question's first token is all that is kept: its features."""
+        self.dtype = torch.float32 if self.is_whole or placement.precision == "fp32" else torch.float16
         """Of what is kept. The first token alone takes little room; of many tokens, what is computed in bf16, to eight
         bits, is rounded to eleven: by a share of 2**-11 at most. A number beyond 65,504 would become infinite, which
         training would tell; ViT's are some hundreds."""

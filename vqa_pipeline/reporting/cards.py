@@ -9,7 +9,7 @@ from vqa_pipeline.reporting.escaping import escape_markdown
 from vqa_pipeline.reporting.ledger import list_fates, part_changes, sum_sources
 from vqa_pipeline.reporting.plots import draw_curve_png
 from vqa_pipeline.reporting.statistics import list_counts, list_sources
-from vqa_pipeline.reporting.training import list_facts
+from vqa_pipeline.reporting.training import list_facts, list_rates
 from vqa_pipeline.schemas import FATES, SPLITS
 
 _SHOWN_LEAKS = 10
@@ -20,6 +20,7 @@ _BROKEN_OFF = "record_truncated"
 _BAR_LENGTH = 20
 _DEFAULT_CONFIG = "questions"
 _LEARNED = ("what learned", "tensors", "parameters", "peak rate")
+_RATES = ("learning rate tried", "weight decay", "accuracy by epoch", "best")
 
 _VOCABULARY_TERMS = (
     "Coverage: share of questions with an annotator's answer in the vocabulary. "
@@ -185,7 +186,9 @@ def checkpoint_markdown(facts: Mapping[str, Any]) -> str:
     rows += [(f"in this run: {name}", str(value)) for name, value in facts.get("overridden", {}).items()]
     table = _draw_table(["checkpoint", ""], rows)
     curve = _show_picture("Learning curve", draw_curve_png(facts["curve"]))
-    return "\n\n".join([table, *curve, _draw_table(_LEARNED, map(_tell_part, facts["learnable"]["parts"]))])
+    learned = _draw_table(_LEARNED, map(_tell_part, facts["learnable"]["parts"]))
+    rates = list_rates(facts)
+    return "\n\n".join([table, *curve, learned, *([_draw_table(_RATES, rates)] if rates else [])])
 
 
 def _tell_part(part: Mapping[str, Any]) -> tuple[object, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vqa_pipeline.progress import format_bytes, format_seconds
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def list_facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -67,3 +69,24 @@ def _list_trouble(told: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _list_curves(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     folder = told.get("curves")
     return [("curves", f"tensorboard --logdir {shlex.quote(folder)}")] if folder else []
+
+
+def list_rates(told: Mapping[str, Any]) -> list[tuple[str, str, str, float]]:
+    """Of every rate and decay that was tried: validation accuracy by epoch, drawn as a line, and the best of it."""
+    searched = told.get("rate_search")
+    if not searched:
+        return []
+    return [
+        (
+            f"{tried['learning_rate']:.2g}",
+            f"{tried['weight_decay']:g}",
+            draw_line(tried["val_accuracies"]) if tried["is_finite"] else "not finite",
+            max(tried["val_accuracies"]),
+        )
+        for tried in sorted(searched["tried"], key=lambda tried: (tried["weight_decay"], tried["learning_rate"]))
+    ]
+
+
+def draw_line(shares: Sequence[float]) -> str:
+    """Shares in [0, 1] as a line of blocks, one each: text, so that it has the page's colour."""
+    return "".join(_BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)] for share in shares)

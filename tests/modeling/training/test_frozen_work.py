@@ -2,23 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from modeling_world import Events, World, never, train_job
+from modeling_world import Events, World, head_job, never
 
 from vqa_pipeline.errors import TrainingCancelled
 from vqa_pipeline.modeling.jobs import TrainJob
 from vqa_pipeline.modeling.training.train import train
-
-ONCE = "The embeddings and 2 of 2 layers do not learn; what they make of a question is computed once."
-
-
-def head_job(world: World, trained: Path, folder: Path, **changes: Any) -> TrainJob:
-    """A new head on the trunk of a trained checkpoint, with a cache of its own."""
-    job = train_job(world, folder, backbone=str(trained / "checkpoint"), strategy="head", **changes)
-    return job.model_copy(update={"cache_folder": str(folder / "cache")})
 
 
 def run(job: TrainJob) -> Events:
@@ -37,25 +30,38 @@ def count_computed(events: Events) -> int:
     return sum(event["total"] for event in told if event["done"] == event["total"])
 
 
-def test_cached_or_not_a_training_ends_with_the_same_bits(world: World, trained: Path, tmp_path: Path) -> None:
-    cached, uncached = head_job(world, trained, tmp_path / "a"), head_job(world, trained, tmp_path / "b", cache="off")
-    cramped = head_job(world, trained, tmp_path / "c", cache_gigabytes=2e-6)
+HEAD = {"strategy": "head"}
+LAST_LAYER = {"strategy": "last_layers", "layers": 1}
+
+
+@pytest.mark.parametrize(("strategy", "depth"), [(HEAD, 2), (LAST_LAYER, 1)])
+def test_cached_or_not_a_training_ends_with_the_same_bits(
+    world: World, trained: Path, tmp_path: Path, strategy: dict[str, Any], depth: int
+) -> None:
+    cached = head_job(world, trained, tmp_path / "cached", **strategy)
+    uncached = head_job(world, trained, tmp_path / "uncached", **strategy, cache="off")
+    cramped = head_job(world, trained, tmp_path / "cramped", **strategy, cache_gigabytes=2e-6)
     assert count_computed(run(cached)) == 24 + 6  # of 36 for training, 12 ask the same of the same image
     assert count_computed(run(uncached)) == 0
-    assert ONCE in [event["message"] for event in run(cramped).named("log")]
+    messages = [event["message"] for event in run(cramped).named("log")]
+    once = f"The embeddings and {depth} of 2 layers do not learn; what they make of a question is computed once."
+    assert once in messages
+    assert any("has no room for the hidden states of" in message for message in messages)
     assert weights(cached) == weights(uncached) == weights(cramped)
-    assert not (tmp_path / "b" / "cache" / "trunk").exists()
+    assert not (tmp_path / "uncached" / "cache" / "trunk").exists()
 
 
-def test_a_stopped_training_goes_on_to_the_same_bits(world: World, trained: Path, tmp_path: Path) -> None:
-    straight, stopped = head_job(world, trained, tmp_path / "a"), head_job(world, trained, tmp_path / "b")
+@pytest.mark.parametrize("strategy", [HEAD, LAST_LAYER])
+def test_a_stopped_training_goes_on_to_the_same_bits(
+    world: World, trained: Path, tmp_path: Path, strategy: dict[str, Any]
+) -> None:
+    straight = head_job(world, trained, tmp_path / "straight", **strategy)
+    stopped = head_job(world, trained, tmp_path / "stopped", **strategy)
     run(straight)
     asked = iter(range(1000))
     for limit in (30, 120, 1000):  # while hidden states are computed, while it trains, never
-        try:
+        with suppress(TrainingCancelled):
             train(stopped, Events(), lambda limit=limit: next(asked) >= limit)
-        except TrainingCancelled:
-            continue
     assert weights(stopped) == weights(straight)
 
 
@@ -84,7 +90,7 @@ def test_dropout_below_the_cut_is_told(world: World, trained: Path, tmp_path: Pa
     assert not (tmp_path / "cache" / "trunk").exists()
 
 
-@pytest.mark.parametrize("strategy", ["full"])
+@pytest.mark.parametrize("strategy", ["full", "projection", "lora"])
 def test_where_everything_learns_nothing_is_kept(world: World, trained: Path, tmp_path: Path, strategy: str) -> None:
     job = head_job(world, trained, tmp_path, epochs=1)
     run(job.model_copy(update={"settings": job.settings.model_copy(update={"strategy": strategy})}))

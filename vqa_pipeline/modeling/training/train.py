@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from vqa_pipeline.modeling.training.frozen_work import FrozenWork
 from vqa_pipeline.modeling.training.known_sizes import KnownSizes
 from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
 from vqa_pipeline.modeling.training.processes import Processes, join_processes
+from vqa_pipeline.modeling.training.rate_search import RATES_FILE, RateSearch, find_rates, search_rates
 from vqa_pipeline.modeling.training.saved_progress import SavedProgress
 from vqa_pipeline.modeling.training.state import TrainingState
 from vqa_pipeline.modeling.training.tensorboard import TensorBoard
@@ -94,6 +96,7 @@ class _Run:
             self._backbone.head_rate_factor,
             self._backbone.learning_rate,
         )
+        self._rates: RateSearch | None = None
         self._train, self._val = self._prepare(train, val, packs, shas)
         self._leave_if_asked()
 
@@ -145,22 +148,34 @@ class _Run:
     def train(self, progress: SavedProgress) -> TrainingState:
         """Train to the end, from where saved progress stands."""
         settings, model = self._job.settings, self._backbone.model
+        frozen = digest_tensors({name: weight for name, weight in model.named_parameters() if not weight.requires_grad})
+        if settings.learning_rate == "auto":
+            self._adopt_best_rate(progress, frozen)
         setup = Setup(
             model,
             self._learnable,
             settings,
             self._placement,
             self._processes,
-            settings.patience if self._backbone.may_stop_early else 0,
+            settings.patience if self._backbone.may_stop_early and not self._rates else 0,
             self._checkpointing.begin,
         )
-        frozen = {name: weight for name, weight in model.named_parameters() if not weight.requires_grad}
-        state = TrainingState(fingerprint=self._job.fingerprint, frozen=digest_tensors(frozen))
+        state = TrainingState(fingerprint=self._job.fingerprint, frozen=frozen)
         training = Training(setup, self._train, self._val, progress, state, self._report)
-        self._resume(training, progress, state.frozen)
+        self._resume(training, progress, frozen)
         log(self._report, f"What learns: {self._learnable.list_in_words()}.")
         self._fit_memory(training, progress)
         return training.run(self._should_stop)
+
+    def _adopt_best_rate(self, progress: SavedProgress, frozen: str) -> None:
+        """Find rate and decay for what learns, unless an interrupted run of this training already did."""
+        model, settings, examples = self._backbone.model, self._job.settings, (self._train, self._val)
+        search = partial(search_rates, model, self._learnable, settings, examples, self._report, self._should_stop)
+        with self._processes.main_first():
+            self._rates = find_rates(progress.folder / RATES_FILE, frozen, search)
+        best = self._rates.best
+        self._learnable = self._learnable.adopt(best.learning_rate, best.weight_decay)
+        log(self._report, self._rates.put_into_words())
 
     def _fit_memory(self, training: Training, progress: SavedProgress) -> None:
         """Rehearse on a GPU, which says when it is full; a host does not."""
@@ -205,6 +220,7 @@ class _Run:
             "threads": self._switches.threads.value,
             "switches": self._switches._replace(gradient_checkpointing=self._checkpointing.choice).describe(),
             "questions_per_second": round(self._num_train * len(state.curve) / max(state.seconds, 1e-9), 1),
+            "rate_search": self._rates.describe() if self._rates else None,
             **measure_memory(self._placement.device),
         }
         save_checkpoint(checkpoint, told, Path(self._job.output_folder))
