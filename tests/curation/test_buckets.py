@@ -99,9 +99,9 @@ def test_reading_every_bucket_gives_each_row_once_and_equal_keys_together(parts,
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory) -> Path:
-    """A file of 5,000 rows, three to a key, in eight buckets."""
+    """A file of 20,000 rows, three to a key, in eight buckets."""
     path = tmp_path_factory.mktemp("buckets") / "large.parquet"
-    write_buckets(make_table([f"k{number // 3}" for number in range(5_000)]), "key", path)
+    write_buckets(make_table([f"k{number // 3}" for number in range(20_000)]), "key", path)
     return path
 
 
@@ -117,7 +117,7 @@ def test_a_large_file_has_one_row_group_for_each_bucket(large):
 def test_a_large_file_is_read_in_fewer_and_in_more_shares_than_it_was_written_in(large, num_buckets):
     tables = read_all([large], num_buckets)
     values = [value for table in tables for value in table["value"].to_pylist()]
-    assert sorted(values) == list(range(5_000))
+    assert sorted(values) == list(range(20_000))
     for bucket, table in enumerate(tables):
         assert set(find_buckets(table["key"].to_pylist(), num_buckets).tolist()) == {bucket}
 
@@ -135,12 +135,12 @@ def test_small_and_large_files_are_read_together_in_their_order(large, tmp_path)
         rows = table.to_pylist()
         if find_buckets(["k0"], 16)[0] == bucket:
             assert [row["value"] for row in rows if row["key"] == "k0"] == [0, 0, 1, 2]
-    assert sum(table.num_rows for table in read_all([small, large], 16)) == 5_002
+    assert sum(table.num_rows for table in read_all([small, large], 16)) == 20_002
 
 
-def test_the_number_of_buckets_of_a_file_is_limited(tmp_path):
+def test_a_file_has_as_many_buckets_as_are_asked_for(tmp_path):
     keys = [str(number) for number in range(5_000)]
-    write_buckets(make_table(keys), "key", tmp_path / "few.parquet", max_buckets=2)
+    write_buckets(make_table(keys), "key", tmp_path / "few.parquet", 2)
     with pq.ParquetFile(tmp_path / "few.parquet") as file:
         assert file.num_row_groups == 2
     assert min(table.num_rows for table in read_all([tmp_path / "few.parquet"], 4)) > 1000

@@ -57,17 +57,17 @@ def test_each_row_ends_in_the_file_of_its_bucket_in_the_order_of_the_files(parts
 
 
 def test_rows_of_files_in_many_buckets_keep_the_order_of_files_too(tmp_path):
-    """Files with row groups of their own buckets, as records have: 5,000 rows are eight."""
+    """Files with row groups of their own buckets, as records have: 20,000 rows are eight."""
     files = [tmp_path / f"{number}.parquet" for number in range(2)]
     for number, path in enumerate(files):
-        write_buckets(make_table([str(row) for row in range(5_000)], 5_000 * number), "key", path)
+        write_buckets(make_table([str(row) for row in range(20_000)], 20_000 * number), "key", path)
     dealt = exchange(files, 64, tmp_path / "dealt")
-    assert sum(table.num_rows for table in dealt) == 10_000
+    assert sum(table.num_rows for table in dealt) == 40_000
     for table in dealt:
-        early = [value for value in table["value"].to_pylist() if value < 5_000]
-        late = [value for value in table["value"].to_pylist() if value >= 5_000]
+        early = [value for value in table["value"].to_pylist() if value < 20_000]
+        late = [value for value in table["value"].to_pylist() if value >= 20_000]
         assert table["value"].to_pylist() == early + late
-        assert [value + 5_000 for value in early] == late
+        assert [value + 20_000 for value in early] == late
 
 
 def test_rows_of_many_small_files_come_together_in_one_piece_per_bucket(tmp_path):

@@ -26,7 +26,9 @@ With half as many, 800,000 rows took a quarter more CPU: tasks and row groups ar
 half as much again.
 """
 
-_ROWS_PER_GROUP = 1_024
+_ROWS_PER_GROUP = 4_096
+"""With a quarter as many, reading took four times the CPU."""
+
 _MAX_BUCKETS_PER_FILE = 64
 _COUNTS = b"bucket_rows"
 
@@ -42,7 +44,7 @@ def _round_up_to_power(ratio: float) -> int:
 
 def hash_keys(keys: Sequence[str]) -> NDArray[np.uint64]:
     """The hash of each key, 32 bits."""
-    return np.fromiter((zlib.crc32(key.encode()) for key in keys), dtype=np.uint64, count=len(keys))
+    return np.fromiter(map(zlib.crc32, map(str.encode, keys)), dtype=np.uint64, count=len(keys))
 
 
 def find_buckets(keys: Sequence[str], num_buckets: int) -> NDArray[np.int64]:
@@ -71,9 +73,10 @@ def deal_rows(table: pa.Table, buckets: NDArray[np.int64], num_buckets: int) -> 
     return [dealt.slice(begin, end - begin) for begin, end in zip([0, *ends], ends, strict=False)]
 
 
-def write_buckets(table: pa.Table, key: str, path: Path, max_buckets: int = _MAX_BUCKETS_PER_FILE) -> None:
-    """Write a table bucketed by a column of texts; rows of a bucket keep their order."""
-    num_buckets = min(max_buckets, _round_up_to_power(table.num_rows / _ROWS_PER_GROUP))
+def write_buckets(table: pa.Table, key: str, path: Path, num_buckets: int | None = None) -> None:
+    """Write a table bucketed by a column of texts, by default in as many as its rows fill; they keep their order."""
+    if num_buckets is None:
+        num_buckets = min(_MAX_BUCKETS_PER_FILE, _round_up_to_power(table.num_rows / _ROWS_PER_GROUP))
     parts = deal_rows(table, find_buckets(table[key].to_pylist(), num_buckets), num_buckets)
     counts = [part.num_rows for part in parts]
     schema = table.schema.with_metadata({_COUNTS: json.dumps(counts).encode()})

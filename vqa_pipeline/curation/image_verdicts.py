@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vqa_pipeline.curation.image_checks import VERDICTS
 from vqa_pipeline.curation.resolution import resolve_references
@@ -24,15 +25,16 @@ JUDGED = pa.schema([*(field for field in VERDICTS if field.name != "colours"), _
 
 def identify(verdicts: pa.Table, place: str = "") -> pa.Table:
     """`VERDICTS` with the identity of each image; `place` is the name of the root that references are relative to."""
-    told = zip(verdicts["image"].to_pylist(), verdicts["image_sha256"].to_pylist(), strict=True)
-    front = f"{place}/" if place else ""
-    return verdicts.append_column(_IDENTITY, pa.array([sha or front + image for image, sha in told], pa.string()))
+    places = pc.binary_join_element_wise(f"{place}/" if place else "", verdicts["image"], "")
+    return verdicts.append_column(_IDENTITY, pc.coalesce(verdicts["image_sha256"], places))
 
 
 def append_groups(verdicts: pa.Table, groups: Mapping[str, str]) -> pa.Table:
     """Identified verdicts as `JUDGED`; `groups` names the group of the images that have near-duplicates."""
-    named = [groups.get(identity, identity) for identity in verdicts["identity"].to_pylist()]
-    return verdicts.append_column(_GROUP, pa.array(named, pa.string())).select(JUDGED.names)
+    named = verdicts["identity"]
+    if groups:
+        named = pa.array([groups.get(identity, identity) for identity in named.to_pylist()], pa.string())
+    return verdicts.append_column(_GROUP, named).select(JUDGED.names)
 
 
 def miss_images(source: str, references: Sequence[str]) -> pa.Table:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vqa_pipeline.curation.image_checks import VERDICTS, reading
 from vqa_pipeline.curation.image_index import ImageIndex, Meaning, fold, split_name
@@ -143,15 +144,13 @@ def _find(index: ImageIndex, root: ImageRoot, reference: str) -> Meaning:
 
 def _miss_all(source: str, references: Sequence[str]) -> pa.Table:
     fix = "Set `image_root`, or `dataset: {images_required: false}`."
+    images = pa.array(references, pa.string())
     columns = {
-        "source": [source] * len(references),
-        "image": references,
-        "image_rule": ["image_missing"] * len(references),
-        "image_reason": [f"the source has no image root to look for {one} in" for one in references],
-        "image_fix": [fix] * len(references),
+        "source": pa.repeat(source, len(references)),
+        "image": images,
+        "image_rule": pa.repeat("image_missing", len(references)),
+        "image_reason": pc.binary_join_element_wise("the source has no image root to look for", images, "in", " "),
+        "image_fix": pa.repeat(fix, len(references)),
     }
-    nothing = pa.nulls(len(references))
-    arrays = [pa.array(columns[field.name]) if field.name in columns else nothing for field in VERDICTS]
-    return pa.Table.from_arrays(
-        [array.cast(field.type) for array, field in zip(arrays, VERDICTS, strict=True)], schema=VERDICTS
-    )
+    nothing = {field.name: pa.nulls(len(references), field.type) for field in VERDICTS}
+    return pa.table(nothing | columns, schema=VERDICTS)

@@ -43,6 +43,8 @@ def assign_split(image: str, fractions: SplitFractions) -> Split:
 
 def carve_split(image: str, fractions: SplitFractions, missing: frozenset[Split]) -> Split:
     """The split of a training image when val or test, or both, are missing and carved from train."""
+    if not missing:
+        return "train"
     position = _place(f"carve:{image}")
     end = 0.0
     for split, fraction in (("test", fractions.test), ("val", fractions.val)):

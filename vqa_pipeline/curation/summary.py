@@ -113,7 +113,8 @@ def count_files(dataset: Path) -> FileCounts:
     num_without_image = 0
     for path in sorted((dataset / "questions").glob("*.parquet")):
         table = pq.read_table(path, columns=["source", "split", "image_sha256", "repairs"])
-        found.fates.update((source, "accepted", "") for source in table["source"].to_pylist())
+        for source, count in Counter(table["source"].to_pylist()).items():
+            found.fates[source, "accepted", ""] += count
         found.splits.update(table["split"].to_pylist())
         found.repairs.update(repair["kind"] for repair in pa.compute.list_flatten(table["repairs"]).to_pylist())
         num_without_image += table["image_sha256"].null_count
