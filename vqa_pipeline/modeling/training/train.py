@@ -184,7 +184,9 @@ class _Run:
         config, learnable = self._backbone.model.config.to_json_string(), str(self._learnable.num_learnable)
         hardware = describe_device(self._placement.device)
         known = KnownSizes(progress.folder.parent / "micro_batches.json")
-        training.fit_memory(known, hardware, config, self._job.settings.strategy, learnable, self._placement.precision)
+        settings = self._job.settings
+        work = (config, settings.strategy, settings.cache, learnable, self._placement.precision)
+        training.fit_memory(known, hardware, *work)
 
     def _resume(self, training: Training, progress: SavedProgress, frozen: str) -> None:
         with self._processes.main_first():  # it removes what is damaged
