@@ -5,13 +5,14 @@
 Generates the records of a two-file source as `records` publishes them, ten answers to each question; 2 % of the ids are
 given to two questions, and 1 % of the questions have no annotation.
 
-    plan            join, deduplicate, split, write, ledger: what `dataset` does, without its digest
+    plan            join, deduplicate, split, write, ledger: what `dataset` does, without its digest, in one thread
     plan, a fifth   the same for a fifth of the rows: the peaks tell whether memory grows
     DuckDB          the baseline: the same fates and files by SQL, in one thread
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +138,15 @@ def _answer(row: int) -> list[dict[str, Any]]:
 
 
 def _join(records: Path, output: Path) -> int:
+    os.environ["POLARS_MAX_THREADS"] = "1"  # as a process of `TaskProcesses` has; polars reads it when it is imported
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from vqa_pipeline.curation import plan
     from vqa_pipeline.curation.settings import DatasetSettings
     from vqa_pipeline.curation.source_records import SourceRecords
 
+    pa.set_cpu_count(1)
     plan.sum_rows = lambda *_: 0
     counts = [
         sum(pq.read_metadata(path).num_rows for path in records.glob(f"{kind}-*"))
