@@ -180,6 +180,10 @@ def test_the_largest_batch_has_most_pixels_in_all_and_the_longest_questions(worl
     assert many.find_largest(8).tolist() == [2, 3, 1]  # three wide ones have more pixels than the only square one
 
 
+def whole(batch: np.ndarray) -> list[np.ndarray]:
+    return [batch]
+
+
 def same(left: Batch, right: Batch) -> bool:
     return all(
         one is other if one is None or other is None else torch.equal(one, other)
@@ -191,7 +195,7 @@ def test_images_that_are_not_cached_are_decoded_ahead_of_their_batch(world: Worl
     texts, images = ["a", "b c", "a b c"] * 4, [0, 1, 2] * 4
     source, plan = ask(world, texts, images), [np.arange(start, start + 3) for start in range(0, 12, 3)]
     assert source._pixels.num_cached == 0
-    followed = source.follow(plan)
+    followed = source.follow(plan, whole)
     first = next(followed)
     assert len(source._ahead._expected) == BATCHES_AHEAD + 1
     assert same(source.load(first), ask(world, texts, images).load(first))
@@ -201,7 +205,7 @@ def test_images_that_are_not_cached_are_decoded_ahead_of_their_batch(world: Worl
 def test_what_is_cached_on_a_cpu_is_read_when_it_is_asked_for(world: World) -> None:
     source = ask(world, ["a", "b"], [0, 1])
     source._pixels.fill(report=Events())
-    for batch in source.follow([np.array([0]), np.array([1])]):
+    for batch in source.follow([np.array([0]), np.array([1])], whole):
         assert source._ahead._expected == {}
         source.load(batch)
     assert source.waited_seconds > 0
@@ -213,7 +217,7 @@ def test_a_gpu_gets_the_batches_that_a_cpu_gets(world: World) -> None:
     texts, images = ["a", "b c", "a b c"] * 4, [0, 1, 2] * 4
     on_cpu, on_gpu = (ask(world, texts, images, device=device) for device in ("cpu", "cuda"))
     plan = [np.arange(start, start + 4) for start in range(0, 12, 4)]
-    for batch in on_gpu.follow(plan):
+    for batch in on_gpu.follow(plan, whole):
         loaded = on_gpu.load(batch)
         assert {tensor.device.type for tensor in loaded if tensor is not None} == {"cuda"}
         moved = Batch(*(None if tensor is None else tensor.cpu() for tensor in loaded))

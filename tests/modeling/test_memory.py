@@ -108,3 +108,8 @@ def test_the_cpu_says_what_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+def test_positions_are_cut_into_parts_of_what_is_computed_at_once() -> None:
+    parts = MicroBatch(2, lambda message: None).cut(np.array([7, 1, 5, 2, 9]))
+    assert [part.tolist() for part in parts] == [[7, 1], [5, 2], [9]]

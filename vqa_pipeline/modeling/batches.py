@@ -43,10 +43,6 @@ class Batch(NamedTuple):
     """int64 (batch,): which row of `pixel_values` each question is about; None: its own."""
 
 
-def _take_whole(batch: Positions) -> Sequence[Positions]:
-    return (batch,)
-
-
 class BatchSource:
     """Batches of one set of questions."""
 
@@ -109,7 +105,7 @@ class BatchSource:
         """How long computing had to wait for data so far."""
         return self._ahead.waited_seconds
 
-    def follow(self, plan: Sequence[Positions], cut: Cut = _take_whole) -> Iterator[Positions]:
+    def follow(self, plan: Sequence[Positions], cut: Cut) -> Iterator[Positions]:
         """Pass a plan's batches on, reading ahead what `cut` says will be loaded of them, where that saves time."""
         is_quick = self._device.type == "cpu" and self._pixels.is_complete
         return iter(plan) if is_quick else self._ahead.follow(plan, cut, BATCHES_AHEAD)

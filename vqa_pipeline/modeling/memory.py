@@ -62,12 +62,11 @@ class MicroBatch:
         Raises:
             OutOfMemory: even one question at a time is too much.
         """
+        return self.fit(lambda _size: torch.cat([compute(part) for part in self.cut(positions)]), describe)
 
-        def attempt(size: int) -> torch.Tensor:
-            starts = range(0, len(positions), size)
-            return torch.cat([compute(positions[start : start + size]) for start in starts])
-
-        return self.fit(attempt, describe)
+    def cut(self, positions: Positions) -> list[Positions]:
+        """Parts that are computed at once, unless memory runs out."""
+        return [positions[start : start + self.size] for start in range(0, len(positions), self.size)]
 
     def _make_room(self, done: str | None) -> None:
         """Halve the size, or begin again with the largest where something else was done."""

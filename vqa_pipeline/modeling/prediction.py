@@ -108,8 +108,9 @@ class Answering:
         shape = (len(asked), min(NUM_TOP_ANSWERS, len(self._checkpoint.vocabulary)))
         answered = Answered(asked.question_ids, np.empty(shape, np.int32), np.empty(shape, np.float32))
         with torch.inference_mode():
-            plan, progress = batches.plan_reading(self._batch_size), partial(tell_progress, self._report)
-            for positions in follow(batches.follow(plan), progress, f"answering {split}", len(asked), "questions", len):
+            read = inputs.follow(batches.plan_reading(self._batch_size), self._micro_batch.cut)
+            progress = partial(tell_progress, self._report)
+            for positions in follow(read, progress, f"answering {split}", len(asked), "questions", len):
                 if should_stop():
                     raise TrainingCancelled(0, None)
                 describe = partial(batches.describe, positions)

@@ -14,7 +14,7 @@ from vqa_pipeline.modeling.batches import Positions
 from vqa_pipeline.modeling.devices import send
 from vqa_pipeline.modeling.inputs import Examples
 from vqa_pipeline.modeling.memory import MicroBatch
-from vqa_pipeline.modeling.training.processes import Processes, cut_share
+from vqa_pipeline.modeling.training.processes import Processes, take_share
 from vqa_pipeline.progress import Progress, follow, silent
 
 Earned = np.ndarray[Any, np.dtype[np.float32]]
@@ -39,12 +39,11 @@ def earn_credits(
     places: list[Positions] = []
     with torch.inference_mode():
         plan = examples.batches.plan_reading(batch_size)
-        read = examples.inputs.follow(plan, lambda batch: cut_share(batch, processes, micro_batch.size))
+        read = examples.inputs.follow(plan, lambda batch: micro_batch.cut(take_share(batch, processes)))
         for batch in follow(read, progress, "validating", len(examples.credits), "questions", len):
             if processes.any(should_stop()):
                 return None
-            own = processes.share(len(batch))
-            positions = batch[own.start : own.stop]
+            positions = take_share(batch, processes)
             if len(positions):
                 describe = partial(examples.batches.describe, positions)
                 earned.append(micro_batch.compute(positions, partial(_earn, examples), describe))

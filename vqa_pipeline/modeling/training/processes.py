@@ -53,10 +53,10 @@ class Processes(Protocol):
         ...
 
 
-def cut_share(batch: Positions, processes: Processes, size: int) -> list[Positions]:
-    """What this process computes of a batch, in parts of at most `size` questions."""
+def take_share(batch: Positions, processes: Processes) -> Positions:
+    """What this process computes of a batch."""
     own = processes.share(len(batch))
-    return [batch[start : min(start + size, own.stop)] for start in range(own.start, own.stop, size)]
+    return batch[own.start : own.stop]
 
 
 class Alone:

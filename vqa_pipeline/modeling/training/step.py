@@ -16,7 +16,7 @@ from vqa_pipeline.modeling.inputs import Examples
 from vqa_pipeline.modeling.memory import MicroBatch
 from vqa_pipeline.modeling.training.loss import answer_losses
 from vqa_pipeline.modeling.training.optimizer import Optimizer
-from vqa_pipeline.modeling.training.processes import Processes, cut_share
+from vqa_pipeline.modeling.training.processes import Processes, take_share
 from vqa_pipeline.modeling.training.tally import Row, Tally
 
 
@@ -81,7 +81,7 @@ class Stepper:
 
     def cut(self, batch: Positions) -> list[Positions]:
         """The parts in which a batch will be computed, unless memory runs out."""
-        return cut_share(batch, self._processes, self._micro_batch.size)
+        return self._micro_batch.cut(take_share(batch, self._processes))
 
     def _compute_losses(self, positions: Positions) -> torch.Tensor:
         logits = self._examples.inputs.compute_logits(positions)
