@@ -102,7 +102,7 @@ def test_settings_for_one_run_are_typed_like_the_declared_ones(project):
     assert parse_overrides(DECLARED, pairs) == {"epochs": 3, "learning_rate": 0.01, "device": "cpu"}
 
 
-@pytest.mark.parametrize(("text", "value"), [("default", "default"), ("2e-4", 2e-4)])
+@pytest.mark.parametrize(("text", "value"), [("default", "default"), ("auto", "auto"), ("2e-4", 2e-4)])
 def test_a_setting_of_several_types_takes_each(text, value):
     assert parse_overrides(DECLARED, [f"learning_rate={text}"]) == {"learning_rate": value}
 
