@@ -202,3 +202,12 @@ def test_a_setting_of_another_strategy_is_a_mistake(setting: str, value: object,
 
 def test_defaults_of_other_strategies_may_be_written_down() -> None:
     assert pretrained(strategy="head", layers=2, lora_rank=16).strategy == "head"
+
+
+def test_another_rate_is_adopted_with_a_decay_of_matrices_alone(model) -> None:
+    learnable = choose_learnable(model, settings(strategy="head", backbone="b", learning_rate=1e-3), frozenset(), 10.0)
+    adopted = learnable.adopt(3e-3, 0.5)
+    assert adopted.learning_rate == 3e-3
+    assert {group.parameters[0].ndim: group.weight_decay for group in adopted.groups} == {1: 0.0, 2: 0.5}
+    assert [group.names for group in adopted.groups] == [group.names for group in learnable.groups]
+    assert learnable.learning_rate == 1e-3

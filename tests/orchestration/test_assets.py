@@ -246,6 +246,11 @@ def test_a_setting_of_several_types_can_be_given_in_the_launchpad(tmp_path, rate
     assert Project(tmp_path).run(training={"learning_rate": rate}).success
 
 
+def test_a_rate_can_be_left_to_a_search_in_the_launchpad(tmp_path):
+    training = {"backbone": "vilt", "strategy": "head", "learning_rate": "auto"}
+    assert Project(tmp_path).run(training=training).success
+
+
 @pytest.mark.parametrize("rate", [0, "fast"])
 def test_what_the_launchpad_cannot_check_the_settings_do(tmp_path, rate):
     assert not Project(tmp_path).run(training={"learning_rate": rate}).success
