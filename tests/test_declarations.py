@@ -151,7 +151,7 @@ CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several a
         ("images: 20", "images: 15", "line 7, `sources.0.images` should be greater than or equal to 16, not 15"),
         ("name: clinic", "name: My clinic", "line 3, `name` should match pattern '^[a-z][a-z0-9_]*$', not 'My clinic'"),
         # none of the choices
-        ("epochs: 3", "strategy: all", "line 11, `training.strategy` should be 'full' or 'head', not 'all'"),
+        ("epochs: 3", "strategy: all", "line 11, `training.strategy` should be 'head', 'last_layers', 'projection', 'lora' or 'full', not 'all'"),
         (
             "format: shapes",
             "format: shape",

@@ -12,7 +12,7 @@ def test_a_training_on_a_cpu_is_told_in_a_few_lines():
         ("accuracy", "0.800 on 40 validation questions, in epoch 2 of 3"),
         ("  number", "0.600"),
         ("  yes/no", "0.900"),
-        ("learned", "341,867 of 341,900 parameters (100%) of tiny"),
+        ("learned", "341,867 of 341,900 parameters (100%) of tiny, strategy full"),
         ("took", "1 min 01 s: 1,260 steps on 5,000 questions, 244 questions/s"),
         ("computed", "on cpu in fp32, 2 threads"),
         ("memory", "at most 1.2 GB on the host; 64 questions at once"),
@@ -64,3 +64,23 @@ def test_where_no_rate_was_searched_none_is_listed():
 
 def test_a_line_reaches_from_nothing_to_everything():
     assert draw_line([0.0, 0.4999, 0.5, 1.0]) == "▁▄▅█"
+
+
+def test_what_a_training_was_computed_with_is_told():
+    switches = {
+        "compile": {"value": True, "reason": "asked for"},
+        "gradient_checkpointing": {"value": True, "reason": "asked for"},
+        "threads": {"value": 2, "reason": "asked for"},
+    }
+    settings = {"strategy": "lora", "processes": 4}
+    told = dict(list_facts({**TRAINING, "settings": settings, "switches": switches}))
+    assert told["computed"] == "on cpu in fp32, 4 processes of 2 threads; compile, gradient checkpointing"
+    assert told["learned"].endswith(", strategy lora")
+
+
+def test_frozen_work_that_was_done_once_is_told_with_what_had_no_room():
+    work = {"num_layers": 10, "num_questions": 5_040, "num_cached": 4_000}
+    told = dict(list_facts({**TRAINING, "frozen_work": work}))
+    assert told["done once"] == "the embeddings and 10 layers, for 4,000 of 5,040 questions; the rest in every epoch"
+    told = dict(list_facts({**TRAINING, "frozen_work": {**work, "num_cached": 5_040}}))
+    assert told["done once"] == "the embeddings and 10 layers, for all 5,040 questions"

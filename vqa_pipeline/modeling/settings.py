@@ -62,8 +62,8 @@ class TrainingSettings(Frozen):
         ge=0,
         description="Stop after this many epochs without a better validation score; 0: never. `tiny` never stops.",
     )
-    cache: Literal["auto", "off"] = Field(
-        "auto", description="auto: what does not learn is computed once and kept on disk; off: in every epoch."
+    cache: Literal["auto", "never"] = Field(
+        "auto", description="auto: what does not learn is computed once and kept on disk; never: in every epoch."
     )
     cache_gigabytes: float = Field(
         100.0,

@@ -54,6 +54,11 @@ class TrunkCache:
         """How often a question went through the trunk."""
 
     @property
+    def num_questions(self) -> int:
+        """Of the set."""
+        return len(self._rows)
+
+    @property
     def missing(self) -> Positions:
         """Questions that are not cached."""
         return np.array([position for position, row in enumerate(self._rows) if row is None], np.int64)

@@ -22,7 +22,8 @@ def list_facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((f"  {kind}", f"{accuracy:.3f}") for kind, accuracy in told["best_val_by_answer_type"].items()),
         ("learned", _tell_learnable(told)),
         ("took", _tell_time(told)),
-        ("computed", f"on {told['device']} in {told['precision']}, {told['threads']} threads"),
+        ("computed", _tell_computing(told)),
+        *_list_frozen_work(told["frozen_work"]),
         ("memory", _tell_memory(told)),
         *_list_trouble(told),
         ("fingerprint", str(told["fingerprint"])),
@@ -38,12 +39,31 @@ def _tell_accuracy(told: Mapping[str, Any]) -> str:
 def _tell_learnable(told: Mapping[str, Any]) -> str:
     learnable = told["learnable"]
     learned, total = learnable["num_learnable"], learnable["num_parameters"]
-    return f"{learned:,} of {total:,} parameters ({learned / total:.0%}) of {told['backbone']}"
+    strategy = told["settings"]["strategy"]
+    return f"{learned:,} of {total:,} parameters ({learned / total:.0%}) of {told['backbone']}, strategy {strategy}"
 
 
 def _tell_time(told: Mapping[str, Any]) -> str:
     steps = f"{told['num_steps']:,} steps on {told['num_train_questions']:,} questions"
     return f"{format_seconds(told['seconds'])}: {steps}, {told['questions_per_second']:,.0f} questions/s"
+
+
+def _tell_computing(told: Mapping[str, Any]) -> str:
+    count = told["settings"]["processes"]
+    processes = f"{count} processes of " if count > 1 else ""
+    switched_on = [name.replace("_", " ") for name, switch in told["switches"].items() if switch["value"] is True]
+    with_switches = f"; {', '.join(switched_on)}" if switched_on else ""
+    return f"on {told['device']} in {told['precision']}, {processes}{told['threads']} threads{with_switches}"
+
+
+def _list_frozen_work(work: Mapping[str, int]) -> list[tuple[str, str]]:
+    if not work["num_layers"]:
+        return []
+    kept, total = work["num_cached"], work["num_questions"]
+    questions = (
+        f"all {total:,} questions" if kept == total else f"{kept:,} of {total:,} questions; the rest in every epoch"
+    )
+    return [("done once", f"the embeddings and {work['num_layers']} layers, for {questions}")]
 
 
 def _tell_memory(told: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ def test_cached_or_not_a_training_ends_with_the_same_bits(
     world: World, trained: Path, tmp_path: Path, strategy: dict[str, Any], depth: int
 ) -> None:
     cached = head_job(world, trained, tmp_path / "cached", **strategy)
-    uncached = head_job(world, trained, tmp_path / "uncached", **strategy, cache="off")
+    uncached = head_job(world, trained, tmp_path / "uncached", **strategy, cache="never")
     cramped = head_job(world, trained, tmp_path / "cramped", **strategy, cache_gigabytes=2e-6)
     assert count_computed(run(cached)) == 24 + 6  # of 36 for training, 12 ask the same of the same image
     assert count_computed(run(uncached)) == 0
@@ -49,6 +49,12 @@ def test_cached_or_not_a_training_ends_with_the_same_bits(
     assert any("has no room for the hidden states of" in message for message in messages)
     assert weights(cached) == weights(uncached) == weights(cramped)
     assert not (tmp_path / "uncached" / "cache" / "trunk").exists()
+    jobs = (cached, uncached, cramped)
+    kept = [json.loads((Path(job.output_folder) / "training.json").read_bytes())["frozen_work"] for job in jobs]
+    assert [work["num_layers"] for work in kept] == [depth] * 3
+    assert [work["num_questions"] for work in kept] == [42] * 3
+    assert [work["num_cached"] for work in kept[:2]] == [42, 0]
+    assert 0 < kept[2]["num_cached"] < 42
 
 
 @pytest.mark.parametrize("strategy", [HEAD, LAST_LAYER])

@@ -46,8 +46,8 @@ class FrozenWork:
             frozen = f"The embeddings and {layers.depth} of {model.config.num_hidden_layers} layers do not learn"
             how = f"in every epoch all the same: {layers.refusal}" if layers.refusal else "once"
             log(report, f"{frozen}; what they make of a question is computed {how}.")
-        takes = layers.depth and not layers.refusal
-        self._trunk = Trunk(model, layers.depth, rules, placement) if takes else None
+        self._depth = 0 if layers.refusal else layers.depth
+        self._trunk = Trunk(model, self._depth, rules, placement) if self._depth else None
 
     def make_inputs(self, batches: BatchSource) -> Inputs:
         """The way from questions to their logits; call `prepare` before it is taken."""
@@ -70,6 +70,16 @@ class FrozenWork:
                 pixels.fill(should_stop, self._report)
         if keeps:
             self._compute(processes, should_stop)
+
+    def describe(self) -> dict[str, int]:
+        """For the record: layers computed once, questions that pass through them, and how many of those are kept."""
+        num_questions = sum(cache.num_questions for cache in self._caches)
+        num_missing = sum(len(cache.missing) for cache in self._caches)
+        return {
+            "num_layers": self._depth,
+            "num_questions": num_questions,
+            "num_cached": num_questions - num_missing,
+        }
 
     def _compute(self, processes: Processes, should_stop: Callable[[], bool]) -> None:
         for cache in self._caches:

@@ -125,6 +125,7 @@ class _Run:
             self._make_examples("train", *train, pixels, frozen),
             self._make_examples("val", *val, pixels, frozen),
         )
+        self._frozen = frozen
         frozen.prepare(pixels, self._processes, self._should_stop)
         return examples
 
@@ -222,6 +223,7 @@ class _Run:
             "threads": self._switches.threads.value,
             "switches": self._switches._replace(gradient_checkpointing=self._checkpointing.choice).describe(),
             "questions_per_second": round(self._num_train * len(state.curve) / max(state.seconds, 1e-9), 1),
+            "frozen_work": self._frozen.describe(),
             "rate_search": self._rates.describe() if self._rates else None,
             **measure_memory(self._placement.device),
         }
