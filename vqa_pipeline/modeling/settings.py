@@ -11,6 +11,9 @@ from vqa_pipeline.schemas import Frozen
 TINY = "tiny"
 """Name of the backbone that is no file but made from scratch."""
 
+NO_PARENT = "none"
+"""What `warm_start` says where a training starts from a backbone."""
+
 Switch = Literal["auto", "always", "never"]
 """Not `on` and `off`, which YAML takes for booleans."""
 
@@ -32,6 +35,11 @@ class TrainingSettings(Frozen):
     backbone: str = Field(
         "dandelin/vilt-b32-mlm",
         description="`tiny` (a small ViLT from scratch), a local folder, or the name of a ViLT on the hub.",
+    )
+    warm_start: str = Field(
+        NO_PARENT,
+        description="A fine-tuned ViLT to go on from instead of the backbone, a folder such as a published checkpoint, "
+        "or a name on the hub: its head keeps what it knows of the answers. none: start from the backbone.",
     )
     strategy: Literal["head", "last_layers", "projection", "lora", "full"] = Field(
         "full",
@@ -106,7 +114,8 @@ class TrainingSettings(Frozen):
     @field_validator("strategy")
     @classmethod
     def _freezes_nothing_random(cls, strategy: str, given: ValidationInfo) -> str:
-        if given.data.get("backbone") == TINY and strategy != "full":
+        starts_random = given.data.get("backbone") == TINY and given.data.get("warm_start") == NO_PARENT
+        if starts_random and strategy != "full":
             raise ValueError(f"`{TINY}` starts from random weights, and {strategy} would freeze some; use full")
         return strategy
 

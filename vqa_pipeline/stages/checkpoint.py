@@ -12,7 +12,7 @@ from typing import Any
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.modeling.backbone_files import digest_backbone
 from vqa_pipeline.modeling.jobs import TrainJob, locate_curves
-from vqa_pipeline.modeling.settings import TINY, TrainingSettings
+from vqa_pipeline.modeling.settings import NO_PARENT, TINY, TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
 from vqa_pipeline.stages.dataset import find_image_packs, find_questions
@@ -85,13 +85,12 @@ class Recipe:
         return {"dataset": self.dataset, "vocabulary": self.vocabulary}
 
     def collect_settings(self) -> dict[str, Any]:
-        """The settings that the result depends on, the files of a backbone in a local folder among them.
+        """The settings that the result depends on, the files of a model in a local folder among them.
 
-        A backbone on the hub counts by its name, and the commit used is recorded.
+        A model on the hub counts by its name, and the commit used is recorded.
         """
-        local = self._find_local_backbone()
-        weights = {"backbone_digest": digest_backbone(local)} if local else {}
-        return training_settings(self.training, self.root) | weights
+        digests = {f"{name}_digest": digest_backbone(folder) for name, folder in self._find_local_models().items()}
+        return training_settings(self.training, self.root) | digests
 
     def compute_fingerprint(self) -> str:
         """The checkpoint's: equal for equal settings and data."""
@@ -112,10 +111,10 @@ class Recipe:
                     f"the dataset has no annotated {split} questions to {purpose}",
                     "Declare the split in the sources, or give it a share here.",
                 )
-        local = self._find_local_backbone()
+        folders = {name: str(folder) for name, folder in self._find_local_models().items()}
         return TrainJob(
             fingerprint=self.compute_fingerprint(),
-            settings=self.training.model_copy(update={"backbone": str(local)}) if local else self.training,
+            settings=self.training.model_copy(update=folders),
             metric=self.vocabulary.manifest.details["metric"],
             train_questions=tuple(map(str, find_questions(self.dataset, "train"))),
             val_questions=tuple(map(str, find_questions(self.dataset, "val"))),
@@ -126,9 +125,11 @@ class Recipe:
             output_folder=str(output),
         )
 
-    def _find_local_backbone(self) -> Path | None:
-        folder = self.root / self.training.backbone
-        return folder if self.training.backbone != TINY and folder.is_dir() else None
+    def _find_local_models(self) -> dict[str, Path]:
+        """The folders of the models that the training starts from, by setting."""
+        named = {"backbone": self.training.backbone, "warm_start": self.training.warm_start}
+        folders = {name: self.root / value for name, value in named.items() if value not in {TINY, NO_PARENT}}
+        return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
 def _count_training(told: Mapping[str, Any]) -> dict[str, float | int | None]:

@@ -37,6 +37,8 @@ class Backbone(NamedTuple):
     """The head learns at this multiple of the trunk's rate."""
     learning_rate: float | None = None
     """Peak rate of the trunk where the settings name none; None: the strategy's."""
+    inheritance: dict[str, int] | None = None
+    """Answers taken over from a parent, new ones and dropped ones; None: it has no parent."""
 
 
 class BuildBackbone(Protocol):

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from vqa_pipeline.errors import BackboneError
+from vqa_pipeline.modeling.answer_prior import compute_log_odds
 from vqa_pipeline.modeling.backbone_files import WEIGHTS, digest_backbone, find_weights
 from vqa_pipeline.modeling.backbones.backbone import Backbone, Materials
 from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering
@@ -29,9 +30,9 @@ from vqa_pipeline.modeling.stock import (
     ViltProcessor,
 )
 
-_LAST_LAYER = "classifier.3."
+LAST_LAYER = "classifier.3."
 _NOT_TRUNK = ("classifier.", "vilt.pooler.")
-_UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, UnpicklingError)
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, UnpicklingError)
 
 
 class _Resolved(NamedTuple):
@@ -48,16 +49,18 @@ def load_pretrained(settings: TrainingSettings, materials: Materials) -> Backbon
     resolved = resolve(settings.backbone)
     torch.manual_seed(settings.seed)
     try:
-        config = _configure(resolved.folder, materials)
-        model, fresh = _load_model(resolved.folder, config, settings)
-        processor = ViltProcessor(
-            ViltImageProcessorPil.from_pretrained(resolved.folder), BertTokenizer.from_pretrained(resolved.folder)
-        )
-        read_pixel_rules(processor.image_processor)
-    except BackboneError:
-        raise
-    except _UNREADABLE as error:
+        config = read_config(resolved.folder)
+        config.id2label = materials.vocabulary.id2label()
+        config.label2id = materials.vocabulary.label2id()
+        model, fresh = load_weights(resolved.folder, config)
+        missing = sorted(key for key in fresh if not key.startswith(_NOT_TRUNK))
+        if missing:
+            raise ValueError(f"its trunk is incomplete: {len(missing)} tensors such as {missing[0]}")
+        draw_last_layer(model.classifier[-1], materials, config.initializer_range, settings.seed)
+        processor = load_processor(resolved.folder)
+    except UNREADABLE as error:
         raise _unusable(settings.backbone, str(error).partition("\n")[0]) from error
+    fresh |= {f"{LAST_LAYER}weight", f"{LAST_LAYER}bias"}
     return Backbone(resolved.name, model, processor, fresh, True, settings.head_learning_rate_factor)
 
 
@@ -100,26 +103,46 @@ def _digest(folder: Path, backbone: str) -> str:
         raise BackboneError(backbone, f"its files cannot be read ({error})", _FIX) from error
 
 
-def _configure(folder: Path, materials: Materials) -> Any:
+def read_config(folder: Path) -> Any:
+    """The configuration of a ViLT.
+
+    Raises:
+        ValueError: it is another model, or one that this project does not compute.
+        OSError: there is none.
+    """
     config = ViltConfig.from_pretrained(folder)
     if config.model_type != "vilt":
         raise ValueError(f"it is a {config.model_type}, not a ViLT")
     if config.max_image_length > 0:
         raise ValueError("it looks at random patches only (`max_image_length` is set)")
-    config.id2label = materials.vocabulary.id2label()
-    config.label2id = materials.vocabulary.label2id()
     return config
 
 
-def _load_model(folder: Path, config: Any, settings: TrainingSettings) -> tuple[Any, frozenset[str]]:
+def load_weights(folder: Path, config: Any) -> tuple[Any, frozenset[str]]:
+    """The model with the weights of a folder, in fp32, and the names of those that the folder does not have.
+
+    Raises:
+        OSError, RuntimeError, SafetensorError, UnpicklingError: they cannot be read.
+    """
     model, found = FastViltForQuestionAnswering.from_pretrained(
         folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
     )
-    fresh = {*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}
-    missing = sorted(key for key in fresh if not key.startswith(_NOT_TRUNK))
-    if missing:
-        raise _unusable(settings.backbone, f"its trunk is incomplete: {len(missing)} tensors such as {missing[0]}")
-    last = model.classifier[-1]
-    nn.init.normal_(last.weight, 0.0, config.initializer_range, generator=torch.Generator().manual_seed(settings.seed))
-    nn.init.zeros_(last.bias)
-    return model, frozenset(fresh | {f"{_LAST_LAYER}weight", f"{_LAST_LAYER}bias"})
+    return model, frozenset({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+
+
+def load_processor(folder: Path) -> Any:
+    """Tokenizer and image processor of a folder.
+
+    Raises:
+        OSError, ValueError: one of them is not there or cannot be used.
+    """
+    processor = ViltProcessor(ViltImageProcessorPil.from_pretrained(folder), BertTokenizer.from_pretrained(folder))
+    read_pixel_rules(processor.image_processor)
+    return processor
+
+
+def draw_last_layer(last: nn.Linear, materials: Materials, std: float, seed: int) -> None:
+    """A last layer as new ones start: small weights by `seed`, each answer as likely as in the training data."""
+    nn.init.normal_(last.weight, 0.0, std, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        last.bias.copy_(compute_log_odds(materials.vocabulary.counts, len(materials.questions)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.errors import SettingsError, TrainingCancelled
-from vqa_pipeline.modeling.backbones import Backbone, Materials, build_backbone
+from vqa_pipeline.modeling.backbones import Backbone, Materials, build_backbone, put_into_words
 from vqa_pipeline.modeling.batches import BatchSource
 from vqa_pipeline.modeling.checkpoint import Checkpoint, save_checkpoint
 from vqa_pipeline.modeling.devices import Placement, choose_device, describe_device, use_threads
@@ -102,7 +102,10 @@ class _Run:
 
     def _build_backbone(self, asked: Asked, packs: ImagePacks) -> Backbone:
         materials = Materials(self._vocabulary, asked.questions, packs, sorted(set(asked.shas)))
-        return build_backbone(self._job.settings, materials)
+        backbone = build_backbone(self._job.settings, materials)
+        if backbone.inheritance is not None:
+            log(self._report, f"Going on from {backbone.name}: {put_into_words(backbone.inheritance)}.")
+        return backbone
 
     def _choose_switches(self) -> Switches:
         settings, model = self._job.settings, self._backbone.model
@@ -252,7 +255,7 @@ def _describe(
 ) -> dict[str, Any]:
     """What `training.json` tells of a finished training; no absolute path is among it."""
     settings = job.settings.model_dump(mode="json")
-    settings["backbone"] = backbone.name
+    settings["backbone" if backbone.inheritance is None else "warm_start"] = backbone.name
     return {
         "fingerprint": job.fingerprint,
         "curve": [point.model_dump(mode="json") for point in state.curve],
@@ -267,6 +270,7 @@ def _describe(
         "micro_batch": state.micro_batch,
         "seconds": round(state.seconds, 3),
         "backbone": backbone.name,
+        "warm_start": backbone.inheritance,
         "settings": settings,
         "metric": job.metric,
         "vocabulary_fingerprint": vocabulary.fingerprint,
