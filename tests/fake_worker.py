@@ -59,6 +59,7 @@ class FakeWorker:
             "precision": "fp32",
             "threads": 1,
             "switches": {"threads": {"value": 1, "reason": "asked for"}},
+            "warm_start": None,
             "frozen_work": {"num_layers": 0, "num_questions": 0, "num_cached": 0},
             "backbone": job.settings.backbone,
             "settings": job.settings.model_dump(mode="json"),

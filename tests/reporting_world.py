@@ -125,6 +125,7 @@ TRAINING: dict[str, Any] = {
     "precision": "fp32",
     "threads": 2,
     "settings": {"strategy": "full", "processes": 1},
+    "warm_start": None,
     "switches": {"compile": {"value": False, "reason": "on a CPU it takes minutes and gains little"}},
     "frozen_work": {"num_layers": 0, "num_questions": 0, "num_cached": 0},
     "micro_batch": 64,

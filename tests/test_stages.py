@@ -178,6 +178,19 @@ def test_a_local_backbone_whose_files_changed_is_trained_on_again(project):
     assert second.version.manifest.details["overridden"] == {}
 
 
+def test_a_parent_whose_files_changed_is_gone_on_from_again(project):
+    (project / "parents" / "one").mkdir(parents=True)
+    (project / "parents" / "one" / "model.safetensors").write_bytes(b"weights")
+    runner = Runner(make_pipeline(project, training={"backbone": "tiny", "warm_start": "parents/one"}))
+    first = runner.run("checkpoint")["checkpoint"]
+    assert runner.worker.jobs[-1].settings.warm_start == str(project / "parents/one")
+    assert runner.run("checkpoint")["checkpoint"].reused
+    (project / "parents/one/model.safetensors").write_bytes(b"other weights")
+    second = runner.run("checkpoint")["checkpoint"]
+    assert second.version.manifest.data_version != first.version.manifest.data_version
+    assert second.version.manifest.details["overridden"] == {}
+
+
 def test_a_folder_called_tiny_is_not_the_backbone_tiny(project):
     (project / "tiny").mkdir()
     runner = Runner(make_pipeline(project))

@@ -84,3 +84,9 @@ def test_frozen_work_that_was_done_once_is_told_with_what_had_no_room():
     assert told["done once"] == "the embeddings and 10 layers, for 4,000 of 5,040 questions; the rest in every epoch"
     told = dict(list_facts({**TRAINING, "frozen_work": {**work, "num_cached": 5_040}}))
     assert told["done once"] == "the embeddings and 10 layers, for all 5,040 questions"
+
+
+def test_a_warm_start_is_told_with_the_answers_that_it_kept():
+    answers = {"num_copied": 3_000, "num_new": 2, "num_dropped": 129}
+    told = list_facts({**TRAINING, "warm_start": answers})
+    assert ("warm start", "3,000 answers known before, 2 new, 129 dropped") in told

@@ -20,6 +20,7 @@ def list_facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("accuracy", _tell_accuracy(told)),
         *((f"  {kind}", f"{accuracy:.3f}") for kind, accuracy in told["best_val_by_answer_type"].items()),
+        *_list_inheritance(told["warm_start"]),
         ("learned", _tell_learnable(told)),
         ("took", _tell_time(told)),
         ("computed", _tell_computing(told)),
@@ -34,6 +35,13 @@ def list_facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _tell_accuracy(told: Mapping[str, Any]) -> str:
     epochs = f"in epoch {told['best_epoch']} of {len(told['curve'])}"
     return f"{told['best_val_accuracy']:.3f} on {told['num_val_questions']:,} validation questions, {epochs}"
+
+
+def _list_inheritance(answers: Mapping[str, int] | None) -> list[tuple[str, str]]:
+    if answers is None:
+        return []
+    told = f"{answers['num_copied']:,} answers known before, {answers['num_new']:,} new, {answers['num_dropped']:,} dropped"
+    return [("warm start", told)]
 
 
 def _tell_learnable(told: Mapping[str, Any]) -> str:
