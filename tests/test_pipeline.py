@@ -146,6 +146,7 @@ def test_a_source_is_all_that_must_be_said():
     }
     assert settings.training.model_dump() == {
         "backbone": "dandelin/vilt-b32-mlm",
+        "warm_start": "none",
         "strategy": "full",
         "epochs": 10,
         "batch_size": 64,

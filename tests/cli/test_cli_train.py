@@ -121,7 +121,10 @@ def test_a_value_may_contain_an_equals_sign(project):
     ("setting", "words"),
     [
         ("epochs", "'epochs' has no value. Write NAME=VALUE"),
-        ("epoch=3", "there is no training setting 'epoch'. Training settings are: backbone, strategy, epochs"),
+        (
+            "epoch=3",
+            "there is no training setting 'epoch'. Training settings are: backbone, warm_start, strategy, epochs",
+        ),
         ("epochs=many", "epochs: Input should be a valid integer"),
         ("epochs=0", "epochs: Input should be greater than or equal to 1"),
         ("device=tpu", "device: Input should be 'auto', 'cpu' or 'cuda'"),

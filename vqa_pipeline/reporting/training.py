@@ -40,8 +40,8 @@ def _tell_accuracy(told: Mapping[str, Any]) -> str:
 def _list_inheritance(answers: Mapping[str, int] | None) -> list[tuple[str, str]]:
     if answers is None:
         return []
-    told = f"{answers['num_copied']:,} answers known before, {answers['num_new']:,} new, {answers['num_dropped']:,} dropped"
-    return [("warm start", told)]
+    kept, new, dropped = (answers[name] for name in ("num_copied", "num_new", "num_dropped"))
+    return [("warm start", f"{kept:,} answers known before, {new:,} new, {dropped:,} dropped")]
 
 
 def _tell_learnable(told: Mapping[str, Any]) -> str:
