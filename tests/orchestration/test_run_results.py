@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from pathlib import Path
 
 import dagster as dg
@@ -176,9 +177,20 @@ def test_the_bar_is_shown_although_a_run_turns_the_streams_to_files_and_goes_whe
             bar._clock = iter((0.0, 5.0)).__next__
             for done in (0, 50):
                 bar("reading scans", done, 100, "bytes")
-    shown = os.read(reader, 1000).decode()
+    shown = read_screen(reader, end=" \r")
     assert "50 B of 100 B, 10 B/s, 5 s to go" in shown
     assert shown.endswith(" \r")
+
+
+def read_screen(reader: int, end: str) -> str:
+    """What a terminal was given, which arrives in pieces; up to this end, or as much as comes within seconds."""
+    shown = b""
+    while not shown.endswith(end.encode()) and select.select([reader], [], [], 5)[0]:
+        try:
+            shown += os.read(reader, 1000)
+        except OSError:  # nothing is left, and the other side is closed
+            break
+    return shown.decode()
 
 
 def test_without_a_terminal_there_is_no_bar():
