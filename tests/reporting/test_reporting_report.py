@@ -140,6 +140,13 @@ def test_the_learning_curve_is_drawn_told_and_listed(tmp_path):
     assert ["2", "20", "1.2000", "0.800", "5.00e-04", "40"] in page.rows
 
 
+def test_rates_that_were_tried_are_told_with_their_curves(tmp_path):
+    tried = {"learning_rate": 0.003, "weight_decay": 0.01, "val_accuracies": [0.0, 0.5, 1.0], "is_finite": True}
+    page = show(tmp_path, training={**TRAINING, "rate_search": {"tried": [tried]}})
+    assert ["0.003", "0.01", "▁▅█", "1.000"] in page.rows
+    assert "Rates that were tried" not in show(tmp_path).text
+
+
 def test_the_data_behind_it_is_accounted_for(tmp_path):
     page = show(tmp_path)
     assert ["shapes", "13", "8", "1", "3", "1", "0"] in page.rows

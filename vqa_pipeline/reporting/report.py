@@ -13,6 +13,7 @@ from vqa_pipeline.reporting.ledger import sum_sources
 from vqa_pipeline.reporting.pages import render
 from vqa_pipeline.reporting.plots import draw_curve_svg
 from vqa_pipeline.reporting.rejects import group_rejects
+from vqa_pipeline.reporting.training import list_rates
 from vqa_pipeline.schemas import Locator
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def render_report(told: ReportInput) -> str:
         wrong=told.wrong,
         training=told.training,
         curve=draw_curve_svg(told.training["curve"]),
+        rates=list_rates(told.training),
         accounts=sum_sources(told.ledger),
         reject_groups=group_rejects(told.rejects),
         provenance=told.provenance,
