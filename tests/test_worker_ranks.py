@@ -80,6 +80,12 @@ def count_saved_steps(folder: Path) -> int:
     return max((int(path.name.split("-")[1]) for path in folder.glob("progress/*/step-*")), default=0)
 
 
+def find_launcher() -> int:
+    """The worker that this process started, whatever else it has started in other tests."""
+    (worker,) = (child for child in psutil.Process().children() if "vqa_pipeline.worker" in child.cmdline())
+    return worker.pid
+
+
 def find_ranks(launcher: int) -> list[int]:
     return [child.pid for child in psutil.Process(launcher).children()]
 
@@ -196,12 +202,12 @@ def test_whoever_started_them_hears_of_a_death_and_a_cancelled_run_leaves_none(w
 
     def kill_one(event: dict[str, object]) -> None:
         if event["event"] == "step" and not ranks:
-            ranks.extend(find_ranks(psutil.Process().children()[0].pid))
+            ranks.extend(find_ranks(find_launcher()))
             os.kill(ranks[1], signal.SIGKILL)
 
     def cancel(event: dict[str, object]) -> None:
         if event["event"] == "step":
-            ranks.extend(find_ranks(psutil.Process().children()[0].pid))
+            ranks.extend(find_ranks(find_launcher()))
             raise Cancelled
 
     job = train_job(world, tmp_path, processes=2, **LONG)
