@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import select
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from fake_stages import FakeStages, make_pipeline
 
 from vqa_pipeline.errors import SourceError
-from vqa_pipeline.orchestration.running import RunResult, _open_progress_bar, run_assets
+from vqa_pipeline.orchestration.running import RunResult, _open_instance, _open_progress_bar, run_assets
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import ProgressBar, ProgressLines
 
@@ -149,6 +150,26 @@ def test_a_project_without_one_keeps_its_runs_in_a_folder_of_their_own(project, 
     (project.root / "dagster.yaml").unlink()
     results = [project.record(), project.record()]
     assert recorded(project.root / ".dagster") == [result.run_id for result in reversed(results)]
+
+
+def test_runs_that_open_a_new_instance_at_once_all_can(tmp_path_factory, monkeypatch):
+    home = tmp_path_factory.mktemp("home")
+    (home / "dagster.yaml").write_text(QUIET)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    forking = multiprocessing.get_context("fork")
+    together = forking.Barrier(6)
+
+    def open_one():
+        together.wait()
+        with _open_instance(home) as instance:
+            assert instance.get_runs() == []
+
+    processes = [forking.Process(target=open_one) for _ in range(together.parties)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 6
 
 
 # -------------------------------------------------------------------------------------------------------------- progress

@@ -1,5 +1,6 @@
 """Materializing assets from the command line, in this process, recorded in the project's own Dagster instance."""
 
+import fcntl
 import os
 import sys
 import warnings
@@ -66,7 +67,7 @@ def run_assets(
     run_id, marks = str(uuid4()), find_marks(pipeline)
     with (
         _open_progress_bar() as progress,
-        instance or dg.DagsterInstance.get() as opened,
+        instance or _open_instance(Path(os.environ["DAGSTER_HOME"])) as opened,
         hold_run(marks, run_id),
     ):
         settle_dead_runs(opened, marks)
@@ -121,6 +122,24 @@ def _find_instance(project: Path) -> Path:
         return project
     make_folder(project / ".dagster")
     return project / ".dagster"
+
+
+def _open_instance(home: Path) -> dg.DagsterInstance:
+    """The instance of a folder, opened by one process at a time.
+
+    Dagster looks whether its SQLite tables are there and then makes them: of two processes that open a new instance
+    at once, one would fail because the other was faster.
+
+    Raises:
+        DiskError: there is no such folder, and none can be made.
+    """
+    make_folder(home)
+    folder = os.open(home, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return dg.DagsterInstance.get()
+    finally:
+        os.close(folder)
 
 
 def _summarize(result: dg.ExecuteInProcessResult, names: Mapping[str, str]) -> RunResult:
