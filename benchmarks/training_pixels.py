@@ -31,7 +31,7 @@ def build_pipelines(folder: Path, batch_size: int) -> Mapping[str, Callable[[], 
     """
     jpegs, processor = generate_jpegs(NUM_IMAGES), ViltImageProcessorPil()
     shas = [hashlib.sha256(jpeg).hexdigest() for jpeg in jpegs]
-    packs, rules = ImagePacks([_write_pack(folder / "pack.parquet", shas, jpegs)], shas), read_pixel_rules(processor)
+    packs, rules = ImagePacks([write_pack(folder / "pack.parquet", shas, jpegs)], shas), read_pixel_rules(processor)
     kept = PixelCache(folder / "kept", packs, shas, rules)
     kept.fill()
     batches = _cut_by_size(kept.sizes, batch_size)
@@ -58,7 +58,8 @@ def build_pipelines(folder: Path, batch_size: int) -> Mapping[str, Callable[[], 
     return {"stock": stock, "first": first, "cached": lambda: read(kept), "cached, for a GPU": read_bytes}
 
 
-def _write_pack(path: Path, shas: list[str], jpegs: list[bytes]) -> Path:
+def write_pack(path: Path, shas: list[str], jpegs: list[bytes]) -> Path:
+    """An image pack of JPEG files, by their digests."""
     sizes = [Image.open(io.BytesIO(jpeg)).size for jpeg in jpegs]
     columns = {"image_sha256": shas, "image": [{"bytes": jpeg, "path": None} for jpeg in jpegs]}
     columns |= {"width": [width for width, _ in sizes], "height": [height for _, height in sizes]}

@@ -19,3 +19,12 @@ def test_the_benchmark_of_training_runs(row: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(row)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_training_job_runs() -> None:
+    smallest = ["--device", "cpu", "--questions", "8", "--epochs", "1", "--strategy", "head"]
+    command = [sys.executable, BENCHMARKS / "training_job.py", *smallest]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "8 questions, 1 epochs, 1 steps" in done.stdout
