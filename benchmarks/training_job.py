@@ -142,9 +142,7 @@ def run_job(job: TrainJob, folder: Path) -> tuple[dict[str, Any], list[dict[str,
     (folder / "job.json").write_text(job.model_dump_json())
     begin = time.perf_counter()
     command = [sys.executable, "-m", "vqa_pipeline.worker", str(folder / "job.json")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     told = json.loads((Path(job.output_folder) / "training.json").read_bytes())
     told["whole_seconds"] = time.perf_counter() - begin
