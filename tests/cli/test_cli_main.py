@@ -14,7 +14,7 @@ from vqa_pipeline.pipeline import Pipeline
 
 COMMANDS = {
     "Train": ["run", "train", "predict"],
-    "Understand": ["status"],
+    "Understand": ["status", "history"],
     "Data": ["new", "inspect", "validate", "rejects"],
     "Keep house": ["export"],
 }
@@ -34,6 +34,10 @@ HELP = {
         [*COMMON, "--set", "--output", "--dataset", "--checkpoint", "--split"],
     ),
     "status": ("What is published: version, time, numbers and folder of every asset.", [*COMMON, "--json"]),
+    "history": (
+        "Checkpoints, the newest first: when, trained on and with what, accuracy with its interval, verdict.",
+        [*COMMON, "--limit", "--json"],
+    ),
     "rejects": (
         "Rows that were not accepted: where, which rule, why, how to mend them, and the row itself.",
         [*COMMON, "--rule", "--source", "--limit", "--as-corrections", "--json"],
@@ -109,7 +113,7 @@ def test_no_command_shows_the_help(call):
     assert "Train" in ended.out + ended.err
 
 
-@pytest.mark.parametrize("command", ["run", "train", "predict", "status", "rejects"])
+@pytest.mark.parametrize("command", ["run", "train", "predict", "status", "history", "rejects"])
 def test_outside_of_a_project_a_command_says_where_to_go(call, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     ended = call(command)
@@ -199,7 +203,7 @@ def test_the_module_is_the_command(project):
     assert ended.stdout == '{\n "assets": {}\n}\n'
 
 
-@pytest.mark.parametrize("command", ["status", "rejects"])
+@pytest.mark.parametrize("command", ["status", "history", "rejects"])
 def test_commands_that_only_read_load_neither_dagster_nor_torch_nor_pandas(project, command):
     program = (
         f"import sys; from vqa_pipeline.cli import main\ntry: main(['{command}'])\nexcept SystemExit: pass\n"

@@ -1,4 +1,4 @@
-"""Commands that tell what there is: status. Read manifests only, and look whether the files are there."""
+"""Commands that tell what there is: status here, history in its module. Read what is published, and change nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from vqa_pipeline.cli.history import history
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipelines
 from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.errors import DamagedVersion
@@ -32,7 +33,8 @@ _HEADLINES = {
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    app.command(rich_help_panel=_GROUP)(status)
+    for command in (status, history):
+        app.command(rich_help_panel=_GROUP)(command)
 
 
 def status(pipeline: PipelineName = None, file: DeclarationFile = None, as_json: AsJson = False) -> None:
