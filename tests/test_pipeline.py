@@ -141,7 +141,7 @@ def test_a_source_is_all_that_must_be_said():
         },
         "compute": {"workers": 1},
         "vocabulary": {"min_count": 1, "max_answers": 3129},
-        "evaluation": {"metric": "auto", "splits": ("test",)},
+        "evaluation": {"metric": "auto", "splits": ("test",), "images": True},
         "retrain": "manual",
     }
     assert settings.training.model_dump() == {

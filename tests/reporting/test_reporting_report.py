@@ -6,25 +6,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reporting_world import HOSTILE, LEDGER, METRICS, TRAINING, Page, make_png, make_reject, make_slice, write_rejects
 
+from vqa_pipeline.reporting.changes import Change
 from vqa_pipeline.reporting.escaping import escape_control
+from vqa_pipeline.reporting.galleries import Galleries, Shot
 from vqa_pipeline.reporting.images import make_thumbnail
-from vqa_pipeline.reporting.report import ReportInput, pick_gallery, render_report
+from vqa_pipeline.reporting.report import ReportInput, render_report
 
-SHOT = {
-    "question_id": "shapes/7",
-    "question": "what colour is it?",
-    "answer": "red",
-    "confidence": 0.97,
-    "references": ["blue (×7)", "green"],  # noqa: RUF001
-    "place": "questions.jsonl:8",
-    "picture": make_thumbnail(make_png()),
-}
+SHOT = Shot(
+    question_id="shapes/7",
+    question="what colour is it?",
+    answer="red",
+    probability=0.97,
+    references=["blue (×7)", "green"],
+    place="questions.jsonl:8",
+    picture=make_thumbnail(make_png()),
+)
+
+
+def arrange(**shots: list[Shot]) -> dict[str, list[Shot]]:
+    return dict.fromkeys(Galleries._fields, []) | shots
 
 
 def make_input(folder: Path, **changes) -> ReportInput:
@@ -35,8 +40,10 @@ def make_input(folder: Path, **changes) -> ReportInput:
         training=TRAINING,
         ledger=LEDGER,
         rejects=write_rejects(folder / "rejects", make_reject()),
-        right=[{**SHOT, "answer": "blue"}],
-        wrong=[SHOT],
+        shots=arrange(right=[SHOT._replace(answer="blue")], confidently_wrong=[SHOT]),
+        num_suspects=0,
+        suspect_files=[],
+        changes=[],
         provenance={"dataset": "version abc, data version def", "commit": "f00"},
     )
     return told._replace(**changes)
@@ -47,7 +54,7 @@ def show(folder: Path, **changes) -> Page:
 
 
 def test_the_model_stands_beside_every_baseline_and_the_ceiling(tmp_path):
-    assert [(row[0], row[-1]) for row in show(tmp_path).rows][:9] == [
+    assert [(row[0], row[2]) for row in show(tmp_path).rows if len(row) == 4] == [
         ("", "VQA accuracy"),
         ("Model the trained ViLT", "0.750"),
         ("Question only a linear model that reads the question's words", "0.400"),
@@ -60,9 +67,9 @@ def test_the_model_stands_beside_every_baseline_and_the_ceiling(tmp_path):
     ]
 
 
-def test_a_bar_is_as_long_as_its_share(tmp_path):
-    widths = [attributes["style"] for tag, attributes in show(tmp_path).elements if tag == "i"]
-    assert widths[:7] == [f"width:{share}%" for share in ("75.0", "40.0", "37.5", "25.0", "95.0", "50.0", "90.0")]
+def test_a_dot_lies_at_its_share(tmp_path):
+    places = [attributes["style"] for tag, attributes in show(tmp_path).elements if tag == "i"]
+    assert places[:7] == [f"left:{share}%" for share in ("75.0", "40.0", "37.5", "25.0", "95.0", "50.0", "90.0")]
 
 
 def test_the_headline_tells_accuracy_questions_and_the_best_guess(tmp_path):
@@ -106,7 +113,11 @@ def test_slices_are_told_by_column_with_their_intervals(tmp_path):
 
 def test_an_interval_is_drawn_from_its_low_to_its_high_end(tmp_path):
     lines = [attributes["style"] for tag, attributes in show(tmp_path).elements if tag == "b" and attributes]
-    assert lines == ["left:25.0%;width:75.0%"] * 2
+    assert lines == ["left:21.0%;width:72.0%", *["left:25.0%;width:75.0%"] * 2]
+
+
+def test_the_accuracy_of_all_is_marked_beside_each_slice(tmp_path):
+    assert [attributes["style"] for tag, attributes in show(tmp_path).elements if tag == "u"] == ["left:75.0%"] * 2
 
 
 def test_many_slices_are_cut_and_counted(tmp_path):
@@ -124,12 +135,36 @@ def test_a_gallery_shows_question_answers_confidence_and_place(tmp_path):
     page = show(tmp_path)
     assert "what colour is it? model red 0.97 people blue (×7), green shapes/7 questions.jsonl:8" in page.text  # noqa: RUF001
     images = [attributes for tag, attributes in page.elements if tag == "img"]
-    assert [image["src"] for image in images] == [SHOT["picture"]] * 2
+    assert [image["src"] for image in images] == [SHOT.picture] * 2
     assert images[0]["alt"] == "Image of question shapes/7"
 
 
 def test_no_mistake_is_told_too(tmp_path):
-    assert "None with an image to show." in show(tmp_path, wrong=[]).text
+    assert "None to show." in show(tmp_path, shots=arrange()).text
+
+
+def test_suspects_are_shown_counted_and_said_how_to_correct(tmp_path):
+    shown = arrange(suspect=[SHOT], confidently_wrong=[])
+    text = show(tmp_path, shots=shown, num_suspects=3, suspect_files=["suspects/a.csv", "suspects/b.csv"]).text
+    assert "All 3 are in suspects/a.csv, suspects/b.csv, beside this report" in text
+    assert "what colour is it? model red 0.97" in text
+    assert "None to show but the suspect ones." in text
+    assert "None: no answer that the model is sure of contradicts all annotators." in show(tmp_path).text
+
+
+def test_without_pictures_there_is_only_text(tmp_path):
+    page = show(tmp_path, shots=arrange(right=[SHOT._replace(picture="")]), rejects=None)
+    assert "img" not in page.tags
+    assert "what colour is it?" in page.text
+    assert ["shapes", "13", "8", "1", "3", "1", "0"] in page.rows
+    assert "image_missing" not in page.text
+
+
+def test_what_changed_stands_before_the_scores(tmp_path):
+    changes = [Change("images", "3", "5", "+2"), Change("training.epochs", "1", "2", "")]
+    page = show(tmp_path, changes=changes)
+    assert page.rows[1:3] == [["images", "3", "5", "+2"], ["training.epochs", "1", "2", ""]]
+    assert "What changed" not in show(tmp_path).text
 
 
 def test_the_learning_curve_is_drawn_told_and_listed(tmp_path):
@@ -155,19 +190,15 @@ def test_the_data_behind_it_is_accounted_for(tmp_path):
 
 
 def test_hostile_text_is_shown_and_does_nothing(tmp_path):
-    shot = {
-        **SHOT,
-        "question": HOSTILE,
-        "answer": HOSTILE,
-        "references": [HOSTILE],
-        "question_id": HOSTILE,
-        "place": HOSTILE,
-    }
+    shot = SHOT._replace(question=HOSTILE, answer=HOSTILE, references=[HOSTILE], question_id=HOSTILE, place=HOSTILE)
     slices = [make_slice(HOSTILE, HOSTILE)]
     html = render_report(
         make_input(
             tmp_path,
-            wrong=[shot],
+            shots=dict.fromkeys(Galleries._fields, [shot]),
+            num_suspects=1,
+            suspect_files=[HOSTILE],
+            changes=[Change(HOSTILE, HOSTILE, HOSTILE, "")],
             metrics={**METRICS, "slices": slices},
             provenance={HOSTILE: HOSTILE},
             rejects=write_rejects(tmp_path / "hostile", make_reject(HOSTILE, reason=HOSTILE, raw=HOSTILE.encode())),
@@ -175,7 +206,9 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
     )
     page = Page(html)
     assert "script" not in page.tags
-    assert page.text.count("<script>alert(1)</script>") >= 9
+    assert (
+        page.text.count("<script>alert(1)</script>") == 20 + 1 + 3 + 3 + 2 + 4
+    )  # galleries, file, change, slice, origin, reject
     assert not {"\x1b", "\u202e"} & set(html)
 
 
@@ -183,8 +216,8 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_leaves_the_structure_of_the_report_as_it_is(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("report")
-    shot = {**SHOT, "question": text, "answer": text, "references": [text]}
-    plain, page = show(folder), show(folder, wrong=[shot], right=[shot])
+    shot = SHOT._replace(question=text, answer=text, references=[text])
+    plain, page = (show(folder, shots=dict.fromkeys(Galleries._fields, [one])) for one in (SHOT, shot))
     assert [tag for tag, _ in page.elements if tag != "bdi"] == [tag for tag, _ in plain.elements if tag != "bdi"]
     assert " ".join(escape_control(text, keep="\n\t").split()) in page.text
 
@@ -207,101 +240,6 @@ def test_links_of_the_page_lead_somewhere(tmp_path):
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     assert render_report(make_input(tmp_path)) == render_report(make_input(tmp_path))
-
-
-# ------------------------------------------------------------------------------------------------------------ gallery
-
-
-def make_frames(*rows: tuple[str, float, float, str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Rows of (image, credit, confidence, question), as questions, scores and predictions."""
-    ids = [f"shapes/{number:03}" for number in range(len(rows))]
-    locator = {"file": "q.jsonl", "record": 4, "item": None, "byte_offset": None, "line": None}
-    questions = pd.DataFrame(
-        {
-            "question_id": ids,
-            "question": [row[3] for row in rows],
-            "image_sha256": [row[0] or None for row in rows],
-            "answers": [[{"answer": "red"}, {"answer": "blue"}, {"answer": "red"}] for _ in rows],
-            "locator": [locator for _ in rows],
-        }
-    )
-    scored = pd.DataFrame({"question_id": ids, "score": [row[1] for row in rows]})
-    predictions = pd.DataFrame(
-        {"question_id": ids, "answer": "red", "score": [row[2] for row in rows], "variant": "model"}
-    )
-    return questions, scored, predictions
-
-
-def pick(*rows, size=12):
-    right, wrong = pick_gallery(*make_frames(*rows), lambda sha: make_png(), size)
-    return [shot["question"] for shot in right], [shot["question"] for shot in wrong]
-
-
-def test_the_surest_mistakes_come_first():
-    assert pick(("a", 0, 0.2, "unsure"), ("b", 0, 0.9, "sure"), ("c", 0, 0.5, "half")) == (
-        [],
-        ["sure", "half", "unsure"],
-    )
-
-
-def test_half_right_is_neither_right_nor_wrong():
-    assert pick(("a", 0.6, 0.9, "q")) == ([], [])
-
-
-def test_right_answers_are_spread_from_the_surest_to_the_least_sure():
-    rows = [(f"image {number}", 1, number / 100, f"q{number}") for number in range(100)]
-    right, _ = pick(*rows, size=4)
-    assert right == ["q99", "q66", "q33", "q0"]
-
-
-def test_few_right_answers_are_all_shown():
-    right, _ = pick(("a", 1, 0.1, "q0"), ("b", 1, 0.2, "q1"), size=4)
-    assert right == ["q1", "q0"]
-
-
-def test_an_image_and_a_mistake_are_shown_once():
-    rows = [("a", 0, 0.9, "is it?"), ("a", 0, 0.8, "what?"), ("b", 0, 0.7, "is it?"), ("c", 0, 0.6, "which?")]
-    assert pick(*rows) == ([], ["is it?", "which?"])
-
-
-def test_questions_without_image_are_not_shown():
-    assert pick(("", 0, 0.9, "blind"), ("b", 0, 0.1, "seen")) == ([], ["seen"])
-
-
-def test_answers_to_a_wrong_image_on_purpose_are_not_the_models():
-    questions, scored, predictions = make_frames(("a", 0, 0.9, "q"))
-    shuffled = predictions.assign(variant="shuffled_image", answer="green")
-    _, wrong = pick_gallery(questions, scored, pd.concat([shuffled, predictions]), lambda sha: make_png())
-    assert [shot["answer"] for shot in wrong] == ["red"]
-
-
-def test_the_choice_does_not_depend_on_the_order_of_rows():
-    questions, scored, predictions = make_frames(*((f"i{n}", n % 2, 0.5, f"q{n}") for n in range(30)))
-    shuffled = [frame.sample(frac=1, random_state=1) for frame in (questions, scored, predictions)]
-    read = lambda sha: make_png()  # noqa: E731
-    assert pick_gallery(*shuffled, read, 5) == pick_gallery(questions, scored, predictions, read, 5)
-
-
-def test_a_shot_tells_answers_by_frequency_place_and_picture():
-    asked = []
-
-    def read(sha: str) -> bytes:
-        asked.append(sha)
-        return make_png(300, 300)
-
-    _, (shot,) = pick_gallery(*make_frames(("a", 0, 0.5, "q")), read)
-    assert asked == ["a"]
-    assert shot["references"] == ["red (×2)", "blue"]  # noqa: RUF001
-    assert shot["place"] == "q.jsonl[4]"
-    assert shot["confidence"] == 0.5
-    assert shot["picture"].startswith("data:image/png;base64,")
-
-
-def test_locators_survive_pandas_making_floats_of_them():
-    questions, scored, predictions = make_frames(("a", 0, 0.5, "q"))
-    questions["locator"] = [{"file": "q.csv", "record": 4.0, "item": float("nan"), "byte_offset": None, "line": 6.0}]
-    _, (shot,) = pick_gallery(questions, scored, predictions, lambda sha: make_png())
-    assert shot["place"] == "q.csv:6"
 
 
 def test_importing_the_room_loads_nothing_heavy():

@@ -135,9 +135,10 @@ def parse_answers(cell: str) -> tuple[str, ...]:
 
 
 def show_answers(answers: Iterable[str]) -> str:
-    """Answers as a cell that `parse_answers` reads."""
+    """Answers as a cell that `parse_answers` reads and no spreadsheet computes."""
     given = list(answers)
-    return given[0] if len(given) == 1 and not given[0].startswith("[") else json.dumps(given, ensure_ascii=False)
+    plain = len(given) == 1 and not given[0].startswith(("[", *_FORMULA))
+    return given[0] if plain else json.dumps(given, ensure_ascii=False)
 
 
 def show_raw(payload: str) -> str:
@@ -156,13 +157,30 @@ def write_corrections(path: Path, rejects: Iterable[Mapping[str, Any]]) -> int:
     Raises:
         DiskError: it cannot be written.
     """
+    return write_rows(path, map(_describe_reject, rejects))
+
+
+def _describe_reject(reject: Mapping[str, Any]) -> dict[str, str]:
+    told = {name: show_raw(reject[name]) for name in ("rule", "reason", "kind", "raw")}
+    return {"question_id": reject["question_id"] or "", "locator": reject["locator"], **told}
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, str]]) -> int:
+    """Write a file of corrections from cells by column; returns how many rows there are.
+
+    Args:
+        path: Where; nothing half-written is ever there.
+        rows: What is there to read only, as `show_raw` gives it; answers as `show_answers` gives them.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, restval="")
     writer.writeheader()
     count = 0
-    for reject in rejects:
-        told = {name: show_raw(reject[name]) for name in ("rule", "reason", "kind", "raw")}
-        writer.writerow({"question_id": reject["question_id"] or "", "locator": reject["locator"], **told})
+    for row in rows:
+        writer.writerow(row)
         count += 1
     write_atomically(path, text.getvalue().encode())
     return count

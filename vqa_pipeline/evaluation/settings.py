@@ -23,6 +23,11 @@ class EvaluationSettings(Frozen):
         ("test",),
         description="Splits to predict, test among them. Only test is scored: train taught the model, val chose it.",
     )
+    images: bool = Field(
+        True,
+        description="Show images in the report. Off for confidential ones: then it has none, no name of an image file "
+        "and no raw rows; questions and answers it does have.",
+    )
 
     @field_validator("splits")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 from vqa_pipeline.reporting.escaping import escape_markdown
 from vqa_pipeline.reporting.ledger import list_fates, part_changes, sum_sources
-from vqa_pipeline.reporting.plots import draw_curve_png
+from vqa_pipeline.reporting.plots.curve import draw_curve_png
 from vqa_pipeline.reporting.statistics import list_counts, list_sources
 from vqa_pipeline.reporting.training import list_facts, list_rates
 from vqa_pipeline.schemas import FATES, SPLITS

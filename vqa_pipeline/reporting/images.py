@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vqa_pipeline.curation.image_roots import ImageRoot
 
-_JPEG_QUALITY = 85
+_JPEG_QUALITIES = (85, 60, 35, 15)
+_MOST_BYTES = 16_000
+"""Of a thumbnail before it is encoded as text: 200 of them are less than 5 MB."""
+
+SIDE_PIXELS = 224
+"""Of an image in a gallery: as wide as a phone shows one of two, or a desk one of four."""
+
 _BESIDE_PIXELS = 128  # of an image beside a row
 _SHEET_COLUMNS, _SHEET_GAP_PIXELS = 6, 4
 
@@ -38,13 +44,13 @@ def read_images(packs: Sequence[Path], shas: Sequence[str]) -> dict[str, bytes]:
     return {row["image_sha256"]: row["image"]["bytes"] for row in table.to_pylist()}
 
 
-def make_thumbnail(data: bytes, side: int = 160) -> str:
+def make_thumbnail(data: bytes, side: int = SIDE_PIXELS) -> str:
     """An image file as a data URI of at most `side` x `side` pixels, seen as everybody in this package sees it.
 
     Raises:
         ImageError: the bytes are not an image.
     """
-    return _encode_smaller(_shrink(data, side))
+    return _encode_within(_shrink(data, side), _MOST_BYTES)
 
 
 def make_thumbnails(packs: Sequence[Path], shas: Sequence[str], side: int = _BESIDE_PIXELS) -> dict[str, str]:
@@ -132,7 +138,17 @@ def _shrink(data: bytes, side: int) -> Any:
 
 def _encode_smaller(image: Any) -> str:
     """As PNG or, where that is smaller, as photographs are, as JPEG."""
-    return min(encode_png(image), _encode(image, "JPEG", quality=_JPEG_QUALITY), key=len)
+    return min(encode_png(image), _encode(image, "JPEG", quality=_JPEG_QUALITIES[0]), key=len)
+
+
+def _encode_within(image: Any, most_bytes: int) -> str:
+    """As JPEG or PNG, no better than fits; what is hard to press comes out coarser."""
+    best = _encode_smaller(image)
+    for quality in _JPEG_QUALITIES[1:]:
+        if len(best) * 3 // 4 <= most_bytes:
+            break
+        best = _encode(image, "JPEG", quality=quality)
+    return best
 
 
 def encode_png(image: Any) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vqa_pipeline.errors import StaleInput
 from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
-from vqa_pipeline.stages.dataset import find_image_packs, read_questions
+from vqa_pipeline.stages.dataset import read_questions
+from vqa_pipeline.stages.report import MadeFrom, Scored, write_report
 from vqa_pipeline.stages.stage import check_made_from, make_stage, open_store
 from vqa_pipeline.store import Store, Version
 
@@ -59,8 +59,8 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
             f"{name} {score:.3f} is not below the model's {told['vqa_accuracy']:.3f}" for name, score in blind.items()
         ]
         work.check("beats_baselines", problems, vqa_accuracy=told["vqa_accuracy"])
-        made_from = {"dataset": dataset, "checkpoint": checkpoint, "predictions": predictions}
-        _write_report(pipeline, work, made_from, told, (evaluated, scored, answered))
+        made_from = MadeFrom(dataset, checkpoint, predictions)
+        write_report(pipeline, work, made_from, told, Scored(evaluated, scored, answered))
 
     inputs = {"dataset": dataset, "predictions": predictions}
     return run_stage(store, make_stage(pipeline, "metrics", inputs), build, log)
@@ -81,54 +81,6 @@ def _write_that_nothing_is_scored(work: Work, num_questions: int) -> None:
     work.write("metrics.json", json.dumps(told))
     work.check("beats_baselines", ["nothing was scored: the test split has no answers"])
     work.write(PAGE, "The test split has no answers to score against. Its predictions are in the asset `predictions`.")
-
-
-def _write_report(
-    pipeline: Pipeline,
-    work: Work,
-    made_from: Mapping[str, Version],
-    told: dict[str, Any],
-    frames: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
-) -> None:
-    """The report and the asset's page; `frames` are the evaluated questions, their scores, and the predictions."""
-    from vqa_pipeline.reporting.cards import metrics_markdown
-    from vqa_pipeline.reporting.images import read_image
-    from vqa_pipeline.reporting.report import ReportInput, pick_gallery, render_report
-
-    dataset, checkpoint = made_from["dataset"], made_from["checkpoint"]
-    packs = find_image_packs(open_store(pipeline), dataset)
-    right, wrong = pick_gallery(*frames, lambda sha: read_image(packs, sha))
-    training = checkpoint.manifest.details["training"]
-    report = ReportInput(
-        name=pipeline.name,
-        splits=(REPORTED_SPLIT,),
-        metrics=told,
-        training=training,
-        ledger=dataset.manifest.details["ledger"],
-        rejects=dataset.path / "rejects",
-        right=right,
-        wrong=wrong,
-        provenance=_describe_provenance(made_from),
-    )
-    work.write("report.html", render_report(report))
-    picture = (right or wrong)[0]["picture"] if right or wrong else None
-    work.write(PAGE, metrics_markdown(told, training["curve"], picture))
-
-
-def _describe_provenance(made_from: Mapping[str, Version]) -> dict[str, str]:
-    manifests = [version.manifest for version in made_from.values()]
-    packages: dict[str, str] = {}
-    for manifest in manifests:
-        packages |= manifest.packages
-    return {
-        **{
-            manifest.asset: f"version {manifest.version}, data version {manifest.data_version}"
-            for manifest in manifests
-        },
-        "training settings": json.dumps(made_from["checkpoint"].manifest.settings, sort_keys=True),
-        "packages": ", ".join(f"{name} {number}" for name, number in sorted(packages.items())),
-        "commit": made_from["checkpoint"].manifest.git_commit or "unknown",
-    }
 
 
 def _find_checkpoint(store: Store, predictions: Version) -> Version:

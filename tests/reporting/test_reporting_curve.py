@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from reporting_world import TRAINING
 
-from vqa_pipeline.reporting.plots import Panel, arrange_panels, draw_curve_png, draw_curve_svg, round_up
+from vqa_pipeline.reporting.plots.curve import Panel, arrange_panels, draw_curve_png, draw_curve_svg, round_up
 
 CURVE = TRAINING["curve"]
 
