@@ -86,7 +86,8 @@ class TrainingSettings(Frozen):
         description="auto: bf16 where the GPU or CPU multiplies it, but fp32 for narrow models (`tiny`) on a CPU.",
     )
     compile: Switch = Field(
-        "auto", description="torch.compile; auto: on a GPU, when the training is long enough to pay for it."
+        "auto",
+        description="torch.compile; always: every shape of a batch for itself, which takes minutes; auto: not at all.",
     )
     gradient_checkpointing: Switch = Field(
         "auto",

@@ -18,12 +18,8 @@ from vqa_pipeline.modeling.devices import Choice, Precision, choose_precision, c
 from vqa_pipeline.modeling.events import Report, log
 from vqa_pipeline.modeling.settings import Switch, TrainingSettings
 
-COMPILING_PAYS = 1_000_000
-"""So many questions, all epochs together. Compiling takes one to three minutes; at a thousand or two a second, which is
-what a GPU of these years trains of ViLT-B, a shorter training would hardly win them back."""
-
 _MAX_COMPILED = 64
-"""Graphs of one model: padded text or none, training or evaluation, shared images or not, one question or several."""
+"""Shapes of batches of one model; further ones are computed as they are."""
 _C_COMPILERS = ("cc", "gcc", "clang")
 
 
@@ -47,9 +43,9 @@ class Switches(NamedTuple):
 
 
 def choose_switches(
-    settings: TrainingSettings, device: torch.device, width: int, num_questions: int, checkpointing: Choice[bool]
+    settings: TrainingSettings, device: torch.device, width: int, checkpointing: Choice[bool]
 ) -> Switches:
-    """The switches for a model of a width (its hidden size), trained on `num_questions` of all epochs together.
+    """The switches for a model of a width (its hidden size).
 
     Raises:
         SettingsError: compiling is asked for and cannot be done here.
@@ -57,7 +53,7 @@ def choose_switches(
     return Switches(
         choose_precision(settings.precision, device, width),
         choose_threads(settings.threads, settings.processes),
-        choose_compiling(settings.compile, device, num_questions),
+        choose_compiling(settings.compile, device),
         checkpointing,
     )
 
@@ -79,42 +75,41 @@ def find_missing_tool(device: torch.device, path: str | None = None) -> str | No
 def choose_compiling(
     switch: Switch,
     device: torch.device,
-    num_questions: int,
     find_missing: Callable[[torch.device], str | None] = find_missing_tool,
 ) -> Choice[bool]:
-    """Compile on a GPU when the training is long enough to pay for it and the machine has what it takes.
+    """Compile when it is asked for and the machine has what it takes.
+
+    Not by itself: code that torch compiled for batches of any shape failed in the backward pass of the second shape
+    (torch 2.11.0 on an H100, benchmarks/RESULTS.md), and code for one shape is compiled for a minute or more each time
+    another comes, which data with images of many shapes never wins back.
 
     Raises:
         SettingsError: it is asked for, and something is missing.
     """
     if switch == "never":
         return Choice(False, "asked for")
-    missing = find_missing(device)
     if switch == "always":
+        missing = find_missing(device)
         if missing:
             fix = f"Install {missing}, or use `auto` or `never`."
             raise SettingsError("training.compile", f"torch.compile needs {missing}, which is not here", fix)
         return Choice(True, "asked for")
     if device.type == "cpu":
         return Choice(False, "on a CPU it takes minutes and gains little")
-    if missing:
-        return Choice(False, f"it needs {missing}, which is not here")
-    if num_questions < COMPILING_PAYS:
-        return Choice(False, f"it pays from {COMPILING_PAYS:,} questions on, and these are {num_questions:,}")
-    return Choice(True, f"{num_questions:,} questions pay for it")
+    return Choice(False, "every shape of a batch takes a minute or more; `always` is for images of one size")
 
 
 def compile_forward(model: Any, backend: str | Callable[..., Any] = "inductor") -> None:
     """Let a model's forward be compiled at its first call; parameters keep their names.
 
-    The first shape of a batch is compiled for itself; when others come, once more for all of them. What cannot be
-    compiled is computed as it is, and torch's log says why.
+    Each shape of a batch is compiled for itself. What cannot be compiled is computed as it is, and torch's log says
+    why.
     """
     from torch._dynamo import config  # loads the compiler, which most trainings do without
 
     config.recompile_limit = _MAX_COMPILED
     config.suppress_errors = True
-    model.compile(backend=backend)
+    model.compile(backend=backend, dynamic=False)
 
 
 class Checkpointing:

@@ -109,9 +109,8 @@ class _Run:
 
     def _choose_switches(self) -> Switches:
         settings, model = self._job.settings, self._backbone.model
-        device, num_questions = choose_device(settings.device), settings.epochs * self._num_train
-        choice = self._checkpointing.choice
-        switches = choose_switches(settings, device, model.config.hidden_size, num_questions, choice)
+        device, choice = choose_device(settings.device), self._checkpointing.choice
+        switches = choose_switches(settings, device, model.config.hidden_size, choice)
         if switches.compile.value:
             compile_forward(model)
         return switches
