@@ -14,7 +14,7 @@ from vqa_pipeline.pipeline import Pipeline
 
 COMMANDS = {
     "Train": ["run", "train", "predict"],
-    "Understand": ["status", "history"],
+    "Understand": ["status", "history", "trace"],
     "Data": ["new", "inspect", "validate", "rejects"],
     "Keep house": ["export"],
 }
@@ -37,6 +37,10 @@ HELP = {
     "history": (
         "Checkpoints, the newest first: when, trained on and with what, accuracy with its interval, verdict.",
         [*COMMON, "--limit", "--json"],
+    ),
+    "trace": (
+        "[QUESTION_ID] Where an answer came from: prediction, example, raw record, versions; or what became of a line.",
+        ["--source", *COMMON, "--json"],
     ),
     "rejects": (
         "Rows that were not accepted: where, which rule, why, how to mend them, and the row itself.",

@@ -1,4 +1,4 @@
-"""Commands that tell what there is: status here, history in its module. Read what is published, and change nothing."""
+"""Commands that tell what there is: status here, the others in their modules. They read, and change nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from vqa_pipeline.cli.history import history
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipelines
 from vqa_pipeline.cli.tables import format_table
+from vqa_pipeline.cli.trace import trace
 from vqa_pipeline.errors import DamagedVersion
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.project import choose_pipeline
@@ -33,7 +34,7 @@ _HEADLINES = {
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    for command in (status, history):
+    for command in (status, history, trace):
         app.command(rich_help_panel=_GROUP)(command)
 
 

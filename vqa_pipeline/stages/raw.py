@@ -65,16 +65,27 @@ def observe_again(pipeline: Pipeline, source: str, log: Log, progress: Progress)
 
 def _observe_source_files(pipeline: Pipeline, settings: Source, progress: Progress = silent) -> dict[str, FileState]:
     """State of every file of a source; bytes are read only where size or time moved since the last look."""
-    from vqa_pipeline.sources.observation import FileState, observe_source_files
+    from vqa_pipeline.sources.observation import observe_source_files
 
-    remembered = pipeline.scratch_folder / "observed" / f"{settings.name}.json"
-    known = {}
-    if remembered.is_file():
-        known = {name: FileState(*state) for name, state in json.loads(remembered.read_bytes()).items()}
+    known = read_observed(pipeline, settings.name)
     states = observe_source_files(settings, pipeline.project_root, known, progress)
     if states != known:
-        write_atomically(remembered, json.dumps(states).encode())
+        write_atomically(_name_observed(pipeline, settings.name), json.dumps(states).encode())
     return states
+
+
+def read_observed(pipeline: Pipeline, source: str) -> dict[str, FileState]:
+    """What the last look found of every file of a source; nothing where scratch does not remember."""
+    from vqa_pipeline.sources.observation import FileState
+
+    remembered = _name_observed(pipeline, source)
+    if not remembered.is_file():
+        return {}
+    return {name: FileState(*state) for name, state in json.loads(remembered.read_bytes()).items()}
+
+
+def _name_observed(pipeline: Pipeline, source: str) -> Path:
+    return pipeline.scratch_folder / "observed" / f"{source}.json"
 
 
 @contextmanager
