@@ -34,8 +34,8 @@ def test_a_point_lies_between_the_axes_in_proportion():
 def test_accuracy_has_a_fixed_scale_and_loss_one_that_holds_it():
     accuracy, loss = arrange_panels(CURVE)
     assert (accuracy.top, loss.top) == (1.0, 5.0)
-    assert accuracy.list_ticks() == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert loss.list_ticks() == [0.0, 1.25, 2.5, 3.75, 5.0]
+    assert accuracy.axes.list_ticks() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert loss.axes.list_ticks() == [0.0, 1.25, 2.5, 3.75, 5.0]
 
 
 def test_the_best_epoch_and_the_last_loss_are_marked():

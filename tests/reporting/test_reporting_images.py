@@ -79,6 +79,15 @@ def test_a_photograph_becomes_a_jpeg_and_a_drawing_a_png():
     assert make_thumbnail(make_png(160, 160)).startswith("data:image/png;base64,")
 
 
+def test_two_hundred_thumbnails_are_less_than_five_megabytes_whatever_they_show():
+    file = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "PNG")  # nothing is harder to press
+    thumbnail = make_thumbnail(file.getvalue())
+    assert decode(thumbnail).size == (224, 168)
+    assert 200 * len(thumbnail) < 5_000_000 - 300_000  # and the page around them
+
+
 def test_a_transparent_image_is_seen_as_training_sees_it():
     file = BytesIO()
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(file, "PNG")

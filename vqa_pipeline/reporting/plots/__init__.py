@@ -1,1 +1,1 @@
-"""Plots, drawn without a plotting library; an SVG's colours are the page's custom properties."""
+"""Plots, drawn without a plotting library. Colours of SVGs are custom properties of the page: light or dark."""
