@@ -1,23 +1,18 @@
 """The pages that people look at, in a real browser without a network: Dagster's own, the report, the page of rejects.
 
-The browser is headless Chromium, driven over chromedriver's HTTP interface. One pipeline's data tries to run scripts.
+One pipeline's data tries to run scripts.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import json
-import shutil
-import socket
-import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from live_project import Project, Server, kill, read_versions, wait_until
+from browser import Browser, start_browser
+from live_project import Project, Server, read_versions
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -28,115 +23,10 @@ ATTACK = (
 COLOURS = ("red", "green", "blue", "yellow")
 
 
-class Browser:
-    """A session of Chromium."""
-
-    def __init__(self, driver: str, screenshots: Path) -> None:
-        self.driver, self.screenshots = driver, screenshots
-        arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1800"]
-        no_network = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
-        wanted = {
-            "browserName": "chrome",
-            "goog:chromeOptions": {"args": [*arguments, no_network]},
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        }
-        session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self.session = f"/session/{session['sessionId']}"
-
-    def open(self, address: str) -> None:
-        """Go to an address; what was logged before is forgotten."""
-        self.read_console()
-        self.read_requests()
-        self._call("POST", f"{self.session}/url", {"url": address})
-
-    def run(self, script: str) -> Any:
-        """What a script returns in the page."""
-        return self._call("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
-
-    def read_text(self) -> str:
-        """The text that the page shows."""
-        return self.run("return document.body.innerText")
-
-    def wait_for(self, *texts: str, seconds: float = 60) -> None:
-        """Wait until the page shows all of these texts."""
-        try:
-            wait_until(lambda: all(text in self.read_text() for text in texts), seconds, f"the page shows {texts}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}, but:\n{self.read_text()}") from None
-
-    def press(self, text: str) -> None:
-        """Click on the innermost element that has this text."""
-        script = """const all = [...document.querySelectorAll('*')].filter(e => e.innerText?.trim() === %s);
-                    all.at(-1).click(); return all.length;"""
-        assert self.run(script % json.dumps(text))
-
-    def picture(self, name: str) -> Path:
-        """A screenshot."""
-        path = self.screenshots / f"{name}.png"
-        path.write_bytes(base64.b64decode(self._call("GET", f"{self.session}/screenshot")))
-        return path
-
-    def read_console(self) -> list[str]:
-        """Warnings and errors on the console, once each."""
-        entries = self._call("POST", f"{self.session}/se/log", {"type": "browser"})
-        return [entry["message"] for entry in entries if entry["level"] in {"SEVERE", "WARNING"}]
-
-    def read_requests(self) -> set[str]:
-        """Where the page asked for something, once each: scheme and host; what it carries itself is left out."""
-        entries = self._call("POST", f"{self.session}/se/log", {"type": "performance"})
-        messages = [json.loads(entry["message"])["message"] for entry in entries]
-        asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
-        return {"/".join(url.removeprefix("blob:").split("/")[:3]) for url in asked if not url.startswith("data:")}
-
-    def read_image_widths(self) -> list[int]:
-        """The width of every picture of the page, in its own pixels; 0 for one that cannot be shown."""
-        self.run("[...document.images].forEach(one => { one.loading = 'eager' })")
-        wait_until(
-            lambda: self.run("return [...document.images].every(one => one.complete)"), 30, "pictures are loaded"
-        )
-        return self.run("return [...document.images].map(one => one.naturalWidth)")
-
-    def is_attacked(self) -> bool:
-        """Whether a script from the data has run, or is there to be run."""
-        script = """return Boolean(window.stolen) || [...document.scripts].some(one => one.text.includes('stolen'))
-                    || Boolean(document.querySelector('[onerror], a[href^="javascript"]'))"""
-        return self.run(script)
-
-    def close(self) -> None:
-        """End the session."""
-        self._call("DELETE", self.session)
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.driver + path, data, {"content-type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=120) as response:
-            return json.loads(response.read())["value"]
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if not (shutil.which("chromedriver") and shutil.which("chromium")):
-        pytest.skip("needs the Debian packages chromium and chromium-driver")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("browser")
-    with (folder / "chromedriver.log").open("w") as log:
-        process = subprocess.Popen(
-            ["chromedriver", f"--port={port}"], stdout=log, stderr=log, text=True, start_new_session=True
-        )
-        try:
-            wait_until(lambda: _listens(port), 30, "chromedriver listens")
-            browser = Browser(f"http://127.0.0.1:{port}", folder)
-            yield browser
-            browser.close()
-        finally:
-            kill(process)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    with start_browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

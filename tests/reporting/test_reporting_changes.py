@@ -20,9 +20,13 @@ def test_a_number_that_was_not_told_before_is_no_change():
 
 def test_settings_are_told_that_differ_came_or_went():
     before = Facts({}, {"training.epochs": 1, "training.patience": 2, "training.lora": 8})
-    now = Facts({}, {"training.epochs": 3, "training.patience": 2, "evaluation.images": True})
+    now = Facts(
+        {},
+        {"training.epochs": 3, "training.patience": 2, "evaluation.images": True, "evaluation.splits": ["test", "val"]},
+    )
     assert list_changes(before, now) == [
         Change("training.epochs", "1", "3", ""),
-        Change("evaluation.images", "", "True", ""),
+        Change("evaluation.images", "", "true", ""),
+        Change("evaluation.splits", "", '["test", "val"]', ""),
         Change("training.lora", "8", "", ""),
     ]

@@ -54,7 +54,7 @@ def show(folder: Path, **changes) -> Page:
 
 
 def test_the_model_stands_beside_every_baseline_and_the_ceiling(tmp_path):
-    assert [(row[0], row[2]) for row in show(tmp_path).rows if len(row) == 4] == [
+    assert [(row[0], row[2]) for row in show(tmp_path).rows[:9]] == [
         ("", "VQA accuracy"),
         ("Model the trained ViLT", "0.750"),
         ("Question only a linear model that reads the question's words", "0.400"),
@@ -104,8 +104,8 @@ def test_slices_are_told_by_column_with_their_intervals(tmp_path):
     page = show(tmp_path)
     slices = [row for row in page.rows if row[0].startswith(("color", "shape "))]
     assert slices == [
-        ["shape too few images to tell", "3", "2", "", "0.667", "0.250–1.000", "0.333"],  # noqa: RUF001
-        ["color", "1", "40", "", "1.000", "0.250–1.000", "1.000"],  # noqa: RUF001
+        ["shape too few images to tell", "3", "2", "", "0.667", "0.250–1.000"],  # noqa: RUF001
+        ["color", "1", "40", "", "1.000", "0.250–1.000"],  # noqa: RUF001
     ]
     assert "Question type" in page.text
     assert "Answer type" not in page.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -61,4 +62,5 @@ def _compare_numbers(label: str, before: float | None, now: float | None) -> Cha
 
 
 def _show(value: Any) -> str:
-    return "" if value is None else str(value)
+    """A setting as YAML on one line would have it, nearly."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
