@@ -85,7 +85,7 @@ def test_the_metrics_page_shows_the_headline_its_check_and_a_picture(browser, da
         "VQA accuracy beside blind baselines", "vqa_accuracy", json.dumps(accuracy), "baseline_question_only"
     )
     browser.press("[Show Markdown]")
-    browser.wait_for(f"VQA accuracy {accuracy:.3f}", "The baselines never see an image.")
+    browser.wait_for(f"VQA accuracy {accuracy:.3f}", "The baselines do not see the question's image.")
     assert browser.picture("metrics").stat().st_size > 10_000
     widths = browser.read_image_widths()
     assert len(widths) >= 2, "the curve and a picture"

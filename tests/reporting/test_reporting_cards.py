@@ -212,19 +212,19 @@ def test_metrics_are_told_beside_the_baselines_as_bars():
         "VQA accuracy 0.750 (normalized), with 95 % confidence between 0.210 and 0.930, on 4 questions about 3 images."
     )
     assert page.rows[1:] == [
-        ["model", "█" * 15 + "░" * 5, "0.750"],
-        ["question only", "█" * 8 + "░" * 12, "0.400"],
-        ["most common answer per question type", "█" * 8 + "░" * 12, "0.375"],
-        ["most common answer", "█" * 5 + "░" * 15, "0.250"],
-        ["ceiling of the vocabulary", "█" * 19 + "░", "0.950"],
+        ["Model", "█" * 15 + "░" * 5, "0.750", "0.210 to 0.930"],
+        ["Question only", "█" * 8 + "░" * 12, "0.400", ""],
+        ["Most common answer per question type", "█" * 8 + "░" * 12, "0.375", ""],
+        ["Most common answer", "█" * 5 + "░" * 15, "0.250", ""],
+        ["Ceiling", "█" * 19 + "░", "0.950", ""],
     ]
     assert len(find_pictures(page)) == 2
 
 
 def test_whole_numbers_stand_for_shares_too():
     page = show(metrics_markdown({**METRICS, "vqa_accuracy": 1, "baseline_majority": 0}, []))
-    assert ["model", "█" * 20, "1.000"] in page.rows
-    assert ["most common answer", "░" * 20, "0.000"] in page.rows
+    assert ["Model", "█" * 20, "1.000", "0.210 to 0.930"] in page.rows
+    assert ["Most common answer", "░" * 20, "0.000", ""] in page.rows
     assert find_pictures(page) == []
 
 

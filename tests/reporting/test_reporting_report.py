@@ -76,7 +76,7 @@ def test_the_headline_tells_accuracy_questions_and_the_best_guess(tmp_path):
     text = show(tmp_path).text
     assert "VQA accuracy 0.750 On 4 annotated test questions about 3 images; 1.000 is perfect." in text
     assert "With 95 % confidence it is between 0.210 and 0.930 on questions like these." in text
-    assert "The best guess without looking at the image reaches 0.400." in text
+    assert "The best guess without the image reaches 0.400 (question only)." in text
     assert "No better than guessing" not in text
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from vqa_pipeline.reporting.escaping import escape_markdown
 from vqa_pipeline.reporting.ledger import list_fates, part_changes, sum_sources
 from vqa_pipeline.reporting.plots.curve import draw_curve_png
+from vqa_pipeline.reporting.scores import Score, list_headlines, list_scores
 from vqa_pipeline.reporting.statistics import list_counts, list_sources
 from vqa_pipeline.reporting.training import list_facts, list_rates
 from vqa_pipeline.schemas import FATES, SPLITS
@@ -209,23 +210,23 @@ def predictions_markdown(facts: Mapping[str, Any], sample: Sequence[Mapping[str,
 def metrics_markdown(facts: Mapping[str, Any], curve: Sequence[Mapping[str, Any]], picture: str | None = None) -> str:
     """The headline beside the baselines as bars, the curve, and a picture (a data URI)."""
     scores = [
-        ("model", facts["vqa_accuracy"]),
-        ("question only", facts["baseline_question_only"]),
-        ("most common answer per question type", facts["baseline_question_type"]),
-        ("most common answer", facts["baseline_majority"]),
-        ("ceiling of the vocabulary", facts["ceiling"]),
+        (score.label, _draw_bar(score.share), float(score.share), _tell_interval(score)) for score in list_scores(facts)
     ]
+    headlines = [(one.label, one.figure, one.text) for one in list_headlines(facts)[1:]]
     return "\n\n".join(
         [
             _tell_headline(facts),
-            _draw_table(
-                ["VQA accuracy", "", "score"], [(name, _draw_bar(score), float(score)) for name, score in scores]
-            ),
-            "The baselines never see an image.",
+            *([_draw_table(["", "", ""], headlines)] if headlines else []),
+            _draw_table(["VQA accuracy", "", "score", "95 % interval"], scores),
+            "The baselines do not see the question's image.",
             *_show_picture("Learning curve", draw_curve_png(curve)),
             *_show_picture("An image of an evaluated question", picture),
         ]
     )
+
+
+def _tell_interval(score: Score) -> str:
+    return "" if score.interval is None else f"{score.interval['low']:.3f} to {score.interval['high']:.3f}"
 
 
 def _tell_headline(facts: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from vqa_pipeline.reporting.ledger import sum_sources
 from vqa_pipeline.reporting.pages import render
 from vqa_pipeline.reporting.plots.curve import draw_curve_svg
 from vqa_pipeline.reporting.rejects import group_rejects
+from vqa_pipeline.reporting.scores import find_best_blind, list_headlines, list_scores, list_shares
 from vqa_pipeline.reporting.training import list_rates
 
 _SHOWN_SLICES = 25
@@ -23,23 +24,6 @@ _METRIC_TEXTS = {
     "normalized": "spelling is normalized on both sides, and an answer that m of a question's n annotators gave counts "
     "min(1, m / (0.3 n)); with one annotator, that is right or wrong.",
 }
-
-_SCORES = (
-    ("vqa_accuracy", "Model", "the trained ViLT"),
-    ("baseline_shuffled_image", "Model on a wrong image", "the same model, shown the image of another question"),
-    ("baseline_question_only", "Question only", "a linear model that reads the question's words"),
-    (
-        "baseline_question_type",
-        "Most common answer per question type",
-        "the most frequent training answer to that type",
-    ),
-    ("baseline_majority", "Most common answer", "always the most frequent training answer"),
-    ("ceiling", "Ceiling", "what the best choice from the answer vocabulary would score"),
-)
-_SHARES = (
-    ("exact_match", "Exact match", "questions answered with the annotators' most common answer"),
-    ("coverage", "Coverage", "questions with an annotator's answer in the answer vocabulary"),
-)
 
 
 class ReportInput(NamedTuple):
@@ -69,20 +53,10 @@ class ReportInput(NamedTuple):
     """Versions, settings, packages, commit: label and text."""
 
 
-class Score(NamedTuple):
-    """A score beside others, in [0, 1]."""
-
-    label: str
-    text: str
-    share: float
-    interval: Mapping[str, float] | None
-    """`low` and `high`, where it is known."""
-
-
 def render_report(told: ReportInput) -> str:
     """The report as HTML; it loads nothing from anywhere, and equal input gives equal bytes."""
     metrics = told.metrics
-    blind = max(told.share for told in list_scores(metrics) if told.label not in {"Model", "Ceiling"})
+    blind = find_best_blind(metrics)
     return render(
         "report.html",
         name=told.name,
@@ -90,9 +64,10 @@ def render_report(told: ReportInput) -> str:
         metrics=metrics,
         metric_text=_METRIC_TEXTS[metrics["metric"]],
         blind=blind,
-        looks=metrics["vqa_accuracy"] > blind,
+        looks=metrics["vqa_accuracy"] > blind.share,
+        headlines=list_headlines(metrics)[1:],
         scores=list_scores(metrics),
-        shares=[Score(label, text, metrics[name], None) for name, label, text in _SHARES],
+        shares=list_shares(metrics),
         changes=told.changes,
         slices_by_column=group_slices(metrics["slices"]),
         shown_slices=_SHOWN_SLICES,
@@ -107,16 +82,6 @@ def render_report(told: ReportInput) -> str:
         reject_groups=group_rejects(told.rejects) if told.rejects is not None else [],
         provenance=told.provenance,
     )
-
-
-def list_scores(metrics: Mapping[str, Any]) -> list[Score]:
-    """The model beside the baselines and the ceiling; what was not measured is left out."""
-    intervals = {"vqa_accuracy": metrics["interval"]}
-    return [
-        Score(label, text, metrics[name], intervals.get(name) or metrics.get(f"{name}_interval"))
-        for name, label, text in _SCORES
-        if metrics.get(name) is not None
-    ]
 
 
 def group_slices(slices: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
