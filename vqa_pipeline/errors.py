@@ -9,7 +9,9 @@
     │   ├── NotPublished        an asset has no published version yet
     │   ├── DamagedVersion      a published version is not what its manifest says
     │   ├── StaleInput          two inputs of a stage belong to different states of the data
-    │   └── StoreBusy           another run is publishing this asset
+    │   ├── StoreBusy           another run is publishing this asset
+    │   ├── NoChampion          no checkpoint has been promoted yet
+    │   └── ChampionDamaged     what is deployed is not what was promoted
     ├── DiskError               a disk or folder refuses: full, read-only, no permission, something in the way
     ├── TaskProcessDied         a process that curated data was killed
     ├── VocabularyMismatch      a checkpoint and an answer vocabulary disagree
@@ -119,6 +121,27 @@ class DamagedVersion(StoreError):
         super().__init__(
             f"{asset} version {version}: {path}: {reason}. "
             f"Restore the file, or materialize {asset}, which makes the version again."
+        )
+
+
+class NoChampion(StoreError):
+    """No checkpoint has been promoted or pinned yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(
+            f"{folder}: there is no champion yet. Materialize champion, or choose one by `vqa-pipeline champion pin`."
+        )
+
+
+class ChampionDamaged(StoreError):
+    """What is deployed is not what was promoted."""
+
+    def __init__(self, version: str, path: Path | str, reason: str) -> None:
+        self.version, self.path, self.reason = version, path, reason
+        super().__init__(
+            f"champion {version}: {path}: {reason}. Deploy it again by `vqa-pipeline champion pin {version}`, "
+            "or go back by `vqa-pipeline champion rollback`."
         )
 
 

@@ -116,7 +116,7 @@ class Store:
             DiskError: it cannot be read.
         """
         version = self.current(asset)
-        damage = _find_damage(version) if version is not None else None
+        damage = find_damage(version) if version is not None else None
         if damage is not None:
             raise damage
         return version
@@ -142,7 +142,7 @@ class Store:
             DiskError: it cannot be read.
         """
         found = self._read(asset, version)
-        damage = _find_damage(found)
+        damage = find_damage(found)
         if damage is not None:
             raise damage
         return found
@@ -158,7 +158,7 @@ class Store:
     def find(self, asset: str, data_version: str) -> Version | None:
         """The newest published version with this data version that lacks no file, current or not."""
         matching = (v for v in reversed(self.versions(asset)) if v.manifest.data_version == data_version)
-        return next((version for version in matching if _find_damage(version) is None), None)
+        return next((version for version in matching if find_damage(version) is None), None)
 
     def _pointer(self, asset: str) -> Path:
         return self.root / asset / "current.json"
@@ -225,7 +225,7 @@ class Store:
         files = _list_files(folder)
         version = _digest_files(folder, files)
         target = self.root / asset / "versions" / version
-        _copy_files(folder, files, target, self._find_before(asset))
+        copy_files(folder, files, target, self._find_before(asset))
         for stray in _list_files(target).keys() - files.keys():  # no part of what `version` is the digest of
             (target / stray).unlink()
         manifest = Manifest(
@@ -272,7 +272,7 @@ class Store:
         self.drop_failed(asset)
         files = _list_files(folder)
         target = self.root / asset / "candidates" / _digest_files(folder, files)
-        _copy_files(folder, files, target)
+        copy_files(folder, files, target)
         return target
 
     def find_failed(self, asset: str) -> Path | None:
@@ -311,7 +311,7 @@ def _digest_files(folder: Path, files: dict[str, int]) -> str:
     return digest.hexdigest()[:_ID_LENGTH]
 
 
-def _find_damage(version: Version) -> DamagedVersion | None:
+def find_damage(version: Version) -> DamagedVersion | None:
     """The first file of a version that is missing or has another size than its manifest says."""
     for name, size in version.manifest.files.items():
         path = version.path / name
@@ -325,7 +325,7 @@ def _find_damage(version: Version) -> DamagedVersion | None:
     return None
 
 
-def _copy_files(folder: Path, names: Iterable[str], target: Path, before: Path | None = None) -> None:
+def copy_files(folder: Path, names: Iterable[str], target: Path, before: Path | None = None) -> None:
     """Copy files into a folder that stands for them; when they do not fit, what was no version before goes again.
 
     A large file that the version `before` has under the same name is linked: published files never change.
