@@ -42,17 +42,14 @@ def find_suspects(answered: pd.DataFrame, references: Sequence[Sequence[Answer]]
     Returns:
         At most `MOST_SUSPECTS` of these rows, with `suspicion`, in [0, 1].
     """
-    suspicion = answered["probability"].to_numpy(float) * [doubt_annotators(given) for given in references]
-    contradicts = np.array(
-        [
-            answer is not None and score == 0 and not _is_among(answer, given)
-            for answer, score, given in zip(answered["answer"], answered["score"], references, strict=True)
-        ],
-        dtype=bool,
+    confident = answered["answer"].notna() & (answered["probability"] >= _find_threshold(answered))
+    places = np.flatnonzero(confident & (answered["score"] == 0)).tolist()
+    contradicting = [place for place in places if not _is_among(answered["answer"].iloc[place], references[place])]
+    suspects = answered.iloc[contradicting]
+    suspicion = suspects["probability"] * [doubt_annotators(references[place]) for place in contradicting]
+    ranked = suspects.assign(suspicion=suspicion).sort_values(
+        ["suspicion", "question_id"], ascending=[False, True], kind="stable"
     )
-    confident = answered["probability"].to_numpy(float) >= _find_threshold(answered)
-    suspects = answered.assign(suspicion=suspicion)[contradicts & confident]
-    ranked = suspects.sort_values(["suspicion", "question_id"], ascending=[False, True], kind="stable")
     return ranked.head(MOST_SUSPECTS)
 
 
