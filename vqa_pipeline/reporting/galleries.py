@@ -48,15 +48,19 @@ class Shot(NamedTuple):
     """A data URI; empty where none is to be shown."""
 
 
-def join_answers(questions: pd.DataFrame, scored: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+def join_answers(
+    questions: pd.DataFrame, scored: pd.DataFrame, predictions: pd.DataFrame, checkpoint: str
+) -> pd.DataFrame:
     """The questions that were answered and scored, with `answer`, `score` and `probability`; the surest answer first.
 
     Args:
         questions: Columns of `schemas.QUESTIONS`.
         scored: question_id, score (credit in [0, 1]).
         predictions: Columns of `schemas.PREDICTIONS`; only the variant `model` counts.
+        checkpoint: Data version of the one whose answers they are; others may have answered, too.
     """
-    answered = predictions[predictions["variant"] == EVALUATED_VARIANT][["question_id", "answer", "score"]]
+    chosen = (predictions["variant"] == EVALUATED_VARIANT) & (predictions["checkpoint"] == checkpoint)
+    answered = predictions.loc[chosen, ["question_id", "answer", "score"]]
     rows = questions.merge(scored[["question_id", "score"]], on="question_id", validate="one_to_one")
     rows = rows.merge(answered.rename(columns={"score": "probability"}), on="question_id", validate="one_to_one")
     return rows.sort_values(["probability", "question_id"], ascending=[False, True], kind="stable")

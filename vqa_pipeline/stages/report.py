@@ -57,7 +57,8 @@ def write_report(pipeline: Pipeline, work: Work, made_from: MadeFrom, told: dict
     from vqa_pipeline.reporting.galleries import describe_shots, join_answers, pick_galleries
     from vqa_pipeline.reporting.report import ReportInput, render_report
 
-    rows, shows_images = join_answers(*scored), pipeline.settings.evaluation.images
+    rows = join_answers(*scored, made_from.checkpoint.manifest.data_version)
+    shows_images = pipeline.settings.evaluation.images
     suspects = _find_suspects(rows)
     files = _write_suspects(work, suspects)
     galleries = pick_galleries(rows, suspects["question_id"].tolist(), with_images=shows_images)
