@@ -14,7 +14,7 @@ from vqa_pipeline.pipeline import Pipeline
 
 COMMANDS = {
     "Train": ["run", "train", "predict"],
-    "Understand": ["status", "history", "trace"],
+    "Understand": ["status", "history", "compare", "trace"],
     "Data": ["new", "inspect", "validate", "rejects"],
     "Keep house": ["export"],
 }
@@ -37,6 +37,10 @@ HELP = {
     "history": (
         "Checkpoints, the newest first: when, trained on and with what, accuracy with its interval, verdict.",
         [*COMMON, "--limit", "--json"],
+    ),
+    "compare": (
+        "[A] [B] Why the accuracy changed from A to B: policy, questions, answers or model; and which questions flipped.",
+        [*COMMON, "--output", "--limit", "--json"],
     ),
     "trace": (
         "[QUESTION_ID] Where an answer came from: prediction, example, raw record, versions; or what became of a line.",

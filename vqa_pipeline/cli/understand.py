@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from vqa_pipeline.cli.compare import compare
 from vqa_pipeline.cli.history import history
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipelines
 from vqa_pipeline.cli.tables import format_table
@@ -34,7 +35,7 @@ _HEADLINES = {
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    for command in (status, history, trace):
+    for command in (status, history, compare, trace):
         app.command(rich_help_panel=_GROUP)(command)
 
 

@@ -1,0 +1,157 @@
+"""`vqa-pipeline compare`: why the accuracy changed, for people, for programs and as a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from colours_world import Runner, write_source
+from fake_worker import FakeWorker
+from reporting_world import HOSTILE, Page
+
+from vqa_pipeline.project import load_pipelines
+
+DECLARATION = """
+type: vqa_pipeline.VqaPipeline
+attributes:
+  name: clinic
+  sources:
+    - {{name: colours, format: table, files: raw/questions.csv, image_root: raw/images,
+       columns: {{id: id, image: image, question: question, answers: answer}}, splits: {{column: split}}}}
+  training: {{backbone: tiny, epochs: {epochs}}}
+  evaluation: {{images: {images}}}
+"""
+
+
+def run(root: Path, epochs: int, answers: dict[int, str], images: bool = True) -> None:
+    """A run with a model of its own, which answers these test questions so, and any other one with blue."""
+    file = root / "hospital" / "defs" / "clinic" / "defs.yaml"
+    file.write_text(DECLARATION.format(epochs=epochs, images=str(images).lower()))
+    [pipeline] = load_pipelines(root)
+    Runner(pipeline, FakeWorker({f"colours/{number}": answer for number, answer in answers.items()})).run()
+
+
+@pytest.fixture
+def root(project) -> Path:
+    """Test questions 16 to 19 about red, green, blue and yellow.
+
+    Before, 17 and 18 are right. After, 16 and 17 are, and 19, because its annotation was edited.
+    """
+    write_source(project.root)
+    run(project.root, 1, {17: "green"})
+    write_source(project.root, change={19: {"answer": "blue"}})
+    run(project.root, 2, {16: "red", 17: "green", 18: "red"})
+    return project.root
+
+
+def test_the_parts_and_the_flips_are_told(call, root):
+    ended = call("compare")
+    assert (ended.status, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0] == "clinic: VQA accuracy 0.5000 → 0.7500"
+    assert lines[1].startswith("  before  previous: checkpoint ")
+    assert lines[2].startswith("  after   latest: checkpoint ")
+    assert lines[2].endswith(", by the normalized metric")
+    cells = [line.split() for line in lines[5:11]]
+    assert cells == [
+        ["Metric", "policy", "+0.0000", "0.5000", "0"],
+        ["Questions", "removed", "+0.0000", "0.5000", "0"],
+        ["Answers", "edited", "+0.2500", "0.7500", "1"],
+        ["Model", "+0.0000", "0.7500", "4"],
+        ["Questions", "added", "+0.0000", "0.7500", "0"],
+        ["Together", "+0.2500", "0.7500"],
+    ]
+    assert lines[11].endswith("; that is of 4 images, which say too little.")
+    lost, won = lines.index("1 right before, wrong now"), lines.index("1 wrong before, right now")
+    assert lines[lost + 2].split() == ["colours/18", "what", "colour", "is", "it?", "blue", "blue", "red"]
+    assert lines[won + 2].split() == ["colours/16", "what", "colour", "is", "it?", "red", "blue", "red"]
+
+
+def test_json_has_the_change_and_the_flips(call, root):
+    told = json.loads(call("compare", "previous", "latest", "--json").out)
+    assert (told["pipeline"], told["before"]["name"], told["after"]["name"]) == ("clinic", "previous", "latest")
+    change = told["change"]
+    assert [(step["part"], step["change"]) for step in change["steps"]] == [
+        ("policy", 0),
+        ("removed", 0),
+        ("edited", 0.25),
+        ("model", 0),
+        ("added", 0),
+    ]
+    assert (change["before"], change["after"], change["change"], change["num_images"]) == (0.5, 0.75, 0.25, 4)
+    assert told["right_to_wrong"] == [
+        {
+            "question_id": "colours/18",
+            "question": "what colour is it?",
+            "references": ["blue"],
+            "before": "blue",
+            "after": "red",
+        }
+    ]
+    assert (told["num_right_to_wrong"], told["num_wrong_to_right"]) == (1, 1)
+
+
+def test_versions_may_be_named_in_any_order(call, root):
+    before = json.loads(call("compare", "--json").out)
+    ids = before["after"]["metrics"][:8], before["before"]["checkpoint"]
+    told = json.loads(call("compare", *ids, "--json").out)
+    assert (told["before"]["metrics"], told["after"]["metrics"]) == (
+        before["after"]["metrics"],
+        before["before"]["metrics"],
+    )
+    assert told["change"]["change"] == -0.25
+
+
+def test_a_limit_cuts_the_flips_and_says_so(call, root):
+    out = call("compare", "--limit", "0").out
+    assert "1 right before, wrong now; here are the first 0 (--limit)" in out
+    assert "colours/18" not in out
+
+
+def test_the_page_is_one_file_with_the_images_of_the_flips(call, root):
+    ended = call("compare", "--output", "out.html")
+    assert ended.out.endswith("\nThe page: out.html\n")
+    html = (root / "out.html").read_text()
+    page = Page(html)
+    assert "VQA accuracy 0.5000 → 0.7500" in page.text
+    assert [
+        "Answers edited against the annotators' answers as they are after",
+        "1",
+        "",
+        "+0.2500",
+        "0.7500",
+    ] in page.rows
+    images = [told["src"] for tag, told in page.elements if tag == "img"]
+    assert len(images) == 2
+    assert all(image.startswith("data:image/") for image in images)
+    assert not {"link", "script", "iframe"} & page.tags
+    assert "://" not in html
+
+
+def test_confidential_images_are_not_on_the_page(call, root):
+    run(root, 3, {}, images=False)
+    call("compare", "--output", "out.html")
+    assert "img" not in Page((root / "out.html").read_text()).tags
+
+
+def test_no_row_can_act_on_the_terminal_or_the_page(call, project):
+    hostile = HOSTILE + "\x9b\x07\u2066"
+    write_source(project.root, change={16: {"question": hostile, "answer": hostile}})
+    run(project.root, 1, {16: hostile})
+    run(project.root, 2, {16: "red"})
+    for arguments in ((), ("--json",)):
+        out = call("compare", *arguments, "--output", "out.html").out
+        assert "alert(1)" in out
+        assert not {"\x1b", "\x9b", "\x07", "\r", "\u202e", "\u2066"} & set(out)
+    html = (project.root / "out.html").read_text()
+    assert "script" not in Page(html).tags
+    assert not {"\x1b", "\x9b", "\x07", "\u202e", "\u2066"} & set(html)
+
+
+def test_without_a_version_before_it_says_so(call, project):
+    write_source(project.root)
+    run(project.root, 1, {})
+    ended = call("compare")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("error: `previous`: there are no metrics before the latest. ")
