@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from reporting_world import HOSTILE, LEDGER, METRICS, TRAINING, Page, make_png, make_reject, make_slice, write_rejects
 
 from vqa_pipeline.reporting.changes import Change
@@ -236,6 +238,15 @@ def test_links_of_the_page_lead_somewhere(tmp_path):
     targets = {attributes["href"][1:] for tag, attributes in page.elements if tag == "a"}
     assert targets
     assert targets <= ids
+
+
+def test_a_report_with_two_hundred_images_is_less_than_five_megabytes(tmp_path):
+    file = BytesIO()
+    Image.effect_noise((640, 480), 200).convert("RGB").save(file, "PNG")  # nothing is harder to press
+    shot = SHOT._replace(picture=make_thumbnail(file.getvalue()))
+    html = render_report(make_input(tmp_path, shots=dict.fromkeys(Galleries._fields, [shot] * 50), num_suspects=50))
+    assert html.count("<img") == 200
+    assert len(html.encode()) < 5_000_000
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):
