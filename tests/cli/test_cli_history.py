@@ -7,6 +7,8 @@ import json
 import pytest
 from lineage_world import Published, tell_metrics
 
+from vqa_pipeline.deployment import Deployment
+
 
 @pytest.fixture
 def trained(project):
@@ -21,6 +23,7 @@ def trained(project):
     predictions = published.publish("predictions", {"p": "1"}, "p1", (data, newer))
     told = tell_metrics(0.7, verdict={"outcome": "needs_more_data"})
     published.publish("metrics", {"metrics.json": told}, "m1", (data, predictions))
+    Deployment(published.store).deploy(older, "card", "promoted", "it is the first")
     return older.manifest.version, newer.manifest.version
 
 
@@ -33,7 +36,7 @@ def test_the_table_tells_a_checkpoint_a_line_the_newest_first(call, trained):
         ["checkpoint", "published (UTC)", "questions", "accuracy", "verdict", "trained with"],
         [newer, "2026-01-02 12:02", "0.700 (0.650 to 0.750)", "needs more data",
          "strategy full, epochs 9 (for this run), seed 1", "current"],
-        [older, "2026-01-02 12:01", "4500", "not scored", "strategy full, epochs 5"],
+        [older, "2026-01-02 12:01", "4500", "not scored", "strategy full, epochs 5", "in use (promoted)"],
     ]  # fmt: skip
 
 

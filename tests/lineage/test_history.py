@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from lineage_world import Published, tell_metrics
 
+from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.lineage.history import list_trainings
 from vqa_pipeline.store import Version
 
@@ -74,6 +75,19 @@ def test_a_verdict_is_told_where_there_is_one(published):
     score(published, data, train(published, "first", data), 0.6, verdict={"outcome": "held", "reasons": []})
     score(published, data, train(published, "second", data), 0.7, verdict=None)
     assert [one.score.verdict for one in list_trainings(published.store)] == [None, "held"]
+
+
+def test_the_champion_and_whoever_was_it_before_are_told(published):
+    data = published.publish("dataset", {"a": "1"}, "d1")
+    first, second, _ = (train(published, name, data) for name in ("first", "second", "third"))
+    for checkpoint, how in ((first, "promoted"), (second, "promoted"), (first, "rolled back")):
+        Deployment(published.store).deploy(checkpoint, "card", how, "because")
+    told = list_trainings(published.store)
+    assert [(one.in_use, [change.how for change in one.deployments]) for one in told] == [
+        (False, []),
+        (False, ["promoted"]),
+        (True, ["promoted", "rolled back"]),
+    ]
 
 
 def test_what_was_not_scored_or_lost_its_score_has_none(published):

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 from lineage_world import Published, tell_metrics
 
-from vqa_pipeline.errors import NotPublished, SettingsError
+from vqa_pipeline.deployment import Deployment
+from vqa_pipeline.errors import NoChampion, NotPublished, SettingsError
 from vqa_pipeline.lineage.naming import NamedAnswers, find_named
 from vqa_pipeline.store import Version
 
@@ -76,6 +77,15 @@ def test_a_checkpoint_that_answered_beside_another_is_found_there(published):
     assert ids(find_named(published.store, first.checkpoint.manifest.version)) == ("answers2", "scores2", "check1")
 
 
+def test_the_champion_s_answers_are_the_newest_that_it_gave(published):
+    first = add_run(published, 1)
+    Deployment(published.store).deploy(first.checkpoint, "card", "promoted", "it is the first")
+    add_run(published, 2)
+    assert ids(find_named(published.store, "champion")) == ("answers1", "scores1", "check1")
+    add_run(published, 3, champion="check1")
+    assert ids(find_named(published.store, "champion")) == ("answers3", "scores3", "check1")
+
+
 def test_a_name_of_several_versions_is_told_with_them(published):
     first, second = add_run(published, 1), add_run(published, 2)
     with pytest.raises(SettingsError) as told:
@@ -95,6 +105,8 @@ def test_a_name_of_nothing_is_told_with_what_names_may_be(published, name):
 
 
 def test_what_was_never_made_is_told(published):
+    with pytest.raises(NoChampion):
+        find_named(published.store, "champion")
     with pytest.raises(NotPublished):
         find_named(published.store, "latest")
     run = add_run(published, 1)

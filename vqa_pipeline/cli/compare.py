@@ -39,8 +39,8 @@ def compare(
 ) -> None:
     """Why the accuracy changed from A to B: policy, questions, answers or model; and which questions flipped.
 
-    Each is latest, previous, the beginning of a version's id (of metrics, predictions or a checkpoint), or a path to a
-    version or to a file of predictions.
+    Each is latest, previous, champion, the beginning of a version's id (of metrics, predictions or a checkpoint), or a
+    path to a version or to a file of predictions.
     """
     from vqa_pipeline.lineage.answered import find_answered
 

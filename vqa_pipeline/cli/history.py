@@ -58,8 +58,13 @@ def _format(training: Training) -> tuple[object, ...]:
         interval or "not scored",
         (score.verdict or "").replace("_", " ") if score else "",
         _tell_settings(training),
-        "current" if training.is_current else "",
+        _tell_use(training),
     )
+
+
+def _tell_use(training: Training) -> str:
+    in_use = f"in use ({training.deployments[-1].how})" if training.in_use else ""
+    return ", ".join(filter(None, (in_use, "current" if training.is_current else "")))
 
 
 def _tell_settings(training: Training) -> str:

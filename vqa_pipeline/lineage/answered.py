@@ -61,6 +61,7 @@ def find_answered(pipeline: Pipeline, name: str) -> Found:
     Raises:
         SettingsError: the name means nothing, or several things, or what it means cannot be scored.
         NotPublished: there are no metrics, or no dataset.
+        NoChampion: there is no champion yet.
         DamagedVersion: a version lost a file.
     """
     store = open_store(pipeline)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from pydantic import AwareDatetime, Field
 
+from vqa_pipeline.deployment import Change, Deployment
 from vqa_pipeline.errors import DamagedVersion
 from vqa_pipeline.evaluation.intervals import Interval
 from vqa_pipeline.schemas import Frozen
@@ -33,6 +34,8 @@ class Training(Frozen):
     data_version: str
     published_at: AwareDatetime
     is_current: bool = Field(description="Whether predictions are made with it.")
+    in_use: bool = Field(description="Whether it is the champion.")
+    deployments: tuple[Change, ...] = Field(description="Each time that it came into use, the last one last.")
     dataset: str = Field(description="Data version of the dataset that it was trained on.")
     num_train_questions: int | None
     settings: dict[str, Any] = Field(description="What it was trained with.")
@@ -46,23 +49,26 @@ def list_trainings(store: Store) -> list[Training]:
 
     Raises:
         DamagedVersion: it cannot be told which checkpoint is current.
+        ChampionDamaged: it cannot be told which one is in use.
         DiskError: the store cannot be read.
     """
     current = store.current("checkpoint")
     current_id = current.manifest.version if current else None
-    scores = _find_scores(store)
+    scores, deployments = _find_scores(store), Deployment(store).read_history()
     found: list[Training] = []
     before: Mapping[str, Any] | None = None
     for checkpoint in store.versions("checkpoint"):
-        manifest = checkpoint.manifest
-        is_current = manifest.version == current_id
-        found.append(_describe(checkpoint, before, scores.get(manifest.data_version), is_current=is_current))
-        before = manifest.settings
+        found.append(_describe(checkpoint, before, scores, current_id, deployments))
+        before = checkpoint.manifest.settings
     return found[::-1]
 
 
 def _describe(
-    checkpoint: Version, before: Mapping[str, Any] | None, score: Score | None, *, is_current: bool
+    checkpoint: Version,
+    before: Mapping[str, Any] | None,
+    scores: Mapping[str, Score],
+    current: str | None,
+    deployments: Sequence[Change],
 ) -> Training:
     manifest = checkpoint.manifest
     settings, missing = manifest.settings, object()
@@ -72,13 +78,15 @@ def _describe(
         version=manifest.version,
         data_version=manifest.data_version,
         published_at=manifest.created_at,
-        is_current=is_current,
+        is_current=manifest.version == current,
+        in_use=bool(deployments) and deployments[-1].version == manifest.version,
+        deployments=tuple(one for one in deployments if one.version == manifest.version),
         dataset=manifest.inputs["dataset"].data_version,
         num_train_questions=None if num_questions is None else int(num_questions),
         settings=settings,
         changed=tuple(sorted(changed)),
         overridden=tuple(sorted(manifest.details.get("overridden", ()))),
-        score=score,
+        score=scores.get(manifest.data_version),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from vqa_pipeline.deployment import CHAMPION, Deployment
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.lineage.versions import follow
 from vqa_pipeline.store import Store, Version
@@ -16,7 +17,7 @@ LATEST, PREVIOUS = "latest", "previous"
 
 _SEARCHED = ("metrics", "predictions", "checkpoint")
 _FEWEST_CHARACTERS = 4
-_FIX = "Name latest, previous, the beginning of a version's id, or a path; `vqa-pipeline history` tells ids."
+_FIX = "Name latest, previous, champion, the beginning of a version's id, or a path; `vqa-pipeline history` tells ids."
 
 
 class NamedAnswers(NamedTuple):
@@ -35,12 +36,15 @@ def find_named(store: Store, name: str) -> NamedAnswers:
     Raises:
         SettingsError: it means nothing, or several things.
         NotPublished: there are no metrics.
+        NoChampion: there is no champion yet.
         DamagedVersion: a version lost a file.
     """
     if name == LATEST:
         return _of_metrics(store, name, store.require("metrics"))
     if name == PREVIOUS:
         return _of_metrics(store, name, _find_previous(store))
+    if name == CHAMPION:
+        return _of_checkpoint(store, name, Deployment(store).require_champion().data_version)
     path = Path(name)
     version = _find_at(store, path) if path.exists() else _find_by_id(store, name)
     if version is None and path.is_file():
