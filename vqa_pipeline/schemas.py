@@ -272,6 +272,48 @@ PREDICTIONS = pa.schema(
 """`predictions`, file `predictions.parquet`: ordered by variant and `question_id`."""
 
 
+SHUFFLED_IMAGE = "shuffled_image"
+"""Variant of predictions: the model was shown the image of another question."""
+
+SCORES = pa.schema(
+    [
+        _QUESTION_ID,
+        column("image", pa.string(), "What tells its image from others: its sha256, or its reference", nullable=False),
+        column(
+            "variant",
+            pa.string(),
+            "model, shuffled_image (the model on another question's image), or a guess without image: majority, "
+            "question_type, question_only",
+            nullable=False,
+        ),
+        column("checkpoint", pa.string(), "Data version of the checkpoint that answered; null: a guess"),
+        column("answer", pa.string(), "What it answered; null: nothing, which scores 0"),
+        column("score", pa.float64(), "Credit in [0, 1] under the metric policy", nullable=False),
+        column("exact", pa.bool_(), "Whether it is, normalized, the annotators' most common answer", nullable=False),
+    ]
+)
+"""`metrics`, file `scores.parquet`: everybody who answered the annotated among the evaluated questions."""
+
+SLICES = pa.schema(
+    [
+        _QUESTION_ID,
+        *(
+            column(name, pa.string(), means)
+            for name, means in {
+                "answer_type": "As the data says, else yes/no, number or other by the most common answer",
+                "question_type": "As the data says, else the first two words",
+                "answer_frequency": "How many training questions have its most common answer",
+                "vocabulary": "Whether an answer that people gave is one that the model could give",
+                "source": "Name of the source",
+                "image_size": "The shorter side of its image",
+                "num_references": "How many people answered it",
+            }.items()
+        ),
+    ]
+)
+"""`metrics`, file `slices.parquet`: to which group of questions each scored question belongs; null: to none."""
+
+
 # ------------------------------------------------------------------------------------------------------- manifests
 
 

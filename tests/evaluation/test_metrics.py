@@ -11,7 +11,8 @@ from vqa_pipeline.answers.scoring import most_common_answer
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.metrics import compute_metrics
-from vqa_pipeline.schemas import ANSWERS
+from vqa_pipeline.evaluation.scores import select_scores
+from vqa_pipeline.schemas import ANSWERS, SCORES
 
 VOCABULARY = AnswerVocabulary(answers=("yes", "red", "no"), counts=(3, 2, 1))
 
@@ -41,7 +42,14 @@ def make_questions(*rows, split):
 
 
 def answer(answers):
-    return pd.DataFrame({"question_id": list(answers), "variant": "model", "answer": list(answers.values())})
+    told = {"question_id": list(answers), "variant": "model", "checkpoint": "c1", "answer": list(answers.values())}
+    return pd.DataFrame(told)
+
+
+def compute(train, questions, predictions, metric="auto"):
+    """The metrics, and the scores of the model."""
+    measured = compute_metrics(train, questions, predictions, "c1", VOCABULARY, metric)
+    return measured.metrics, select_scores(measured.scores, "model", "c1")
 
 
 TRAIN = make_questions(
@@ -66,7 +74,7 @@ PREDICTIONS = answer({"test/0": "yes", "test/1": "yes", "test/2": "blue", "test/
 
 @pytest.fixture(scope="module")
 def measured():
-    return compute_metrics(TRAIN, TEST, PREDICTIONS, VOCABULARY, "auto")
+    return compute(TRAIN, TEST, PREDICTIONS)
 
 
 def test_the_headline(measured):
@@ -85,7 +93,7 @@ def test_a_question_without_prediction_counts_as_wrong(measured):
 
 def test_every_scored_question_has_its_row(measured):
     _, scored = measured
-    assert list(scored.columns) == ["question_id", "score", "exact", "answer"]
+    assert list(scored.columns) == SCORES.names
     assert scored["question_id"].tolist() == ["test/0", "test/1", "test/2", "test/3"]
     assert scored["score"].tolist() == [1.0, 0.0, pytest.approx(2 / 3), 0.0]
     assert scored["exact"].tolist() == [True, False, False, False]
@@ -103,7 +111,7 @@ def test_the_interval_is_by_images(measured):
     metrics, _ = measured
     assert metrics.num_images == 4
     assert metrics.interval.low < metrics.vqa_accuracy < metrics.interval.high
-    alike, _ = compute_metrics(TRAIN, TEST.assign(image_sha256="one"), PREDICTIONS, VOCABULARY, "auto")
+    alike, _ = compute(TRAIN, TEST.assign(image_sha256="one"), PREDICTIONS)
     assert alike.num_images == 1
     assert alike.interval.high - alike.interval.low > 0.9
 
@@ -129,25 +137,25 @@ def test_ten_references_everywhere_make_auto_official():
         split="test",
     )
     predictions = answer({"test/0": "yes", "test/1": "yes"})
-    metrics, scored = compute_metrics(TRAIN, questions, predictions, VOCABULARY, "auto")
+    metrics, scored = compute(TRAIN, questions, predictions)
     assert metrics.metric == "official"
     assert scored["score"].tolist() == [0.0, 1.0]  # ten equal strings: not normalized
     assert scored["exact"].tolist() == [True, True]
     assert (metrics.ceiling, metrics.coverage) == (0.5, 1.0)
-    assert compute_metrics(TRAIN, questions, predictions, VOCABULARY, "normalized")[0].vqa_accuracy == 1.0
+    assert compute(TRAIN, questions, predictions, "normalized")[0].vqa_accuracy == 1.0
 
 
 def test_ten_references_without_ids_make_auto_normalized_so_that_agreement_is_not_punished():
     unnumbered = [{**reference, "answer_id": None} for reference in refer(*["yes"] * 10)]
     questions = make_questions(("Is it?", unnumbered, "yes/no", "is"), split="test")
     predictions = answer({"test/0": "yes"})
-    metrics, _ = compute_metrics(TRAIN, questions, predictions, VOCABULARY, "auto")
+    metrics, _ = compute(TRAIN, questions, predictions)
     assert (metrics.metric, metrics.vqa_accuracy, metrics.ceiling) == ("normalized", 1.0, 1.0)
-    assert compute_metrics(TRAIN, questions, predictions, VOCABULARY, "official")[0].vqa_accuracy == 0.0
+    assert compute(TRAIN, questions, predictions, "official")[0].vqa_accuracy == 0.0
 
 
 def test_the_policy_can_be_asked_for():
-    metrics, _ = compute_metrics(TRAIN, TEST, PREDICTIONS, VOCABULARY, "official")
+    metrics, _ = compute(TRAIN, TEST, PREDICTIONS, "official")
     assert metrics.metric == "official"
     assert metrics.vqa_accuracy == pytest.approx(
         4 / 5 / 3 / 4
@@ -158,24 +166,24 @@ def test_the_policy_can_be_asked_for():
 def test_questions_of_several_splits_are_scored_together():
     both = pd.concat([TEST, make_questions(("Is it?", refer("yes"), "yes/no", "is"), split="val")], ignore_index=True)
     predictions = pd.concat([PREDICTIONS, answer({"val/0": "yes"})])
-    metrics, _ = compute_metrics(TRAIN, both, predictions, VOCABULARY, "auto")
+    metrics, _ = compute(TRAIN, both, predictions)
     assert metrics.num_scored == 5
 
 
 def test_a_question_that_everyone_answered_with_nothing_is_scored_and_never_exact():
     questions = make_questions(("Which letter?", refer("A"), "other", "which"), split="test")
-    metrics, _ = compute_metrics(TRAIN, questions, answer({"test/0": "the"}), VOCABULARY, "auto")
+    metrics, _ = compute(TRAIN, questions, answer({"test/0": "the"}))
     assert (metrics.num_scored, metrics.vqa_accuracy, metrics.exact_match, metrics.coverage) == (1, 0.0, 0.0, 0.0)
 
 
 def test_nothing_annotated_is_refused():
     with pytest.raises(SettingsError, match="`evaluation.splits`: none of the 1 evaluated questions has answers"):
-        compute_metrics(TRAIN, TEST[4:], PREDICTIONS, VOCABULARY, "auto")
+        compute(TRAIN, TEST[4:], PREDICTIONS)
 
 
 def test_an_empty_split_is_refused():
     with pytest.raises(SettingsError, match="none of the 0 evaluated questions"):
-        compute_metrics(TRAIN, TEST[:0], PREDICTIONS, VOCABULARY, "auto")
+        compute(TRAIN, TEST[:0], PREDICTIONS)
 
 
 def test_tables_from_parquet_give_the_same_metrics(tmp_path, measured):
@@ -184,12 +192,12 @@ def test_tables_from_parquet_give_the_same_metrics(tmp_path, measured):
         table = pa.table(columns | {"answers": pa.array(columns["answers"], ANSWERS)})
         pq.write_table(table, tmp_path / f"{name}.parquet")
     train, test = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("train", "test"))
-    metrics, _ = compute_metrics(train, test, PREDICTIONS, VOCABULARY, "auto")
+    metrics, _ = compute(train, test, PREDICTIONS)
     assert metrics == measured[0]
 
 
 def test_the_order_of_questions_and_predictions_changes_nothing(measured):
-    metrics, scored = compute_metrics(TRAIN[::-1], TEST[::-1], PREDICTIONS[::-1], VOCABULARY, "auto")
+    metrics, scored = compute(TRAIN[::-1], TEST[::-1], PREDICTIONS[::-1])
     assert metrics == measured[0]
     assert scored[::-1].to_dict("records") == measured[1].to_dict("records")
 
@@ -197,3 +205,34 @@ def test_the_order_of_questions_and_predictions_changes_nothing(measured):
 def test_metrics_survive_json(measured):
     metrics, _ = measured
     assert type(metrics).model_validate_json(metrics.model_dump_json()) == metrics
+
+
+def test_image_reliance_is_what_the_model_has_above_the_best_that_does_not_see_the_image(measured):
+    metrics, _ = measured
+    assert metrics.best_blind == "question_type"  # as good as the question alone; the first of them
+    assert metrics.image_reliance == pytest.approx(5 / 12 - 2 / 4)
+    low, high = metrics.image_reliance_interval.low, metrics.image_reliance_interval.high
+    assert -1 <= low < metrics.image_reliance < high <= 1
+    assert metrics.baseline_question_type_interval.low < 0.5 < metrics.baseline_question_type_interval.high
+
+
+def test_the_model_on_shuffled_images_is_blind_too():
+    shuffled = answer({"test/0": "yes", "test/1": "no", "test/2": "red"}).assign(variant="shuffled_image")
+    metrics, scored = compute(TRAIN, TEST, pd.concat([PREDICTIONS, shuffled]))
+    assert scored["score"].tolist() == [1.0, 0.0, pytest.approx(2 / 3), 0.0]
+    assert metrics.baseline_shuffled_image == 3 / 4
+    assert metrics.best_blind == "shuffled_image"
+    assert metrics.image_reliance == pytest.approx(5 / 12 - 3 / 4)
+
+
+def test_without_answers_to_shuffled_images_nothing_is_told_of_them(measured):
+    metrics, _ = measured
+    assert metrics.baseline_shuffled_image is None
+    assert metrics.baseline_shuffled_image_interval is None
+
+
+def test_another_checkpoint_is_scored_beside_and_changes_nothing(measured):
+    other = answer({"test/0": "no", "test/1": "no"}).assign(checkpoint="champion")
+    computed = compute_metrics(TRAIN, TEST, pd.concat([PREDICTIONS, other]), "c1", VOCABULARY, "auto")
+    assert computed.metrics == measured[0]
+    assert select_scores(computed.scores, "model", "champion")["score"].tolist() == [0.0, 1.0, 0.0, 0.0]

@@ -8,7 +8,8 @@ import pytest
 
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.evaluation.intervals import ImageDraws
-from vqa_pipeline.evaluation.slices import MOST_VALUES, SLICE_COLUMNS, Sliced, measure_slices
+from vqa_pipeline.evaluation.slices import MOST_VALUES, SLICE_COLUMNS, Sliced, measure_slices, tell_slices
+from vqa_pipeline.schemas import SLICES
 
 VOCABULARY = AnswerVocabulary(answers=("yes", "red"), counts=(12, 1))
 TRAIN = pd.Series(["yes"] * 12 + ["red"] + [None], dtype=object)
@@ -81,9 +82,16 @@ def test_sizes_that_nobody_knows_are_no_groups():
     assert slice_by("image_size", QUESTIONS.drop(columns=["width", "height"])) == [None] * 5
 
 
+def test_the_groups_of_every_question_are_a_row_of_the_schema():
+    told = tell_slices(Sliced(QUESTIONS, REFERENCES, VOCABULARY, TRAIN))
+    assert list(told.columns) == SLICES.names == ["question_id", *SLICE_COLUMNS]
+    assert told["question_id"].tolist() == QUESTIONS["question_id"].tolist()
+    assert told["answer_type"].tolist() == slice_by("answer_type")
+
+
 def measure(questions=QUESTIONS, references=REFERENCES, scored=SCORED):
     images = [str(image) for image in questions["image_sha256"]]
-    return measure_slices(Sliced(questions, references, VOCABULARY, TRAIN), scored, ImageDraws(images))
+    return measure_slices(tell_slices(Sliced(questions, references, VOCABULARY, TRAIN)), scored, ImageDraws(images))
 
 
 def test_a_slice_tells_its_numbers():
@@ -110,6 +118,7 @@ def test_thirty_images_are_enough():
         rows = 2 * num_images
         questions = pd.DataFrame(
             {
+                "question_id": [str(number) for number in range(rows)],
                 "source": np.tile(["a", "b"], num_images),
                 "image_sha256": [str(number // 2) for number in range(rows)],
                 "question": "Is it?",
@@ -129,6 +138,7 @@ def test_of_very_many_groups_the_most_frequent_are_told():
     rows = 300
     questions = pd.DataFrame(
         {
+            "question_id": [str(number) for number in range(rows)],
             "source": "a",
             "image_sha256": "x",
             "question": "Is it?",

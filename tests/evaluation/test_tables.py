@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vqa_pipeline.evaluation.tables import list_references, map_answers
+from vqa_pipeline.evaluation.tables import list_references, map_answers, select_predictions
 from vqa_pipeline.schemas import ANSWERS
 
 RED = {"answer": "red", "answer_id": 1, "answer_confidence": None}
@@ -46,19 +46,19 @@ def test_a_cell_that_is_no_list_is_an_error():
         list_references(pd.DataFrame({"answers": ["red"]}))
 
 
-def test_only_the_models_own_answers_are_taken():
+def test_only_a_checkpoints_own_answers_are_taken():
     predictions = pd.DataFrame(
         {
-            "question_id": ["s/1", "s/1", "s/2"],
-            "variant": ["model", "shuffled_image", "model"],
-            "answer": ["a", "b", "c"],
+            "question_id": ["s/1", "s/1", "s/2", "s/2"],
+            "variant": ["model", "shuffled_image", "model", "model"],
+            "checkpoint": ["new", "new", "new", "old"],
+            "answer": ["a", "b", "c", "d"],
         }
     )
-    assert map_answers(predictions) == {"s/1": "a", "s/2": "c"}
-
-
-def test_a_table_without_variants_is_the_models():
-    assert map_answers(pd.DataFrame({"question_id": ["s/1"], "answer": ["a"]})) == {"s/1": "a"}
+    assert map_answers(select_predictions(predictions, "new")) == {"s/1": "a", "s/2": "c"}
+    assert map_answers(select_predictions(predictions, "old")) == {"s/2": "d"}
+    with pytest.raises(ValueError, match="2 questions have more than one prediction, the first is s/1"):
+        map_answers(predictions)
 
 
 def test_two_answers_to_one_question_are_an_error():

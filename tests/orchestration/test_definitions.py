@@ -78,7 +78,7 @@ def test_checks_gate_or_warn_as_the_stages_declare(tmp_path):
         "dataset:no_leakage": True,
         "dataset:no_rejects": False,
         "vocabulary:coverage": False,
-        "metrics:beats_baselines": False,
+        "metrics:looks_at_images": False,
     }
 
 

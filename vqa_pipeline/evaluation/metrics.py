@@ -6,28 +6,23 @@ annotated question counts. One metric policy per report, and it is named in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from vqa_pipeline.answers.normalization import normalize
-from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy, most_common_answer
+from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, measure_coverage
 from vqa_pipeline.errors import SettingsError
-from vqa_pipeline.evaluation.accuracy import (
-    Share,
-    compute_mean,
-    measure_accuracy,
-    score_answers,
-)
-from vqa_pipeline.evaluation.baselines import predict_by_question_type, predict_majority, predict_question_only
+from vqa_pipeline.evaluation.accuracy import Share, compute_mean, measure_accuracy
 from vqa_pipeline.evaluation.intervals import ImageDraws, Interval
-from vqa_pipeline.evaluation.slices import Slice, Sliced, measure_slices
-from vqa_pipeline.evaluation.tables import list_references, map_answers, tell_images
-from vqa_pipeline.schemas import Answer, Frozen
+from vqa_pipeline.evaluation.scores import list_blind, score_everybody, select_scores
+from vqa_pipeline.evaluation.slices import Slice, Sliced, measure_slices, tell_slices
+from vqa_pipeline.evaluation.tables import list_references, tell_images
+from vqa_pipeline.schemas import Frozen
+
+_SAMPLED = "95 % interval of {}, by drawing images."
 
 
 class Metrics(Frozen):
@@ -35,11 +30,23 @@ class Metrics(Frozen):
 
     metric: MetricPolicy = Field(description="The policy that every score here was computed with.")
     vqa_accuracy: Share
-    interval: Interval = Field(description="95 % interval of `vqa_accuracy`, by drawing images.")
+    interval: Interval = Field(description=_SAMPLED.format("`vqa_accuracy`"))
     num_images: int = Field(description="Distinct images of the scored questions.")
+    baseline_shuffled_image: Share | None = Field(
+        description="Accuracy of the model itself on the image of another question; null: it was not asked."
+    )
+    baseline_shuffled_image_interval: Interval | None
     baseline_question_only: Share = Field(description="Accuracy of a linear model that reads the question alone.")
+    baseline_question_only_interval: Interval
     baseline_question_type: Share = Field(description="Accuracy of the most frequent answer by type of question.")
+    baseline_question_type_interval: Interval
     baseline_majority: Share = Field(description="Accuracy of the most frequent training answer.")
+    baseline_majority_interval: Interval
+    best_blind: str = Field(description="Which of these is the best: shuffled_image, question_only, and so on.")
+    image_reliance: float = Field(
+        ge=-1, le=1, description="`vqa_accuracy` minus the best that was reached without the question's image."
+    )
+    image_reliance_interval: Interval = Field(description=_SAMPLED.format("`image_reliance`"))
     ceiling: Share = Field(description="What the best choice from the vocabulary would score.")
     coverage: Share = Field(description="Share of questions with a normalized reference in the vocabulary.")
     exact_match: Share = Field(description="Share of answers that equal, after normalization, the most common answer.")
@@ -49,13 +56,24 @@ class Metrics(Frozen):
     slices: tuple[Slice, ...] = Field(description="The same for groups of questions; see `slices.SLICE_COLUMNS`.")
 
 
+class Measured(NamedTuple):
+    """What the metrics stage tells, and what it tells it from."""
+
+    metrics: Metrics
+    scores: pd.DataFrame
+    """Rows of `schemas.SCORES`."""
+    groups: pd.DataFrame
+    """Rows of `schemas.SLICES`."""
+
+
 def compute_metrics(
     train: pd.DataFrame,
     evaluated: pd.DataFrame,
     predictions: pd.DataFrame,
+    checkpoint: str,
     vocabulary: AnswerVocabulary,
     metric: Literal["auto", "official", "normalized"],
-) -> tuple[Metrics, pd.DataFrame]:
+) -> Measured:
     """Score predictions and baselines on the annotated among the evaluated questions.
 
     Args:
@@ -63,12 +81,9 @@ def compute_metrics(
         evaluated: The questions to score, columns of `schemas.QUESTIONS`; `width` and `height` of their images in
             pixels where known.
         predictions: Columns of `schemas.PREDICTIONS`; predictions for other questions are left out.
+        checkpoint: Data version of the checkpoint that is evaluated; others in `predictions` are scored beside it.
         vocabulary: The answers that the model could give.
         metric: The policy, or `auto`, which picks it from the evaluated references.
-
-    Returns:
-        The metrics, and one row per scored question in the order of `evaluated`: `question_id`, `score` in [0, 1],
-        `exact`, and the model's `answer`, None where there is no prediction.
 
     Raises:
         SettingsError: no evaluated question is annotated.
@@ -84,11 +99,11 @@ def compute_metrics(
     questions = evaluated[annotated].reset_index(drop=True)
     references = [known for known in references if known]
     policy = choose_policy(references) if metric == "auto" else metric
-    scored = _score_predictions(questions, references, predictions, policy)
+    scores = score_everybody(train, questions, references, predictions, checkpoint, policy)
+    scored = select_scores(scores, checkpoint=checkpoint)
     overall = measure_accuracy(scored)
     draws = ImageDraws(tell_images(questions))
-    (interval,) = draws.find_intervals(scored["score"].to_numpy(float), np.ones((len(scored), 1), bool))
-    sliced = Sliced(questions, references, vocabulary, train["most_common_answer"])
+    groups = tell_slices(Sliced(questions, references, vocabulary, train["most_common_answer"]))
     covered = measure_coverage(vocabulary, references, policy)
     metrics = Metrics(
         metric=policy,
@@ -99,34 +114,31 @@ def compute_metrics(
         exact_match=overall.exact_match,
         coverage=covered.coverage,
         ceiling=covered.ceiling,
-        interval=interval,
+        interval=_find_interval(scored["score"].to_numpy(float), draws),
         num_images=draws.num_images,
-        slices=tuple(measure_slices(sliced, scored, draws)),
-        **_score_baselines(train, questions, references, policy),
+        slices=tuple(measure_slices(groups, scored, draws)),
+        **_measure_reliance(scored["score"].to_numpy(float), list_blind(scores, checkpoint), draws),
     )
-    return metrics, scored
+    return Measured(metrics, scores, groups)
 
 
-def _score_predictions(
-    questions: pd.DataFrame, references: Sequence[Sequence[Answer]], predictions: pd.DataFrame, policy: MetricPolicy
-) -> pd.DataFrame:
-    """Annotated questions with the model's answer, its score, and whether it is the most common one."""
-    known = map_answers(predictions)
-    answers = [known.get(question_id) for question_id in questions["question_id"]]
-    exact = [
-        answer is not None and normalize(answer) == most_common_answer(given)
-        for answer, given in zip(answers, references, strict=True)
-    ]
-    scores = score_answers(answers, references, policy)
-    return questions[["question_id"]].assign(score=scores, exact=exact, answer=pd.Series(answers, dtype=object))
+def _find_interval(values: np.ndarray[Any, np.dtype[np.float64]], draws: ImageDraws) -> Interval:
+    return draws.find_intervals(values, np.ones((len(values), 1), bool))[0]
 
 
-def _score_baselines(
-    train: pd.DataFrame, questions: pd.DataFrame, references: Sequence[Sequence[Answer]], policy: MetricPolicy
-) -> dict[str, float]:
-    baselines = {
-        "baseline_majority": predict_majority(train, questions),
-        "baseline_question_type": predict_by_question_type(train, questions),
-        "baseline_question_only": predict_question_only(train, questions),
+def _measure_reliance(
+    model: np.ndarray[Any, np.dtype[np.float64]],
+    blind: dict[str, np.ndarray[Any, np.dtype[np.float64]]],
+    draws: ImageDraws,
+) -> dict[str, Any]:
+    """How far those come who do not see the image, and how far above the best of them the model is."""
+    told: dict[str, Any] = {"baseline_shuffled_image": None, "baseline_shuffled_image_interval": None}
+    for variant, values in blind.items():
+        told[f"baseline_{variant}"] = compute_mean(values.tolist())
+        told[f"baseline_{variant}_interval"] = _find_interval(values, draws)
+    best = max(blind, key=lambda variant: told[f"baseline_{variant}"])
+    return told | {
+        "best_blind": best,
+        "image_reliance": compute_mean((model - blind[best]).tolist()),
+        "image_reliance_interval": draws.find_difference(model, blind[best]),
     }
-    return {name: compute_mean(score_answers(answers, references, policy)) for name, answers in baselines.items()}

@@ -53,18 +53,24 @@ SliceColumn = Callable[[Sliced], pd.Series]
 """The group of each question, as text in the order of the rows; missing: none."""
 
 
-def measure_slices(sliced: Sliced, scored: pd.DataFrame, draws: ImageDraws) -> list[Slice]:
+def tell_slices(sliced: Sliced) -> pd.DataFrame:
+    """The group of each question in each slice column, as rows of `schemas.SLICES`; missing: none."""
+    told = {name: tell(sliced).astype(object) for name, tell in SLICE_COLUMNS.items()}
+    return pd.DataFrame({"question_id": sliced.questions["question_id"].reset_index(drop=True), **told})
+
+
+def measure_slices(groups: pd.DataFrame, scored: pd.DataFrame, draws: ImageDraws) -> list[Slice]:
     """Every group of every slice column that tells questions apart, the most frequent of a column first.
 
     Args:
-        sliced: What the columns look at.
+        groups: From `tell_slices`.
         scored: Of the same rows, `score` in [0, 1] and `exact`, a bool.
         draws: Of the images of the same rows.
     """
-    groups = [(name, value, rows) for name in SLICE_COLUMNS for value, rows in _part(SLICE_COLUMNS[name](sliced))]
-    if not groups:
+    parts = list_parts(groups)
+    if not parts:
         return []
-    members = np.stack([rows for *_, rows in groups], axis=1)
+    members = np.stack([rows for *_, rows in parts], axis=1)
     scores, exact = scored["score"].to_numpy(float), scored["exact"].to_numpy(bool)
     intervals, num_images = draws.find_intervals(scores, members), draws.count_images(members)
     return [
@@ -78,8 +84,13 @@ def measure_slices(sliced: Sliced, scored: pd.DataFrame, draws: ImageDraws) -> l
             interval=interval,
             too_small=bool(images < FEWEST_IMAGES),
         )
-        for (name, value, rows), interval, images in zip(groups, intervals, num_images, strict=True)
+        for (name, value, rows), interval, images in zip(parts, intervals, num_images, strict=True)
     ]
+
+
+def list_parts(groups: pd.DataFrame) -> list[tuple[str, str, Rows]]:
+    """Column, value and rows of every group, as `tell_slices` tells them."""
+    return [(name, value, rows) for name in SLICE_COLUMNS for value, rows in _part(groups[name])]
 
 
 def _part(values: pd.Series) -> list[tuple[str, Rows]]:

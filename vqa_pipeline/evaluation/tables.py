@@ -10,7 +10,7 @@ import pandas as pd
 from vqa_pipeline.schemas import Answer
 
 EVALUATED_VARIANT = "model"
-"""Other variants, such as answers to a wrong image on purpose, are never scored as the model's."""
+"""The model as it is."""
 
 
 def list_references(questions: pd.DataFrame) -> list[list[Answer]]:
@@ -31,17 +31,26 @@ def _list_answers(cell: Any) -> list[Answer]:
 
 
 def map_answers(predictions: pd.DataFrame) -> dict[str, str]:
-    """The model's answer by `question_id`.
+    """The answers of one who answered, by `question_id`.
 
     Raises:
-        ValueError: a question has two answers, so that none of them can be the model's.
+        ValueError: a question has two answers, so that none of them can be the one.
     """
-    if "variant" in predictions.columns:
-        predictions = predictions[predictions["variant"] == EVALUATED_VARIANT]
     twice = predictions["question_id"][predictions["question_id"].duplicated()]
     if not twice.empty:
         raise ValueError(f"{len(twice)} questions have more than one prediction, the first is {twice.iloc[0]}")
     return dict(zip(predictions["question_id"], predictions["answer"], strict=True))
+
+
+def select_predictions(predictions: pd.DataFrame, checkpoint: str) -> pd.DataFrame:
+    """What a checkpoint answers as it is; other variants are never scored as the model's.
+
+    Args:
+        predictions: Rows of `schemas.PREDICTIONS`.
+        checkpoint: Its data version.
+    """
+    chosen = (predictions["variant"] == EVALUATED_VARIANT) & (predictions["checkpoint"] == checkpoint)
+    return predictions[chosen].reset_index(drop=True)
 
 
 def tell_images(questions: pd.DataFrame) -> list[str]:

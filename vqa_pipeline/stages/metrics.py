@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from vqa_pipeline.errors import StaleInput
 from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
+from vqa_pipeline.schemas import SCORES, SLICES
 from vqa_pipeline.stages.dataset import read_questions
 from vqa_pipeline.stages.report import MadeFrom, Scored, write_report
 from vqa_pipeline.stages.stage import check_made_from, make_stage, open_store
@@ -16,6 +18,8 @@ from vqa_pipeline.store import Store, Version
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from vqa_pipeline.evaluation.metrics import Measured
 
 _READ_BY_BASELINES = ["question_id", "question", "question_type", "most_common_answer"]
 
@@ -37,6 +41,8 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
 
         from vqa_pipeline.answers.vocabulary import AnswerVocabulary
         from vqa_pipeline.evaluation.metrics import compute_metrics
+        from vqa_pipeline.evaluation.scores import select_scores
+        from vqa_pipeline.evaluation.tables import select_predictions
 
         checkpoint = _find_checkpoint(store, predictions)
         vocabulary = AnswerVocabulary.from_json((checkpoint.path / "vocabulary.json").read_text(encoding="utf-8"))
@@ -46,21 +52,18 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
             return
         answered = pd.read_parquet(predictions.path / "predictions.parquet")
         train = read_questions(dataset, ("train",), _READ_BY_BASELINES)
-        metrics, scored = compute_metrics(train, evaluated, answered, vocabulary, pipeline.settings.evaluation.metric)
-        told = metrics.model_dump(mode="json")
+        version, metric = checkpoint.manifest.data_version, pipeline.settings.evaluation.metric
+        measured = compute_metrics(train, evaluated, answered, version, vocabulary, metric)
+        told = measured.metrics.model_dump(mode="json")
+        _write_tables(work, measured)
         work.write("metrics.json", json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False))
         work.data_version = compute_fingerprint(told)
         work.numbers = {name: value for name, value in told.items() if isinstance(value, int | float)}
         work.numbers |= {f"interval_{end}": value for end, value in told["interval"].items()}
-        blind = {
-            name: told[name] for name in told if name.startswith("baseline_") and told[name] >= told["vqa_accuracy"]
-        }
-        problems = [
-            f"{name} {score:.3f} is not below the model's {told['vqa_accuracy']:.3f}" for name, score in blind.items()
-        ]
-        work.check("beats_baselines", problems, vqa_accuracy=told["vqa_accuracy"])
+        _check_that_it_looks(work, told)
+        scored = select_scores(measured.scores, checkpoint=version)
         made_from = MadeFrom(dataset, checkpoint, predictions)
-        write_report(pipeline, work, made_from, told, Scored(evaluated, scored, answered))
+        write_report(pipeline, work, made_from, told, Scored(evaluated, scored, select_predictions(answered, version)))
 
     inputs = {"dataset": dataset, "predictions": predictions}
     return run_stage(store, make_stage(pipeline, "metrics", inputs), build, log)
@@ -74,12 +77,39 @@ def _add_image_sizes(dataset: Version, questions: pd.DataFrame) -> pd.DataFrame:
     return questions.merge(sizes, on="image_sha256", how="left", validate="many_to_one")
 
 
+def _write_tables(work: Work, measured: Measured) -> None:
+    """Scores and slices question by question, for everything that compares and explains."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, rows, schema in (("scores", measured.scores, SCORES), ("slices", measured.groups, SLICES)):
+        table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+        pq.write_table(table.replace_schema_metadata(), work.folder / f"{name}.parquet", compression="zstd")
+
+
+def _check_that_it_looks(work: Work, told: Mapping[str, Any]) -> None:
+    """Warn of a model that is not shown to be better than what does not see the image."""
+    low, high = told["image_reliance_interval"]["low"], told["image_reliance_interval"]["high"]
+    problem = (
+        f"accuracy {told['vqa_accuracy']:.3f} is {told['image_reliance']:+.3f} ({low:+.3f} to {high:+.3f}) above "
+        f"{told['best_blind']}, which does not see the image: nothing shows that the model looks at it. Train longer "
+        "or more of the model, or get questions that cannot be guessed"
+    )
+    work.check(
+        "looks_at_images",
+        [problem] if low <= 0 else [],
+        image_reliance=told["image_reliance"],
+        image_reliance_low=low,
+        image_reliance_high=high,
+    )
+
+
 def _write_that_nothing_is_scored(work: Work, num_questions: int) -> None:
     told = {"num_questions": num_questions, "num_scored": 0}
     work.numbers = dict(told)
     work.data_version = compute_fingerprint(told)
     work.write("metrics.json", json.dumps(told))
-    work.check("beats_baselines", ["nothing was scored: the test split has no answers"])
+    work.check("looks_at_images", ["nothing was scored: the test split has no answers"])
     work.write(PAGE, "The test split has no answers to score against. Its predictions are in the asset `predictions`.")
 
 

@@ -37,7 +37,7 @@ def predict(pipeline: Pipeline, run_worker: RunWorker, log: Log) -> Outcome:
         table = pq.read_table(answers)
         work.data_version = digest_table(table)
         work.numbers = {"num_predictions": table.num_rows}
-        _write_official_results(work, dataset, splits)
+        _write_official_results(work, version, dataset, splits)
         work.write(PAGE, predictions_markdown({**work.numbers, "splits": list(splits)}, table.slice(0, 5).to_pylist()))
 
     inputs = {"dataset": dataset, "checkpoint": checkpoint}
@@ -78,12 +78,14 @@ def make_predict_job(
     )
 
 
-def _write_official_results(work: Work, dataset: Version, splits: tuple[Split, ...]) -> None:
+def _write_official_results(work: Work, checkpoint: str, dataset: Version, splits: tuple[Split, ...]) -> None:
     import pandas as pd
 
     from vqa_pipeline.evaluation.official_results import build_official_results
+    from vqa_pipeline.evaluation.tables import select_predictions
 
-    predictions = pd.read_parquet(work.folder / "predictions.parquet", columns=["question_id", "split", "answer"])
+    columns = ["question_id", "split", "variant", "checkpoint", "answer"]
+    predictions = select_predictions(pd.read_parquet(work.folder / "predictions.parquet", columns=columns), checkpoint)
     for split in splits:
         questions = read_questions(dataset, (split,), ["question_id", "native_id"])
         results = build_official_results(questions, predictions[predictions["split"] == split])
