@@ -103,9 +103,17 @@ METRICS: dict[str, Any] = {
         make_slice("question_type", "shape", num_questions=3, vqa_accuracy=0.667, exact_match=0.333),
         make_slice("question_type", "color", num_images=40),
     ],
+    "baseline_shuffled_image": None,
+    "baseline_shuffled_image_interval": None,
     "baseline_majority": 0.25,
+    "baseline_majority_interval": {"low": 0.05, "high": 0.6},
     "baseline_question_type": 0.375,
+    "baseline_question_type_interval": {"low": 0.1, "high": 0.7},
     "baseline_question_only": 0.4,
+    "baseline_question_only_interval": {"low": 0.1, "high": 0.8},
+    "best_blind": "question_only",
+    "image_reliance": 0.35,
+    "image_reliance_interval": {"low": 0.1, "high": 0.6},
 }
 
 TRAINING: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from vqa_pipeline.reporting.galleries import Galleries, describe_shots, join_answers, pick_galleries
 
@@ -21,21 +22,13 @@ def make_frames(*rows: tuple[str, float, float, str]) -> tuple[pd.DataFrame, pd.
         }
     )
     scored = pd.DataFrame({"question_id": ids, "score": [row[1] for row in rows]})
-    predictions = pd.DataFrame(
-        {
-            "question_id": ids,
-            "answer": "red",
-            "score": [row[2] for row in rows],
-            "variant": "model",
-            "checkpoint": "new",
-        }
-    )
+    predictions = pd.DataFrame({"question_id": ids, "answer": "red", "score": [row[2] for row in rows]})
     return questions, scored, predictions
 
 
 def pick(*rows, suspects=(), size=12, **options) -> dict[str, list[str]]:
     """The questions in each gallery that has any."""
-    galleries = pick_galleries(join_answers(*make_frames(*rows), "new"), suspects, size, **options)
+    galleries = pick_galleries(join_answers(*make_frames(*rows)), suspects, size, **options)
     return {name: shown["question"].tolist() for name, shown in galleries._asdict().items() if len(shown)}
 
 
@@ -74,25 +67,23 @@ def test_questions_without_image_are_shown_where_images_are_not():
     assert pick(*rows, with_images=False) == {"confidently_wrong": ["blind", "too", "seen"]}
 
 
-def test_answers_to_a_wrong_image_on_purpose_or_of_another_checkpoint_are_not_the_models():
+def test_two_answers_to_a_question_are_never_shown_as_one_models():
     questions, scored, predictions = make_frames(("a", 0, 0.9, "q"))
-    shuffled = predictions.assign(variant="shuffled_image", answer="green")
-    champion = predictions.assign(checkpoint="old", answer="blue")
-    told = pd.concat([shuffled, champion, predictions])
-    assert join_answers(questions, scored, told, "new")["answer"].tolist() == ["red"]
+    with pytest.raises(pd.errors.MergeError):
+        join_answers(questions, scored, pd.concat([predictions, predictions]))
 
 
 def test_the_choice_does_not_depend_on_the_order_of_rows():
     frames = make_frames(*((f"i{n}", n % 2, 0.5, f"q{n}") for n in range(30)))
     shuffled = [frame.sample(frac=1, random_state=1) for frame in frames]
-    first, second = (pick_galleries(join_answers(*some, "new"), ["shapes/004"], 5) for some in (frames, shuffled))
+    first, second = (pick_galleries(join_answers(*some), ["shapes/004"], 5) for some in (frames, shuffled))
     assert list(Galleries._fields) == ["suspect", "confidently_wrong", "wrong", "right"]
     for one, other in zip(first, second, strict=True):
         assert one["question_id"].tolist() == other["question_id"].tolist() != []
 
 
 def test_a_shot_tells_answers_by_frequency_place_and_picture():
-    (shot,) = describe_shots(join_answers(*make_frames(("a", 0, 0.5, "q")), "new"), {"a": "data:,"})
+    (shot,) = describe_shots(join_answers(*make_frames(("a", 0, 0.5, "q"))), {"a": "data:,"})
     assert shot.references == ["red (×2)", "blue"]
     assert (shot.place, shot.probability, shot.picture) == ("q.jsonl[4]", 0.5, "data:,")
 
@@ -100,5 +91,5 @@ def test_a_shot_tells_answers_by_frequency_place_and_picture():
 def test_locators_survive_pandas_making_floats_of_them():
     questions, scored, predictions = make_frames(("a", 0, 0.5, "q"))
     questions["locator"] = [{"file": "q.csv", "record": 4.0, "item": float("nan"), "byte_offset": None, "line": 6.0}]
-    (shot,) = describe_shots(join_answers(questions, scored, predictions, "new"), {})
+    (shot,) = describe_shots(join_answers(questions, scored, predictions), {})
     assert (shot.place, shot.picture) == ("q.csv:6", "")

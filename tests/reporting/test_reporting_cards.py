@@ -211,11 +211,13 @@ def test_metrics_are_told_beside_the_baselines_as_bars():
     assert page.text.startswith(
         "VQA accuracy 0.750 (normalized), with 95 % confidence between 0.210 and 0.930, on 4 questions about 3 images."
     )
-    assert page.rows[1:] == [
+    reliance = "accuracy above the best without the image, with 95 % confidence between +0.100 and +0.600"
+    assert page.rows[1] == ["Image reliance", "+0.350", reliance]
+    assert page.rows[3:] == [
         ["Model", "█" * 15 + "░" * 5, "0.750", "0.210 to 0.930"],
-        ["Question only", "█" * 8 + "░" * 12, "0.400", ""],
-        ["Most common answer per question type", "█" * 8 + "░" * 12, "0.375", ""],
-        ["Most common answer", "█" * 5 + "░" * 15, "0.250", ""],
+        ["Question only", "█" * 8 + "░" * 12, "0.400", "0.100 to 0.800"],
+        ["Most common answer per question type", "█" * 8 + "░" * 12, "0.375", "0.100 to 0.700"],
+        ["Most common answer", "█" * 5 + "░" * 15, "0.250", "0.050 to 0.600"],
         ["Ceiling", "█" * 19 + "░", "0.950", ""],
     ]
     assert len(find_pictures(page)) == 2
@@ -224,7 +226,7 @@ def test_metrics_are_told_beside_the_baselines_as_bars():
 def test_whole_numbers_stand_for_shares_too():
     page = show(metrics_markdown({**METRICS, "vqa_accuracy": 1, "baseline_majority": 0}, []))
     assert ["Model", "█" * 20, "1.000", "0.210 to 0.930"] in page.rows
-    assert ["Most common answer", "░" * 20, "0.000", ""] in page.rows
+    assert ["Most common answer", "░" * 20, "0.000", "0.050 to 0.600"] in page.rows
     assert find_pictures(page) == []
 
 

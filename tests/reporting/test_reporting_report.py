@@ -79,12 +79,14 @@ def test_the_headline_tells_accuracy_questions_and_the_best_guess(tmp_path):
     assert "VQA accuracy 0.750 On 4 annotated test questions about 3 images; 1.000 is perfect." in text
     assert "With 95 % confidence it is between 0.210 and 0.930 on questions like these." in text
     assert "The best guess without the image reaches 0.400 (question only)." in text
-    assert "No better than guessing" not in text
+    assert "It may be guessing" not in text
+    assert "Image reliance +0.350 accuracy above the best without the image" in text
 
 
-@pytest.mark.parametrize("accuracy", [0.4, 0.1])
-def test_a_model_that_is_not_above_a_baseline_is_called_what_it_is(tmp_path, accuracy):
-    assert "No better than guessing." in show(tmp_path, metrics={**METRICS, "vqa_accuracy": accuracy}).text
+@pytest.mark.parametrize(("low", "is_said"), [(0.001, False), (0.0, True), (-0.3, True)])
+def test_a_model_that_is_not_surely_above_every_baseline_is_called_what_it_is(tmp_path, low, is_said):
+    metrics = {**METRICS, "image_reliance_interval": {"low": low, "high": 0.6}}
+    assert ("It may be guessing." in show(tmp_path, metrics=metrics).text) == is_said
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,8 @@ def test_slices_are_told_by_column_with_their_intervals(tmp_path):
 
 def test_an_interval_is_drawn_from_its_low_to_its_high_end(tmp_path):
     lines = [attributes["style"] for tag, attributes in show(tmp_path).elements if tag == "b" and attributes]
-    assert lines == ["left:21.0%;width:72.0%", *["left:25.0%;width:75.0%"] * 2]
+    blind = ["left:10.0%;width:70.0%", "left:10.0%;width:60.0%", "left:5.0%;width:55.0%"]
+    assert lines == ["left:21.0%;width:72.0%", *blind, *["left:25.0%;width:75.0%"] * 2]
 
 
 def test_the_accuracy_of_all_is_marked_beside_each_slice(tmp_path):

@@ -216,7 +216,7 @@ def metrics_markdown(facts: Mapping[str, Any], curve: Sequence[Mapping[str, Any]
     return "\n\n".join(
         [
             _tell_headline(facts),
-            *([_draw_table(["", "", ""], headlines)] if headlines else []),
+            _draw_table(["", "", ""], headlines),
             _draw_table(["VQA accuracy", "", "score", "95 % interval"], scores),
             "The baselines do not see the question's image.",
             *_show_picture("Learning curve", draw_curve_png(curve)),

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vqa_pipeline.evaluation.tables import EVALUATED_VARIANT
 from vqa_pipeline.schemas import Locator
 
 if TYPE_CHECKING:
@@ -48,19 +47,18 @@ class Shot(NamedTuple):
     """A data URI; empty where none is to be shown."""
 
 
-def join_answers(
-    questions: pd.DataFrame, scored: pd.DataFrame, predictions: pd.DataFrame, checkpoint: str
-) -> pd.DataFrame:
+def join_answers(questions: pd.DataFrame, scored: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """The questions that were answered and scored, with `answer`, `score` and `probability`; the surest answer first.
 
     Args:
         questions: Columns of `schemas.QUESTIONS`.
-        scored: question_id, score (credit in [0, 1]).
-        predictions: Columns of `schemas.PREDICTIONS`; only the variant `model` counts.
-        checkpoint: Data version of the one whose answers they are; others may have answered, too.
+        scored: The model's rows of `schemas.SCORES`.
+        predictions: The model's rows of `schemas.PREDICTIONS`, as `tables.select_predictions` picks them.
+
+    Raises:
+        pandas.errors.MergeError: a question has two scores or two answers.
     """
-    chosen = (predictions["variant"] == EVALUATED_VARIANT) & (predictions["checkpoint"] == checkpoint)
-    answered = predictions.loc[chosen, ["question_id", "answer", "score"]]
+    answered = predictions[["question_id", "answer", "score"]]
     rows = questions.merge(scored[["question_id", "score"]], on="question_id", validate="one_to_one")
     rows = rows.merge(answered.rename(columns={"score": "probability"}), on="question_id", validate="one_to_one")
     return rows.sort_values(["probability", "question_id"], ascending=[False, True], kind="stable")

@@ -41,6 +41,7 @@ class Scored(NamedTuple):
     scores: pd.DataFrame
     """The model's, of the annotated ones."""
     predictions: pd.DataFrame
+    """The model's."""
 
 
 def write_report(pipeline: Pipeline, work: Work, made_from: MadeFrom, told: dict[str, Any], scored: Scored) -> None:
@@ -57,8 +58,7 @@ def write_report(pipeline: Pipeline, work: Work, made_from: MadeFrom, told: dict
     from vqa_pipeline.reporting.galleries import describe_shots, join_answers, pick_galleries
     from vqa_pipeline.reporting.report import ReportInput, render_report
 
-    rows = join_answers(*scored, made_from.checkpoint.manifest.data_version)
-    shows_images = pipeline.settings.evaluation.images
+    rows, shows_images = join_answers(*scored), pipeline.settings.evaluation.images
     suspects = _find_suspects(rows)
     files = _write_suspects(work, suspects)
     galleries = pick_galleries(rows, suspects["question_id"].tolist(), with_images=shows_images)
