@@ -38,7 +38,7 @@ def test_a_question_is_told_from_its_answer_to_its_line(call, project):
     assert lines[:3] == ["colours/17  accepted, test", "  question  what colour is it?", "  answers   green"]
     assert lines[3].startswith("  image     17.png (PNG, 33 x 16 pixels; sha256 ")
     assert lines[5].startswith("model of checkpoint ")
-    assert " answered blue" in lines[5]
+    assert " answered blue, which earns 0.000" in lines[5]
     assert [line for line in lines if "vocabulary" in line][:2] == [
         "  blue: index 0 of the vocabulary",
         "  green: index 1 of the vocabulary",

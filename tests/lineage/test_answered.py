@@ -16,11 +16,12 @@ from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.schemas import PREDICTIONS
 
 
-@pytest.fixture
-def pipeline(tmp_path: Path) -> Pipeline:
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """Four test questions about red, green, blue and yellow; the model answers green, then always blue."""
-    write_source(tmp_path)
-    pipeline = make_pipeline(tmp_path)
+    root = tmp_path_factory.mktemp("colours")
+    write_source(root)
+    pipeline = make_pipeline(root)
     Runner(pipeline, FakeWorker({"colours/16": "green"})).run()
     return pipeline
 
@@ -55,6 +56,14 @@ def test_published_answers_come_with_their_questions_references_and_scores(pipel
     assert (side.name, side.metric, answered.policy) == ("latest", "normalized", "normalized")
     assert side.dataset == dataset.manifest.version
     assert side.metrics
+
+
+def test_what_metrics_hold_the_scores_of_is_not_scored_again(pipeline, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("vqa_pipeline.lineage.answered.score_answers", refuse)
+    assert find_answered(pipeline, "latest").answered.rows["score"].sum() == 1
 
 
 def test_a_file_of_predictions_is_scored_on_the_current_dataset(pipeline, tmp_path):

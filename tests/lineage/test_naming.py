@@ -45,6 +45,14 @@ def test_latest_and_previous_are_metrics(published):
     assert ids(find_named(published.store, "previous")) == ("answers1", "scores1", "check1")
 
 
+def test_metrics_that_say_the_same_are_not_the_previous_ones(published):
+    first = add_run(published, 1)
+    second = add_run(published, 2)
+    same = {"metrics.json": tell_metrics(0.2), "report.html": "without images"}
+    published.publish("metrics", same, "scores2", (published.store.current("dataset"), second.predictions))
+    assert find_named(published.store, "previous").metrics == first.metrics
+
+
 def test_ids_of_metrics_predictions_and_checkpoints_lead_to_the_same_answers(published):
     first = add_run(published, 1)
     add_run(published, 2)
@@ -110,7 +118,7 @@ def test_what_was_never_made_is_told(published):
     with pytest.raises(NotPublished):
         find_named(published.store, "latest")
     run = add_run(published, 1)
-    with pytest.raises(SettingsError, match="there are no metrics before the latest"):
+    with pytest.raises(SettingsError, match="no metrics before the latest say anything else"):
         find_named(published.store, "previous")
     (run.predictions.path / "manifest.json").unlink()
     with pytest.raises(SettingsError, match="the predictions that these metrics are of are gone"):

@@ -35,6 +35,9 @@ def test_an_answer_is_traced_to_its_line_and_through_every_version(project):
     checkpoint = outcomes["checkpoint"].version.manifest
     assert (predicted["variant"], predicted["answer"]) == ("model", "green")
     assert predicted["checkpoint"] == checkpoint.data_version
+    scored = {row["variant"]: (row["checkpoint"], row["score"]) for row in found.scores}
+    assert scored["model"] == (checkpoint.data_version, 1)
+    assert scored["majority"] == (None, 0)
     assert (found.example["question"], found.example["split"]) == ("what colour is it?", "test")
     assert found.example["locator"] == "questions.csv:19"
     assert (found.image["width"], found.image["height"], found.image["format"]) == (33, 16, "PNG")

@@ -16,6 +16,7 @@ from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.accuracy import score_answers
 from vqa_pipeline.evaluation.changes import Answered
+from vqa_pipeline.evaluation.scores import select_scores
 from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.evaluation.tables import EVALUATED_VARIANT, list_references, tell_images
 from vqa_pipeline.lineage.naming import NamedAnswers, find_named
@@ -79,7 +80,7 @@ def find_answered(pipeline: Pipeline, name: str) -> Found:
         dataset=dataset.manifest.version,
         metric=policy,
     )
-    return Found(side, Answered(_score(rows, policy), policy), dataset)
+    return Found(side, Answered(_score(named, rows, checkpoint, policy), policy), dataset)
 
 
 def _read_predictions(name: str, named: NamedAnswers) -> pd.DataFrame:
@@ -139,6 +140,11 @@ def _find_policy(pipeline: Pipeline, named: NamedAnswers, rows: pd.DataFrame) ->
     return choose_policy(rows["references"]) if declared == "auto" else declared
 
 
-def _score(rows: pd.DataFrame, policy: MetricPolicy) -> pd.DataFrame:
-    answers = [answer if isinstance(answer, str) else None for answer in rows["answer"]]
-    return rows.assign(score=score_answers(answers, rows["references"].tolist(), policy))
+def _score(named: NamedAnswers, rows: pd.DataFrame, checkpoint: str, policy: MetricPolicy) -> pd.DataFrame:
+    """The scores that the metrics hold; without any, those that they would."""
+    held = named.metrics.path / "scores.parquet" if named.metrics else None
+    if held is None or not held.is_file():
+        answers = [answer if isinstance(answer, str) else None for answer in rows["answer"]]
+        return rows.assign(score=score_answers(answers, rows["references"].tolist(), policy))
+    scores = select_scores(pd.read_parquet(held), checkpoint=checkpoint)[["question_id", "score"]]
+    return rows.merge(scores, on="question_id", validate="one_to_one")

@@ -55,11 +55,12 @@ def find_named(store: Store, name: str) -> NamedAnswers:
 
 
 def _find_previous(store: Store) -> Version:
-    """The metrics before the current ones."""
-    current, versions = store.require("metrics"), store.versions("metrics")
-    before = [one for one in versions if one.manifest.created_at < current.manifest.created_at]
+    """The newest metrics before the current ones that say something else."""
+    current, versions = store.require("metrics").manifest, store.versions("metrics")
+    before = [one for one in versions if one.manifest.created_at < current.created_at]
+    before = [one for one in before if one.manifest.data_version != current.data_version]
     if not before:
-        raise SettingsError(PREVIOUS, "there are no metrics before the latest", "Run again when something has changed.")
+        raise SettingsError(PREVIOUS, "no metrics before the latest say anything else", "Run again after a change.")
     return store.require_version("metrics", before[-1].manifest.version)
 
 
