@@ -88,6 +88,17 @@ def make_slice(column: str, value: str, **numbers: Any) -> dict[str, Any]:
     }
 
 
+def make_difference(difference: float, low: float = -0.1, high: float = 0.1, **told: Any) -> dict[str, Any]:
+    """A challenger's gain on a group of questions, as a comparison with the champion tells it."""
+    return {
+        "difference": difference,
+        "interval": {"low": low, "high": high},
+        "num_questions": 60,
+        "num_images": 30,
+        **told,
+    }
+
+
 METRICS: dict[str, Any] = {
     "metric": "normalized",
     "num_questions": 4,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from reporting_world import TRAINING
 
-from vqa_pipeline.reporting.plots.curve import Panel, arrange_panels, draw_curve_png, draw_curve_svg, round_up
+from vqa_pipeline.reporting.plots.axes import round_up
+from vqa_pipeline.reporting.plots.curve import Panel, arrange_panels, draw_curve_png, draw_curve_svg
 
 CURVE = TRAINING["curve"]
 

@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from reporting_world import HOSTILE, LEDGER, METRICS, TRAINING, Page, make_png, make_reject, make_slice, write_rejects
+from reporting_world import (
+    HOSTILE,
+    LEDGER,
+    METRICS,
+    TRAINING,
+    Page,
+    make_difference,
+    make_png,
+    make_reject,
+    make_slice,
+    write_rejects,
+)
 
 from vqa_pipeline.reporting.changes import Change
 from vqa_pipeline.reporting.escaping import escape_control
@@ -165,6 +176,22 @@ def test_without_pictures_there_is_only_text(tmp_path):
     assert "image_missing" not in page.text
 
 
+def test_the_verdict_is_told_in_words_and_group_by_group(tmp_path):
+    comparison = {
+        "champion": "c0ffee",
+        "champion_accuracy": 0.7,
+        "total": make_difference(0.05),
+        "slices": [make_difference(-0.02, column="answer_type", value="yes/no")],
+    }
+    verdict = {"outcome": "held", "reasons": ["+0.050: `x` fell"]}
+    page = show(tmp_path, metrics={**METRICS, "comparison": comparison, "verdict": verdict})
+    assert "Verdict: held The champion stays in use. +0.050: x fell" in page.text
+    assert "(data version c0ffee), which reaches 0.700 on the same questions" in page.text
+    assert ["all questions", "60", "", "+0.050", "-0.100 to +0.100"] in page.rows
+    assert ["answer type: yes/no", "60", "", "-0.020", "-0.100 to +0.100"] in page.rows
+    assert "Verdict" not in show(tmp_path).text
+
+
 def test_what_changed_stands_before_the_scores(tmp_path):
     changes = [Change("images", "3", "5", "+2"), Change("training.epochs", "1", "2", "")]
     page = show(tmp_path, changes=changes)
@@ -204,16 +231,25 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
             num_suspects=1,
             suspect_files=[HOSTILE],
             changes=[Change(HOSTILE, HOSTILE, HOSTILE, "")],
-            metrics={**METRICS, "slices": slices},
+            metrics={
+                **METRICS,
+                "slices": slices,
+                "verdict": {"outcome": "held", "reasons": [HOSTILE]},
+                "comparison": {
+                    "champion": HOSTILE,
+                    "champion_accuracy": 0.5,
+                    "total": make_difference(0.1),
+                    "slices": [make_difference(0.1, column=HOSTILE, value=HOSTILE)],
+                },
+            },
             provenance={HOSTILE: HOSTILE},
             rejects=write_rejects(tmp_path / "hostile", make_reject(HOSTILE, reason=HOSTILE, raw=HOSTILE.encode())),
         )
     )
     page = Page(html)
     assert "script" not in page.tags
-    assert (
-        page.text.count("<script>alert(1)</script>") == 20 + 1 + 3 + 3 + 2 + 4
-    )  # galleries, file, change, slice, origin, reject
+    places = {"gallery": 20, "file": 1, "change": 3, "slice": 3, "origin": 2, "reject": 4, "verdict": 5}
+    assert page.text.count("<script>alert(1)</script>") == sum(places.values())
     assert not {"\x1b", "\u202e"} & set(html)
 
 

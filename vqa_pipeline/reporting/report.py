@@ -15,6 +15,7 @@ from vqa_pipeline.reporting.plots.curve import draw_curve_svg
 from vqa_pipeline.reporting.rejects import group_rejects
 from vqa_pipeline.reporting.scores import find_best_blind, list_headlines, list_scores, list_shares
 from vqa_pipeline.reporting.training import list_rates
+from vqa_pipeline.reporting.verdicts import tell_verdict
 
 _SHOWN_SLICES = 25
 
@@ -67,6 +68,7 @@ def render_report(told: ReportInput) -> str:
         headlines=list_headlines(metrics)[1:],
         scores=list_scores(metrics),
         shares=list_shares(metrics),
+        verdict=tell_verdict(metrics),
         changes=told.changes,
         slices_by_column=group_slices(metrics["slices"]),
         shown_slices=_SHOWN_SLICES,

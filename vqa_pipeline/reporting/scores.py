@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from vqa_pipeline.reporting.verdicts import tell_verdict
+
 _SCORES = {
     "vqa_accuracy": ("Model", "the trained ViLT"),
     "baseline_shuffled_image": ("Model on another image", "the same model, shown the image of another question"),
@@ -25,8 +27,6 @@ _SHARES = {
     "exact_match": ("Exact match", "questions answered with the annotators' most common answer"),
     "coverage": ("Coverage", "questions with an annotator's answer in the answer vocabulary"),
 }
-
-_OUTCOMES = {"promoted": "Promoted", "held": "Held", "needs_more_data": "Needs more data"}
 
 
 class Score(NamedTuple):
@@ -106,8 +106,7 @@ def _tell_calibration(metrics: Mapping[str, Any]) -> list[Headline]:
 
 
 def _tell_verdict(metrics: Mapping[str, Any]) -> list[Headline]:
-    verdict = metrics.get("verdict")
-    if verdict is None:
+    told = tell_verdict(metrics)
+    if told is None:
         return []
-    outcome = verdict["outcome"]
-    return [Headline("Verdict", _OUTCOMES[outcome], "; ".join(verdict["reasons"]), outcome == "held")]
+    return [Headline("Verdict", told.outcome, "; ".join(told.reasons), told.outcome == "Held")]

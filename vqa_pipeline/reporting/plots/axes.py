@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 440, 240, 46, 20, 34, 30
 """Of a drawing and of the margins inside it, in its own units."""
+
+_NICE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 Point = tuple[float, float]
 
@@ -28,6 +31,14 @@ class Axes(NamedTuple):
     def list_ticks(self) -> list[float]:
         """Values with a grid line."""
         return [self.top * quarter / 4 for quarter in range(5)]
+
+
+def round_up(value: float) -> float:
+    """The smallest simple number that is at least `value`; 1 for 0."""
+    if value <= 0:
+        return 1.0
+    magnitude = 10.0 ** math.floor(math.log10(value))
+    return next((nice * magnitude for nice in _NICE if nice * magnitude >= value), 10 * magnitude)
 
 
 def draw_frame_svg(kind: str, title: str, told: str, axes: Axes, below: Sequence[tuple[float, str]]) -> list[str]:

@@ -16,10 +16,10 @@ from vqa_pipeline.reporting.plots.axes import (
     draw_dot_svg,
     draw_frame_svg,
     draw_line_svg,
+    round_up,
 )
 
 _MAX_EPOCH_LABELS = 7
-_NICE = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _PNG_SCALE, _PNG_SMOOTHING = 2, 2
 _INK, _SOFT, _LINE = "#1c2430", "#5b6675", "#dfe3e8"
 _COLORS = {"accuracy": "#1d5fd1", "loss": "#c2571a"}
@@ -73,14 +73,6 @@ def arrange_panels(curve: Sequence[Mapping[str, Any]]) -> list[Panel]:
         Panel("Validation accuracy by epoch", "accuracy", epochs, accuracy, 1.0, best),
         Panel("Training loss by epoch", "loss", epochs, loss, round_up(max(loss)), len(loss) - 1),
     ]
-
-
-def round_up(value: float) -> float:
-    """The smallest simple number that is at least `value`; 1 for 0."""
-    if value <= 0:
-        return 1.0
-    magnitude = 10.0 ** math.floor(math.log10(value))
-    return next((nice * magnitude for nice in _NICE if nice * magnitude >= value), 10 * magnitude)
 
 
 def draw_curve_svg(curve: Sequence[Mapping[str, Any]]) -> str:
