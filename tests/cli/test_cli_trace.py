@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cli_world import Project
 from colours_world import Runner, write_source
 from reporting_world import HOSTILE
 
+from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.project import load_pipelines
+from vqa_pipeline.schemas import PREDICTIONS
+from vqa_pipeline.store import Draft, Store
 
 DECLARATION = """
 type: vqa_pipeline.VqaPipeline
@@ -37,7 +42,8 @@ def test_a_question_is_told_from_its_answer_to_its_line(call, project):
     lines = ended.out.splitlines()
     assert lines[:3] == ["colours/17  accepted, test", "  question  what colour is it?", "  answers   green"]
     assert lines[3].startswith("  image     17.png (PNG, 33 x 16 pixels; sha256 ")
-    assert lines[5].startswith("model of checkpoint ")
+    [checkpoint] = (project.root / "data" / "store" / "clinic" / "checkpoint" / "versions").iterdir()
+    assert lines[5].startswith(f"checkpoint {checkpoint.name} answered")
     assert " answered blue, which earns 0.000" in lines[5]
     assert [line for line in lines if "vocabulary" in line][:2] == [
         "  blue: index 0 of the vocabulary",
@@ -47,6 +53,27 @@ def test_a_question_is_told_from_its_answer_to_its_line(call, project):
     assert lines[read + 1].startswith("  raw       {")
     assets = [line.split()[0] for line in lines[read + 4 :]]
     assert assets == ["metrics", "predictions", "checkpoint", "vocabulary", "dataset", "records/colours", "raw/colours"]
+
+
+def test_who_is_in_use_and_who_saw_another_image_is_told(call, project):
+    run(project, {})
+    [pipeline] = load_pipelines(project.root)
+    store = Store(pipeline.store_folder, pipeline.scratch_folder)
+    checkpoint, predictions = store.require("checkpoint"), store.require("predictions")
+    Deployment(store).deploy(checkpoint, "card", "promoted", "it is the first")
+    file = predictions.path / "predictions.parquet"
+    rows = pq.read_table(file).to_pylist()
+    gone = [{**row, "checkpoint": "other"} for row in rows]
+    shuffled = [{**row, "variant": "shuffled_image", "answer": "red"} for row in rows]
+    with store.candidate("predictions") as folder:
+        pq.write_table(pa.Table.from_pylist([*rows, *gone, *shuffled], PREDICTIONS), folder / file.name)
+        told = {name: getattr(predictions.manifest, name) for name in Draft.model_fields}
+        store.publish("predictions", folder, Draft(**told))
+    assert [line for line in call("trace", "colours/17").out.splitlines() if " answered " in line] == [
+        f"checkpoint {checkpoint.manifest.version}, which is in use, answered blue",
+        "checkpoint that is gone answered blue",
+        f"checkpoint {checkpoint.manifest.version}, which is in use, shown another question's image answered red",
+    ]
 
 
 def test_a_rejected_question_is_told_with_reason_and_fix(call, project):

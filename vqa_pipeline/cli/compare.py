@@ -113,7 +113,8 @@ def _format(page: ComparedPage) -> Iterator[str]:
     yield f"{page.name}: VQA accuracy {page.change.before:.4f} → {page.change.after:.4f}"
     for word, side in zip(("before", "after"), page.sides, strict=True):
         where = f"metrics {side['metrics']}" if side["metrics"] else f"predictions {side['predictions']}"
-        yield f"  {word:7} {side['name']}: checkpoint {side['checkpoint']}, {where}, by the {side['metric']} metric"
+        who = side["checkpoint_version"] or side["checkpoint"]
+        yield f"  {word:7} {side['name']}: checkpoint {who}, {where}, by the {side['metric']} metric"
     yield ""
     parts = list_parts(page.change)
     rows = [(one.label, f"{one.change:+.4f}", f"{one.accuracy:.4f}", one.num_questions) for one in parts]

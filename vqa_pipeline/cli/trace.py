@@ -13,6 +13,7 @@ from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find
 from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.reporting.escaping import escape_control, shorten
+from vqa_pipeline.schemas import SHUFFLED_IMAGE
 
 if TYPE_CHECKING:
     from vqa_pipeline.lineage.places import Became
@@ -107,12 +108,19 @@ def _tell_predictions(trace: Trace) -> Iterator[str]:
     for row in trace.predictions:
         credit = _find_credit(trace.scores, row)
         earned = "" if credit is None else f", which earns {credit:.3f}"
-        yield f"{row['variant']} of checkpoint {row['checkpoint']} answered {row['answer']}{earned}"
+        yield f"{_tell_who(trace, row)} answered {row['answer']}{earned}"
         others = ", ".join(f"{one['answer']} {one['score']:.3f}" for one in row["top_answers"])
         yield f"  best      {others}"
     for answer, index in trace.answer_indexes.items():
         place = "not in the vocabulary" if index is None else f"index {index} of the vocabulary"
         yield f"  {answer}: {place}"
+
+
+def _tell_who(trace: Trace, row: Mapping[str, Any]) -> str:
+    version = trace.checkpoint_versions.get(row["checkpoint"], "that is gone")
+    in_use = ", which is in use," if row["checkpoint"] == trace.champion else ""
+    shown = " shown another question's image" if row["variant"] == SHUFFLED_IMAGE else ""
+    return f"checkpoint {version}{in_use}{shown}"
 
 
 def _find_credit(scores: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> float | None:

@@ -20,7 +20,7 @@ from vqa_pipeline.evaluation.scores import select_scores
 from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.evaluation.tables import EVALUATED_VARIANT, list_references, tell_images
 from vqa_pipeline.lineage.naming import NamedAnswers, find_named
-from vqa_pipeline.lineage.versions import follow
+from vqa_pipeline.lineage.versions import follow, name_checkpoints
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.schemas import Frozen
 from vqa_pipeline.stages.dataset import read_questions
@@ -39,6 +39,8 @@ class Side(Frozen):
     """As it was asked for."""
     checkpoint: str
     """Data version of who answered."""
+    checkpoint_version: str | None
+    """Its version; null: it is not in the store."""
     predictions: str
     """Version, or path of a file."""
     metrics: str | None
@@ -75,6 +77,7 @@ def find_answered(pipeline: Pipeline, name: str) -> Found:
     side = Side(
         name=name,
         checkpoint=checkpoint,
+        checkpoint_version=name_checkpoints(store).get(checkpoint),
         predictions=version.manifest.version if isinstance(version, Version) else str(version),
         metrics=named.metrics.manifest.version if named.metrics else None,
         dataset=dataset.manifest.version,

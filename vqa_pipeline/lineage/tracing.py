@@ -14,9 +14,10 @@ from pydantic import Field
 
 from vqa_pipeline.answers.normalization import normalize
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary
+from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.lineage.raw_records import RawPlace, describe_place, find_rows, show_raw
-from vqa_pipeline.lineage.versions import VersionTold, follow, tell_versions
+from vqa_pipeline.lineage.versions import VersionTold, follow, name_checkpoints, tell_versions
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.schemas import Frozen, Locator
 from vqa_pipeline.stages.stage import open_store
@@ -31,6 +32,10 @@ class Trace(Frozen):
     question_id: str
     fate: Literal["accepted", "duplicate", "rejected", "excluded"]
     predictions: tuple[dict[str, Any], ...] = Field(description="Rows of `schemas.PREDICTIONS`.")
+    checkpoint_versions: dict[str, str] = Field(
+        description="Versions of the checkpoints that predictions name by their data versions; one not there is gone."
+    )
+    champion: str | None = Field(description="Data version of the checkpoint in use.")
     scores: tuple[dict[str, Any], ...] = Field(description="Its rows in the metrics of these predictions.")
     example: dict[str, Any] | None = Field(description="Row of `schemas.QUESTIONS`; null: it was not accepted.")
     image: dict[str, Any] | None = Field(description="Facts of its image: size in pixels, mode, format, alterations.")
@@ -71,11 +76,14 @@ def trace_question(pipeline: Pipeline, question_id: str) -> Trace:
         fix = "Ids are `<source>/<native id>`; `vqa-pipeline trace --source FILE:LINE` finds what a line became."
         raise SettingsError("QUESTION_ID", f"no row of the dataset has the id {question_id}", fix)
     example = examples[0] if examples else None
+    known, history = name_checkpoints(store), Deployment(store).read_history()
     lineage = _add_source(store, lineage, (example or rejects[0])["source"])
     return Trace(
         question_id=question_id,
         fate="accepted" if example else rejects[0]["fate"],
         predictions=tuple(predictions),
+        checkpoint_versions={name: known[name] for name in (row["checkpoint"] for row in predictions) if name in known},
+        champion=history[-1].data_version if history else None,
         scores=tuple(_find_in(lineage.metrics, "scores.parquet", is_asked)),
         example=None if example is None else {**example, "locator": str(Locator(**example["locator"]))},
         image=_find_image(lineage.dataset, example),

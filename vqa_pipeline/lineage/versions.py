@@ -32,6 +32,11 @@ def follow(store: Store, version: Version, asset: str) -> Version | None:
     return store.find(asset, read.data_version)
 
 
+def name_checkpoints(store: Store) -> dict[str, str]:
+    """The id of the newest version of each published checkpoint, by its data version, which its answers name."""
+    return {one.manifest.data_version: one.manifest.version for one in store.versions("checkpoint")}
+
+
 def tell_versions(store: Store, versions: Iterable[Version | None]) -> tuple[VersionTold, ...]:
     """Those that are there, in the order given."""
     return tuple(
