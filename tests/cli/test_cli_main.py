@@ -121,7 +121,7 @@ def test_no_command_shows_the_help(call):
     assert "Train" in ended.out + ended.err
 
 
-@pytest.mark.parametrize("command", ["run", "train", "predict", "status", "history", "rejects"])
+@pytest.mark.parametrize("command", ["run", "train", "predict", "status", "history", "compare", "trace", "rejects"])
 def test_outside_of_a_project_a_command_says_where_to_go(call, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     ended = call(command)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.lineage.raw_records import RawPlace, Row, describe_place, find_base, find_rows
-from vqa_pipeline.lineage.versions import follow
+from vqa_pipeline.lineage.versions import follow, tell_candidate
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.schemas import Fate
 from vqa_pipeline.sources.containers import open_content
@@ -74,7 +74,7 @@ def trace_place(pipeline: Pipeline, text: str) -> list[Became]:
     found = [one for source in sources for one in _trace_in(pipeline, store, dataset, source, place)]
     if not found:
         fix = "Locators in pages, `rejects` and `trace QUESTION_ID` show how the files of each source are named."
-        raise SettingsError("--source", f"no record of the dataset was read at {text}", fix)
+        raise SettingsError("--source", f"no record of the dataset was read at {text}", fix + tell_candidate(store))
     return found
 
 

@@ -17,7 +17,7 @@ from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.lineage.raw_records import RawPlace, describe_place, find_rows, show_raw
-from vqa_pipeline.lineage.versions import VersionTold, follow, name_checkpoints, tell_versions
+from vqa_pipeline.lineage.versions import VersionTold, follow, name_checkpoints, tell_candidate, tell_versions
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.schemas import Frozen, Locator
 from vqa_pipeline.stages.stage import open_store
@@ -74,7 +74,9 @@ def trace_question(pipeline: Pipeline, question_id: str) -> Trace:
     rejects = find_rows(sorted((lineage.dataset.path / "rejects").glob("*.parquet")), is_asked)
     if not examples and not rejects:
         fix = "Ids are `<source>/<native id>`; `vqa-pipeline trace --source FILE:LINE` finds what a line became."
-        raise SettingsError("QUESTION_ID", f"no row of the dataset has the id {question_id}", fix)
+        raise SettingsError(
+            "QUESTION_ID", f"no row of the dataset has the id {question_id}", fix + tell_candidate(store)
+        )
     example = examples[0] if examples else None
     known, history = name_checkpoints(store), Deployment(store).read_history()
     lineage = _add_source(store, lineage, (example or rejects[0])["source"])

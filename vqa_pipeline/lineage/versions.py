@@ -37,6 +37,12 @@ def name_checkpoints(store: Store) -> dict[str, str]:
     return {one.manifest.data_version: one.manifest.version for one in store.versions("checkpoint")}
 
 
+def tell_candidate(store: Store) -> str:
+    """A sentence where rows may be in a candidate of the dataset that failed a gate; empty where there is none."""
+    is_there = store.find_failed("dataset") is not None
+    return " A newer candidate failed a gate: `vqa-pipeline rejects` lists its rows." if is_there else ""
+
+
 def tell_versions(store: Store, versions: Iterable[Version | None]) -> tuple[VersionTold, ...]:
     """Those that are there, in the order given."""
     return tuple(
