@@ -12,7 +12,7 @@ from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Work
 from vqa_pipeline.stages.dataset import find_image_packs
-from vqa_pipeline.stages.stage import open_store
+from vqa_pipeline.stages.stage import open_store, stage_settings
 from vqa_pipeline.store import Store, Version
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def _list_changes(pipeline: Pipeline, work: Work, made_from: MadeFrom) -> Sequen
     before = next(others, None)
     if before is None:
         return ()
-    metrics = pipeline.settings.evaluation.model_dump(mode="json")
-    now = _gather_facts(made_from, work.numbers, metrics)
+    now = _gather_facts(made_from, work.numbers, stage_settings(pipeline, "metrics"))
     return list_changes(_gather_facts_before(store, before), now)
 
 
@@ -131,7 +130,7 @@ def _gather_facts_before(store: Store, metrics: Version) -> Facts:
         predictions = store.require_version("predictions", inputs["predictions"].version)
         checkpoint = store.require_version("checkpoint", predictions.manifest.inputs["checkpoint"].version)
         return _gather_facts(MadeFrom(dataset, checkpoint, predictions), manifest.numbers, manifest.settings)
-    return Facts(manifest.numbers, _name_settings("evaluation", manifest.settings))
+    return Facts(manifest.numbers, _name_metrics_settings(manifest.settings))
 
 
 def _gather_facts(made_from: MadeFrom, numbers: Mapping[str, float | int | None], settings: Mapping[str, Any]) -> Facts:
@@ -143,9 +142,15 @@ def _gather_facts(made_from: MadeFrom, numbers: Mapping[str, float | int | None]
         {
             **_name_settings("dataset", dataset.settings),
             **_name_settings("training", checkpoint.settings),
-            **_name_settings("evaluation", settings),
+            **_name_metrics_settings(settings),
         },
     )
+
+
+def _name_metrics_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The champion's rules are among them."""
+    own = {name: value for name, value in settings.items() if name != "champion"}
+    return _name_settings("evaluation", own) | _name_settings("champion", settings.get("champion", {}))
 
 
 def _name_settings(owner: str, settings: Mapping[str, Any]) -> dict[str, Any]:
