@@ -58,6 +58,7 @@ def test_edited_references_are_no_merit_of_the_model():
     after = answer_all(ask(1, "red", "red"), ask(2, "blue", "blue"))
     change, shared = explain_change(before, after)
     assert tell(change) == {**NOTHING, "edited": (0.5, 1)}
+    assert change.model_interval.model_dump() == {"low": 0, "high": 0}
     assert shared["score_before"].tolist() == [1, 1]  # by today's references
     assert shared["references"].tolist()[1][0]["answer"] == "blue"
 

@@ -80,12 +80,13 @@ def test_a_verdict_is_told_where_there_is_one(published):
 def test_the_champion_and_whoever_was_it_before_are_told(published):
     data = published.publish("dataset", {"a": "1"}, "d1")
     first, second, _ = (train(published, name, data) for name in ("first", "second", "third"))
-    for checkpoint, how in ((first, "promoted"), (second, "promoted"), (first, "rolled back")):
+    deployed = (second, "promoted"), (first, "promoted"), (second, "promoted"), (first, "rolled back")
+    for checkpoint, how in deployed:
         Deployment(published.store).deploy(checkpoint, "card", how, "because")
     told = list_trainings(published.store)
     assert [(one.in_use, [change.how for change in one.deployments]) for one in told] == [
         (False, []),
-        (False, ["promoted"]),
+        (False, ["promoted", "promoted"]),
         (True, ["promoted", "rolled back"]),
     ]
 
