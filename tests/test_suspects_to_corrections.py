@@ -51,3 +51,14 @@ def test_nothing_is_corrected_by_a_file_that_nobody_has_filled_in(tmp_path, susp
     after = Runner(make_pipeline(tmp_path, sources=[source]), FakeWorker(RIGHT)).run("dataset")
     questions = pd.read_parquet(after["dataset"].version.path / "questions").set_index("question_id")
     assert questions.loc["colours/16", "most_common_answer"] == "blue"
+
+
+def test_a_report_that_was_damaged_is_made_again_as_it_was(tmp_path, suspects):
+    write_source(tmp_path)
+    runner = Runner(make_pipeline(tmp_path), FakeWorker(RIGHT))
+    report = runner.run()["metrics"].version.path / "report.html"
+    before = report.read_bytes()
+    assert b"What changed" in before
+    report.unlink()
+    runner.run()
+    assert report.read_bytes() == before

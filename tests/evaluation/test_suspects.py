@@ -57,6 +57,14 @@ def test_an_answer_that_earns_nothing_by_an_oddity_of_the_metric_contradicts_nob
     assert find(RIGHT, ("Red.", 0.0, 0.9, ["red", "red"])) == []
 
 
+def test_an_answer_that_earns_credit_contradicts_nobody():
+    assert find(RIGHT, ("41", 1.0, 0.9, ["40"])) == []  # numbers may be scored within five per cent
+
+
+def test_equal_suspects_come_by_their_ids():
+    assert find(RIGHT, ("red", 0.0, 0.9, ["blue"]), ("red", 0.0, 0.9, ["green"])) == ["q1", "q2"]
+
+
 def test_of_equally_probable_answers_the_one_against_fewer_agreeing_annotators_is_more_suspect():
     ten, split, one = ["blue"] * 10, ["blue"] * 5 + ["green"] * 5, ["blue"]
     rows = [RIGHT, ("red", 0.0, 0.9, ten), ("red", 0.0, 0.9, split), ("red", 0.0, 0.9, one)]
