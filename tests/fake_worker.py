@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -75,17 +76,20 @@ class FakeWorker:
             for row in pq.read_table(file, columns=["question_id", "image_sha256"]).to_pylist():
                 if row["image_sha256"] is None:
                     continue
-                answer = self.answers.get(row["question_id"], first)
-                rows.append(
-                    {
-                        "question_id": row["question_id"],
-                        "split": split,
-                        "variant": "model",
-                        "checkpoint": job.checkpoint_version,
-                        "answer": answer,
-                        "score": 0.9,
-                        "top_answers": [{"answer": answer, "score": 0.9}],
-                    }
-                )
-        rows.sort(key=lambda row: row["question_id"])
+                told = {"model": self.answers.get(row["question_id"], first)}
+                if split in job.shuffled_splits:
+                    told["shuffled_image"] = first
+                rows += [self._answer(job, row["question_id"], split, *answered) for answered in told.items()]
+        rows.sort(key=lambda row: (row["variant"], row["question_id"]))
         pq.write_table(pa.Table.from_pylist(rows, PREDICTIONS), job.output_file)
+
+    def _answer(self, job: PredictJob, question_id: str, split: str, variant: str, answer: str) -> dict[str, Any]:
+        return {
+            "question_id": question_id,
+            "split": split,
+            "variant": variant,
+            "checkpoint": job.checkpoint_version,
+            "answer": answer,
+            "score": 0.9,
+            "top_answers": [{"answer": answer, "score": 0.9}],
+        }

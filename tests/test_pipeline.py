@@ -57,6 +57,7 @@ def test_the_settings_are_these_classes_and_one_for_each_format():
     classes = [settings.__name__ for settings in SETTINGS]
     assert len([name for name in classes if name.endswith("Source")]) == len(FORMATS)
     assert [name for name in classes if not name.endswith("Source")] == [
+        "ChampionSettings",
         "Columns",
         "ComputeSettings",
         "CronSettings",
@@ -141,7 +142,8 @@ def test_a_source_is_all_that_must_be_said():
         },
         "compute": {"workers": 1},
         "vocabulary": {"min_count": 1, "max_answers": 3129},
-        "evaluation": {"metric": "auto", "splits": ("test",), "images": True},
+        "evaluation": {"metric": "auto", "splits": ("test",), "shuffled_image": True, "images": True},
+        "champion": {"minimum_effect": 0.01, "max_slice_drop": 0.05, "allow_overridden": False},
         "retrain": "manual",
     }
     assert settings.training.model_dump() == {

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from vqa_pipeline.answers.settings import VocabularySettings
 from vqa_pipeline.curation.settings import ComputeSettings, DatasetSettings
-from vqa_pipeline.evaluation.settings import EvaluationSettings
+from vqa_pipeline.evaluation.settings import ChampionSettings, EvaluationSettings
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.schemas import Frozen, Name
 from vqa_pipeline.sources.formats import Source
@@ -107,6 +107,7 @@ class PipelineSettings(Frozen):
     vocabulary: VocabularySettings = Field(VocabularySettings(), description="Which answers a model can give.")
     training: TrainingSettings = Field(TrainingSettings(), description="How the checkpoint is trained.")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="What is scored and how.")
+    champion: ChampionSettings = Field(ChampionSettings(), description="When a checkpoint replaces the one in use.")
     retrain: Literal["manual"] | CronSettings = Field(
         "manual", description="manual, or {cron, timezone}: train again at these times if the content changed."
     )

@@ -257,7 +257,9 @@ PREDICTIONS = pa.schema(
     [
         _QUESTION_ID,
         column("split", pa.string(), "train, val or test", nullable=False),
-        column("variant", pa.string(), "model: the model as it is", nullable=False),
+        column(
+            "variant", pa.string(), "model: as it is; shuffled_image: shown another question's image", nullable=False
+        ),
         column("checkpoint", pa.string(), "Data version of the checkpoint that answered", nullable=False),
         column("answer", pa.string(), "The best answer of the vocabulary", nullable=False),
         column("score", pa.float32(), "Sigmoid of the answer's logit, in [0, 1]", nullable=False),
@@ -269,8 +271,12 @@ PREDICTIONS = pa.schema(
         ),
     ]
 )
-"""`predictions`, file `predictions.parquet`: ordered by variant and `question_id`."""
+"""`predictions`, file `predictions.parquet`: ordered by variant, checkpoint and `question_id`; the champion's are among
+them."""
 
+
+EVALUATED_VARIANT = "model"
+"""Variant of predictions: the model as it is."""
 
 SHUFFLED_IMAGE = "shuffled_image"
 """Variant of predictions: the model was shown the image of another question."""

@@ -33,7 +33,8 @@ def test_an_answer_is_traced_to_its_line_and_through_every_version(project):
     outcomes = Runner(pipeline, FakeWorker({"colours/17": "green"})).run()
     found = trace_question(pipeline, "colours/17")
     assert found.fate == "accepted"
-    [predicted] = found.predictions
+    predicted, shuffled = found.predictions
+    assert (shuffled["variant"], shuffled["answer"]) == ("shuffled_image", "blue")
     checkpoint = outcomes["checkpoint"].version.manifest
     assert (predicted["variant"], predicted["answer"]) == ("model", "green")
     assert predicted["checkpoint"] == checkpoint.data_version
@@ -48,7 +49,7 @@ def test_an_answer_is_traced_to_its_line_and_through_every_version(project):
     assert '"17.png"' in record.raw
     assert found.rejects == ()
     # four answers, three training questions each: green comes second in the alphabet
-    assert found.answer_indexes == {"green": 1}
+    assert found.answer_indexes == {"green": 1, "blue": 0}
     passed = [outcomes[name].version.manifest for name in ("metrics", "predictions", "checkpoint", "vocabulary")]
     passed += [outcomes[name].version.manifest for name in ("dataset", "records", "raw")]
     assert [(one.asset, one.version, one.data_version, one.is_current) for one in found.versions] == [

@@ -194,3 +194,17 @@ def test_a_stop_writes_nothing(world: World, trained: Path, tmp_path: Path) -> N
     with pytest.raises(TrainingCancelled):
         predict(predict_job(world, tmp_path, trained / "checkpoint"), lambda event: None, lambda: True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_questions_are_asked_again_of_other_images_where_that_is_wanted(
+    world: World, trained: Path, rows: list[dict[str, object]], tmp_path: Path
+) -> None:
+    job = predict_job(world, tmp_path, trained / "checkpoint").model_copy(update={"shuffled_splits": ("test",)})
+    predict(job, lambda event: None, never)
+    told = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert [row for row in told if row["variant"] == "model"] == rows
+    shuffled = [row for row in told if row["variant"] == "shuffled_image"]
+    assert [row["question_id"] for row in shuffled] == [row["question_id"] for row in rows if row["split"] == "test"]
+    seen = {row["question_id"]: row["score"] for row in rows}
+    assert any(row["score"] != seen[row["question_id"]] for row in shuffled)
+    assert told == sorted(told, key=lambda row: (row["variant"], row["question_id"]))

@@ -13,6 +13,7 @@ from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.errors import BackboneError
 from vqa_pipeline.modeling.backbones.wordpiece import build_tokenizer
 from vqa_pipeline.modeling.questions import (
+    Asked,
     _AnswerScorer,
     check_known,
     describe_losses,
@@ -126,3 +127,28 @@ def test_what_was_lost_of_a_splits_questions_is_told() -> None:
         "1 test questions are longer than 4 tokens and are cut.",
         "The tokenizer does not know 2 of 5 words of the test questions; the model cannot tell these words apart.",
     ]
+
+
+def ask(*shas: str) -> Asked:
+    asked = Asked()
+    for number, sha in enumerate(shas):
+        row = {"question_id": f"s/{number}", "question": f"what {number}?", "image_sha256": sha, "answer_type": None}
+        asked.append(row)
+    return asked
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=30).filter(lambda shas: len(set(shas)) > 1))
+def test_other_images_are_other_ones_all_of_them_and_the_same_for_all_questions_of_an_image(shas: list[str]) -> None:
+    asked = ask(*shas)
+    shown = asked.show_other_images()
+    assert (shown.question_ids, shown.questions) == (asked.question_ids, asked.questions)
+    pairs = set(zip(asked.shas, shown.shas, strict=True))
+    assert all(own != other for own, other in pairs)
+    assert len(pairs) == len(set(shas)) == len({other for _, other in pairs})
+    assert {other for _, other in pairs} == set(shas)
+
+
+@given(st.permutations(["a", "b", "c", "d", "d"]))
+def test_which_other_image_is_shown_does_not_depend_on_the_order(shas: list[str]) -> None:
+    told = dict(zip(shas, ask(*shas).show_other_images().shas, strict=True))
+    assert told == dict(zip("abcdd", ask(*"abcdd").show_other_images().shas, strict=True))

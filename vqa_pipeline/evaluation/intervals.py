@@ -71,12 +71,21 @@ class ImageDraws:
         return [_round(low, high) for low, high in zip(*_find_wilson(means, trials), strict=True)]
 
     def find_difference(self, values: Numbers, others: Numbers) -> Interval:
-        """The interval of how much the mean of `values` is above that of `others`: percentiles of the paired draws.
+        """The interval of how much the mean of `values` is above that of `others`.
 
         Both are (rows,), in [0, 1], and of the same questions.
         """
-        drawn = self.draw_means(values - others, np.ones((len(values), 1), bool))
-        return _round(*np.quantile(drawn, [_TAIL, 1 - _TAIL]))
+        return self.find_shifts(values - others, np.ones((len(values), 1), bool))[0]
+
+    def find_shifts(self, gains: Numbers, members: Members) -> list[Interval]:
+        """The interval of the mean of paired differences over each group: percentiles of the draws.
+
+        Args:
+            gains: (rows,), in [-1, 1].
+            members: (rows, groups), which rows belong to which group; every group has one.
+        """
+        drawn = self.draw_means(gains, members)
+        return [_round(low, high) for low, high in np.nanquantile(drawn, [_TAIL, 1 - _TAIL], axis=0).T]
 
     def draw_means(self, values: Numbers, members: Members) -> Numbers:
         """The mean of `values` (rows,) over each group in each draw: (draws, groups), NaN where a draw has none."""

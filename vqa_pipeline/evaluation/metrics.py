@@ -16,8 +16,11 @@ from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, measure_coverage
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.accuracy import Share, compute_mean, measure_accuracy
+from vqa_pipeline.evaluation.comparison import Comparison, compare
 from vqa_pipeline.evaluation.intervals import ImageDraws, Interval
+from vqa_pipeline.evaluation.promotion import IN_USE, Verdict, judge, judge_first
 from vqa_pipeline.evaluation.scores import list_blind, score_everybody, select_scores
+from vqa_pipeline.evaluation.settings import ChampionSettings
 from vqa_pipeline.evaluation.slices import Slice, Sliced, measure_slices, tell_slices
 from vqa_pipeline.evaluation.tables import list_references, tell_images
 from vqa_pipeline.schemas import Frozen
@@ -54,6 +57,10 @@ class Metrics(Frozen):
     num_scored: int = Field(description="The annotated ones; each of them counts.")
     num_unanswered: int = Field(description="Annotated questions without a prediction; each scores 0.")
     slices: tuple[Slice, ...] = Field(description="The same for groups of questions; see `slices.SLICE_COLUMNS`.")
+    comparison: Comparison | None = Field(
+        None, description="With the champion; null: there is none, or it is this one."
+    )
+    verdict: Verdict | None = Field(None, description="Whether the checkpoint may replace the champion.")
 
 
 class Measured(NamedTuple):
@@ -142,3 +149,28 @@ def _measure_reliance(
         "image_reliance": compute_mean((model - blind[best]).tolist()),
         "image_reliance_interval": draws.find_difference(model, blind[best]),
     }
+
+
+def judge_challenger(
+    measured: Measured, checkpoint: str, champion: str | None, rules: ChampionSettings, *, overridden: bool
+) -> Measured:
+    """With the comparison with the champion and the verdict.
+
+    Args:
+        measured: From `compute_metrics`.
+        checkpoint: Data version of the checkpoint that is evaluated, the challenger.
+        champion: Data version of the champion, which is among the scores; None: there is none yet.
+        rules: When a challenger is promoted.
+        overridden: Whether it was trained with other settings than the declared ones.
+    """
+    metrics = measured.metrics
+    if champion == checkpoint:
+        return measured._replace(metrics=metrics.model_copy(update={"verdict": IN_USE}))
+    if champion is None:
+        reliance = metrics.image_reliance, metrics.image_reliance_interval
+        first = judge_first(*reliance, rules, overridden=overridden)
+        return measured._replace(metrics=metrics.model_copy(update={"verdict": first}))
+    comparison = compare(measured.scores, measured.groups, checkpoint, champion)
+    verdict = judge(comparison, rules, overridden=overridden)
+    judged = metrics.model_copy(update={"comparison": comparison, "verdict": verdict})
+    return measured._replace(metrics=judged)

@@ -15,8 +15,8 @@ from vqa_pipeline.answers.normalization import normalize
 from vqa_pipeline.answers.scoring import MetricPolicy, most_common_answer
 from vqa_pipeline.evaluation.accuracy import score_answers
 from vqa_pipeline.evaluation.baselines import predict_by_question_type, predict_majority, predict_question_only
-from vqa_pipeline.evaluation.tables import EVALUATED_VARIANT, map_answers, tell_images
-from vqa_pipeline.schemas import SHUFFLED_IMAGE, Answer
+from vqa_pipeline.evaluation.tables import map_answers, tell_images
+from vqa_pipeline.schemas import EVALUATED_VARIANT, SHUFFLED_IMAGE, Answer
 
 GUESSES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], list[str]]] = {
     "majority": predict_majority,

@@ -23,6 +23,11 @@ class EvaluationSettings(Frozen):
         ("test",),
         description="Splits to predict, test among them. Only test is scored: train taught the model, val chose it.",
     )
+    shuffled_image: bool = Field(
+        True,
+        description="Ask the test questions once more, each about the image of another: how far the model gets without "
+        "seeing. Costs as much as answering them.",
+    )
     images: bool = Field(
         True,
         description="Show images in the report. Off for confidential ones: then it has none, no name of an image file "
@@ -37,3 +42,27 @@ class EvaluationSettings(Frozen):
         if len(set(splits)) < len(splits):
             raise ValueError("a split is named twice")
         return splits
+
+
+class ChampionSettings(Frozen):
+    """When a new checkpoint replaces the one in use."""
+
+    minimum_effect: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="The smallest gain in accuracy that is worth knowing of: where the questions can tell neither it "
+        "nor none, more of them are needed.",
+    )
+    max_slice_drop: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="No slice may lose more accuracy than this, unless that may be chance (its interval reaches 0) "
+        "or the slice is too small to say anything.",
+    )
+    allow_overridden: bool = Field(
+        False,
+        description="Promote a checkpoint that was trained with settings other than the declared ones, from the "
+        "launchpad or by --set.",
+    )

@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vqa_pipeline.schemas import Answer
-
-EVALUATED_VARIANT = "model"
-"""The model as it is."""
+from vqa_pipeline.schemas import EVALUATED_VARIANT, Answer
 
 
 def list_references(questions: pd.DataFrame) -> list[list[Answer]]:

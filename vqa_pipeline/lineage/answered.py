@@ -18,11 +18,11 @@ from vqa_pipeline.evaluation.accuracy import score_answers
 from vqa_pipeline.evaluation.changes import Answered
 from vqa_pipeline.evaluation.scores import select_scores
 from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
-from vqa_pipeline.evaluation.tables import EVALUATED_VARIANT, list_references, tell_images
+from vqa_pipeline.evaluation.tables import list_references, tell_images
 from vqa_pipeline.lineage.naming import NamedAnswers, find_named
 from vqa_pipeline.lineage.versions import follow, name_checkpoints
 from vqa_pipeline.pipeline import Pipeline
-from vqa_pipeline.schemas import Frozen
+from vqa_pipeline.schemas import EVALUATED_VARIANT, Frozen
 from vqa_pipeline.stages.dataset import read_questions
 from vqa_pipeline.stages.stage import open_store
 from vqa_pipeline.store import Store, Version

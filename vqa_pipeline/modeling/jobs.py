@@ -40,6 +40,9 @@ class PredictJob(Frozen):
     checkpoint: str = Field(description="Folder of a published checkpoint.")
     checkpoint_version: str = Field(description="Written into the column `checkpoint`.")
     questions: tuple[tuple[Split, str], ...] = Field(description="(split, Parquet file with `schemas.QUESTIONS`).")
+    shuffled_splits: tuple[Split, ...] = Field(
+        (), description="Splits that are answered once more, as variant `shuffled_image`: on other questions' images."
+    )
     image_packs: tuple[str, ...]
     cache_folder: str = Field(description=_CACHE)
     batch_size: int = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,10 +26,9 @@ from vqa_pipeline.modeling.pixel_cache import PixelCache
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import Asked, describe_losses, read_asked, tokenize
 from vqa_pipeline.progress import follow
-from vqa_pipeline.schemas import PREDICTIONS, Split
+from vqa_pipeline.schemas import EVALUATED_VARIANT, PREDICTIONS, SHUFFLED_IMAGE, Split
 
 NUM_TOP_ANSWERS = 5
-VARIANT = "model"
 
 _Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,12 +52,23 @@ def predict(job: PredictJob, report: Report, should_stop: Callable[[], bool]) ->
     for split, files in splits.items():
         asked = read_asked(files)
         packs = ImagePacks([Path(pack) for pack in job.image_packs], asked.shas)
-        answered = answering.answer(split, asked, packs, should_stop)
-        tables.append(_build_table(split, job.checkpoint_version, answered, checkpoint.vocabulary.answers))
-    predictions = pa.concat_tables([PREDICTIONS.empty_table(), *tables]).sort_by("question_id").combine_chunks()
+        for variant, shown in _list_variants(asked, shuffled=split in job.shuffled_splits).items():
+            answered = answering.answer(split, shown, packs, should_stop)
+            made_by = {"split": split, "variant": variant, "checkpoint": job.checkpoint_version}
+            tables.append(_build_table(made_by, answered, checkpoint.vocabulary.answers))
+    order = [("variant", "ascending"), ("question_id", "ascending")]
+    predictions = pa.concat_tables([PREDICTIONS.empty_table(), *tables]).sort_by(order).combine_chunks()
     _write(predictions, Path(job.output_file))
     seconds = round(time.monotonic() - started, 3)
     report({"event": "finished", "num_predictions": len(predictions), "seconds": seconds})
+
+
+def _list_variants(asked: Asked, *, shuffled: bool) -> dict[str, Asked]:
+    """What is asked, by variant; without a second image nothing can be shuffled."""
+    variants = {EVALUATED_VARIANT: asked}
+    if shuffled and len(set(asked.shas)) > 1:
+        variants[SHUFFLED_IMAGE] = asked.show_other_images()
+    return variants
 
 
 class Answered(NamedTuple):
@@ -121,7 +131,7 @@ class Answering:
         return answered
 
 
-def _build_table(split: Split, checkpoint_version: str, answered: Answered, answers: Sequence[str]) -> pa.Table:
+def _build_table(made_by: Mapping[str, str], answered: Answered, answers: Sequence[str]) -> pa.Table:
     """Rows of `schemas.PREDICTIONS`."""
     num_questions, num_top = answered.indexes.shape
     kind = PREDICTIONS.field("top_answers").type
@@ -131,9 +141,7 @@ def _build_table(split: Split, checkpoint_version: str, answered: Answered, answ
     best = pa.array(np.arange(num_questions) * num_top)
     columns = {
         "question_id": pa.array(answered.question_ids, pa.string()),
-        "split": pa.repeat(split, num_questions),
-        "variant": pa.repeat(VARIANT, num_questions),
-        "checkpoint": pa.repeat(checkpoint_version, num_questions),
+        **{name: pa.repeat(value, num_questions) for name, value in made_by.items()},
         "answer": names.take(best),
         "score": top.field("score").take(best),
         "top_answers": pa.ListArray.from_arrays(offsets, top, kind),

@@ -5,6 +5,7 @@ Reads `schemas.QUESTIONS` in batches, so that ten annotators' answers are never 
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -43,6 +44,19 @@ class Asked:
         self.questions.append(row["question"])
         self.shas.append(row["image_sha256"])
         self.answer_types.append(row.get("answer_type"))
+
+    def show_other_images(self) -> Asked:
+        """The same questions, each about the image of another; there are at least two.
+
+        All questions about an image get the same other one, so that what was told together stays together. Which one is
+        a pure function of the images, and every image is shown as often as another was.
+        """
+        images = sorted(set(self.shas), key=lambda sha: hashlib.sha256(f"shuffled {sha}".encode()).digest())
+        others = dict(zip(images, [*images[1:], *images[:1]], strict=True))
+        shown = Asked()
+        shown.question_ids, shown.questions = self.question_ids, self.questions
+        shown.shas, shown.answer_types = [others[sha] for sha in self.shas], self.answer_types
+        return shown
 
 
 class Tokenized(NamedTuple):

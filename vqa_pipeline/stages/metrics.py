@@ -40,7 +40,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         import pandas as pd
 
         from vqa_pipeline.answers.vocabulary import AnswerVocabulary
-        from vqa_pipeline.evaluation.metrics import compute_metrics
+        from vqa_pipeline.evaluation.metrics import compute_metrics, judge_challenger
         from vqa_pipeline.evaluation.scores import select_scores
         from vqa_pipeline.evaluation.tables import select_predictions
 
@@ -53,7 +53,13 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         answered = pd.read_parquet(predictions.path / "predictions.parquet")
         train = read_questions(dataset, ("train",), _READ_BY_BASELINES)
         version, metric = checkpoint.manifest.data_version, pipeline.settings.evaluation.metric
-        measured = compute_metrics(train, evaluated, answered, version, vocabulary, metric)
+        measured = judge_challenger(
+            compute_metrics(train, evaluated, answered, version, vocabulary, metric),
+            version,
+            predictions.manifest.details["champion"],
+            pipeline.settings.champion,
+            overridden=bool(checkpoint.manifest.details["overridden"]),
+        )
         told = measured.metrics.model_dump(mode="json")
         _write_tables(work, measured)
         work.write("metrics.json", json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False))

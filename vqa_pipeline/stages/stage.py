@@ -24,7 +24,7 @@ STAGE_NUMBERS: dict[str, int] = {
     "dataset": 3,
     "vocabulary": 1,
     "checkpoint": 2,
-    "predictions": 2,
+    "predictions": 3,
     "metrics": 3,
 }
 """Raised by hand when a stage's results change for the same inputs and settings; golden tests tell when."""
@@ -86,8 +86,9 @@ def stage_settings(pipeline: Pipeline, asset: str, training: TrainingSettings | 
     own: dict[str, dict[str, Any]] = {
         "dataset": settings.dataset.model_dump(mode="json") | {"licenses": find_licenses(pipeline)},
         "vocabulary": settings.vocabulary.model_dump(mode="json"),
-        "predictions": {"splits": list(settings.evaluation.splits)},
-        "metrics": settings.evaluation.model_dump(mode="json"),
+        "predictions": settings.evaluation.model_dump(mode="json", include={"splits", "shuffled_image"}),
+        "metrics": settings.evaluation.model_dump(mode="json")
+        | {"champion": settings.champion.model_dump(mode="json")},
     }
     return own[stage]
 
