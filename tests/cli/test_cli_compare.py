@@ -22,16 +22,18 @@ attributes:
     - {{name: colours, format: table, files: raw/questions.csv, image_root: raw/images,
        columns: {{id: id, image: image, question: question, answers: answer}}, splits: {{column: split}}}}
   training: {{backbone: tiny, epochs: {epochs}}}
-  evaluation: {{images: {images}}}
+  evaluation: {evaluation}
 """
 
 
-def run(root: Path, epochs: int, answers: dict[int, str], images: bool = True) -> None:
+def run(root: Path, epochs: int, answers: dict[int, str], **evaluation: object) -> FakeWorker:
     """A run with a model of its own, which answers these test questions so, and any other one with blue."""
     file = root / "hospital" / "defs" / "clinic" / "defs.yaml"
-    file.write_text(DECLARATION.format(epochs=epochs, images=str(images).lower()))
+    file.write_text(DECLARATION.format(epochs=epochs, evaluation=json.dumps(evaluation)))
     [pipeline] = load_pipelines(root)
-    Runner(pipeline, FakeWorker({f"colours/{number}": answer for number, answer in answers.items()})).run()
+    worker = FakeWorker({f"colours/{number}": answer for number, answer in answers.items()})
+    Runner(pipeline, worker).run()
+    return worker
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,18 @@ def test_confidential_images_are_not_on_the_page(call, compared, tmp_path, monke
     page = Page((root / "out.html").read_text())
     assert "colours/16" in page.text
     assert "img" not in page.tags
+
+
+def test_another_policy_is_no_merit_of_the_model_and_needs_none(call, compared, tmp_path, monkeypatch):
+    root = Path(shutil.copytree(compared, tmp_path / "compared"))
+    assert run(root, 2, {}, metric="official").jobs == []
+    monkeypatch.chdir(root)
+    told = json.loads(call("compare", "--json").out)
+    assert (told["before"]["metric"], told["after"]["metric"]) == ("normalized", "official")
+    changes = {step["part"]: step["change"] for step in told["change"]["steps"]}
+    # a single reference that is met earns 0 by the official formula
+    assert changes == {"policy": -0.75, "removed": 0, "edited": 0, "model": 0, "added": 0}
+    assert told["right_to_wrong"] == []
 
 
 def test_no_row_can_act_on_the_terminal_or_the_page(call, project):
