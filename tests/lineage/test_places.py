@@ -90,6 +90,14 @@ def test_in_a_format_without_lines_the_record_around_a_line_is_meant(written_as_
     assert [one.question_id for one in trace_place(written_as_json, f"rows.json:{line}")] == [f"colours/{number}"]
 
 
+def test_lines_are_those_of_the_file_whatever_its_encoding(tmp_path):
+    write_source(tmp_path)
+    (tmp_path / "raw" / "rows.json").write_text(json.dumps(ROWS, indent=1), encoding="utf-16")
+    pipeline = make_pipeline(tmp_path, sources=[declare_source(files="raw/rows.json", splits="train")], **LENIENT)
+    Runner(pipeline).run("dataset")
+    assert [one.question_id for one in trace_place(pipeline, "rows.json:9")] == ["colours/1"]
+
+
 def test_a_record_is_found_by_its_number(written_as_json):
     [found] = trace_place(written_as_json, "rows.json[1]")
     assert (found.question_id, found.locator) == ("colours/1", "rows.json[1]")

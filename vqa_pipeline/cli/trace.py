@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
 from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.errors import SettingsError
+from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.reporting.escaping import escape_control, shorten
 from vqa_pipeline.schemas import SHUFFLED_IMAGE
 
@@ -37,6 +39,13 @@ SourcePlace = Annotated[
 ]
 
 
+class Told(NamedTuple):
+    """What was found, for programs and for people."""
+
+    json: dict[str, Any]
+    lines: Iterator[str]
+
+
 def trace(
     question_id: QuestionId = None,
     source: SourcePlace = None,
@@ -48,20 +57,24 @@ def trace(
     chosen = find_pipeline(pipeline, file)
     if (question_id is None) == (source is None):
         raise SettingsError("QUESTION_ID", "one question or one place is traced", "Name it, or `--source FILE:LINE`.")
-    if question_id is not None:
-        from vqa_pipeline.lineage.tracing import trace_question
+    told, lines = _trace_question(chosen, question_id) if question_id else _trace_place(chosen, str(source))
+    print(json.dumps(told, indent=1) if as_json else "\n".join(map(escape_control, lines)))
 
-        found = trace_question(chosen, question_id)
-        told: dict[str, Any] = found.model_dump(mode="json")
-        lines = list(_tell(found))
-    else:
-        from vqa_pipeline.lineage.places import trace_place
 
-        places = trace_place(chosen, str(source))
-        told = {"source": source, "records": [place.model_dump(mode="json") for place in places]}
-        lines = [line for place in places for line in _tell_place(place)]
-    text = json.dumps(told, indent=1) if as_json else "\n".join(escape_control(line) for line in lines)
-    print(text.removeprefix("\n"))
+def _trace_question(pipeline: Pipeline, question_id: str) -> Told:
+    from vqa_pipeline.lineage.tracing import trace_question
+
+    found = trace_question(pipeline, question_id)
+    return Told(found.model_dump(mode="json"), _tell(found))
+
+
+def _trace_place(pipeline: Pipeline, source: str) -> Told:
+    from vqa_pipeline.lineage.places import trace_place
+
+    found = trace_place(pipeline, source)
+    told = {"source": source, "records": [place.model_dump(mode="json") for place in found]}
+    blocks = (["", *_tell_place(place)] for place in found)
+    return Told(told, islice(chain.from_iterable(blocks), 1, None))
 
 
 def _tell(trace: Trace) -> Iterator[str]:
@@ -141,7 +154,6 @@ def _tell_reject(reject: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tell_place(place: Became) -> Iterator[str]:
-    yield ""
     question = f"  {place.question_id}" if place.question_id else ""
     rule = f", {place.rule}" if place.rule else ""
     yield f"{place.source}: {place.locator}{question}  {place.kind} {place.fate}{rule}"

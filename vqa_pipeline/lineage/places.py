@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from vqa_pipeline.lineage.versions import follow, tell_candidate
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.schemas import Fate
 from vqa_pipeline.sources.containers import open_content
+from vqa_pipeline.sources.encodings import read_as_utf_8
 from vqa_pipeline.stages.stage import open_store
 from vqa_pipeline.store import Store, Version
 
@@ -113,8 +115,10 @@ def _list_tables(dataset: Version, records: Version | None, source: str) -> list
     """The source's rows that were not accepted, then all its records; of those that are no rejects, accepted."""
     rejects = sorted((dataset.path / "rejects").glob("*.parquet"))
     tables = [_Table(rejects, pc.field("source") == source, {})]
-    for kind in ("question", "annotation") if records else ():
-        files = sorted(records.path.glob(f"{kind}s-*.parquet")) if records else []
+    if records is None:
+        return tables
+    for kind in ("question", "annotation"):
+        files = sorted(records.path.glob(f"{kind}s-*.parquet"))
         accepted = {"kind": kind, "fate": "accepted", "rule": None, "reason": None, "fix": None}
         tables.append(_Table(files, pc.field("question_id").is_valid(), accepted))
     return tables
@@ -143,14 +147,11 @@ def _choose_records(locators: Sequence[Mapping[str, Any]], place: Place, file: P
 
 
 def _find_line(file: Path, line: int) -> tuple[int, int] | None:
-    """Where a line begins and ends, in bytes; None where the file has no such line."""
+    """Where a line begins and ends, in bytes of the file as UTF-8; None where there is no such line or file."""
     begin = 0
-    try:
-        with open_content(file) as content:
-            for number, text in enumerate(content, 1):
-                if number == line:
-                    return begin, begin + len(text)
-                begin += len(text)
-    except OSError:
-        return None
+    with suppress(OSError), open_content(file) as content:
+        for number, text in enumerate(read_as_utf_8(content), 1):
+            if number == line:
+                return begin, begin + len(text)
+            begin += len(text)
     return None
