@@ -6,6 +6,7 @@ import pytest
 from lineage_world import Published, tell_metrics
 
 from vqa_pipeline.deployment import Deployment
+from vqa_pipeline.evaluation.promotion import IN_USE
 from vqa_pipeline.lineage.history import list_trainings
 from vqa_pipeline.store import Version
 
@@ -75,6 +76,18 @@ def test_a_verdict_is_told_where_there_is_one(published):
     score(published, data, train(published, "first", data), 0.6, verdict={"outcome": "held", "reasons": []})
     score(published, data, train(published, "second", data), 0.7, verdict=None)
     assert [one.score.verdict for one in list_trainings(published.store)] == [None, "held"]
+
+
+def test_the_verdict_that_made_a_champion_stays_told(published):
+    data = published.publish("dataset", {"a": "1"}, "d1")
+    checkpoint = train(published, "first", data)
+    score(published, data, checkpoint, 0.6, verdict={"outcome": "promoted"})
+    score(published, data, checkpoint, 0.65, verdict=IN_USE.model_dump())
+    score(published, data, train(published, "second", data), 0.7, verdict={"outcome": "in_use"})
+    assert [(one.score.verdict, one.score.vqa_accuracy) for one in list_trainings(published.store)] == [
+        (None, 0.7),
+        ("promoted", 0.65),
+    ]
 
 
 def test_the_champion_and_whoever_was_it_before_are_told(published):

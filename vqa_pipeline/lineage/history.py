@@ -15,6 +15,9 @@ from vqa_pipeline.evaluation.intervals import Interval
 from vqa_pipeline.schemas import Frozen
 from vqa_pipeline.store import Store, Version
 
+_IN_USE = "in_use"
+"""As `evaluation.promotion` says it, which loads pandas."""
+
 
 class Score(Frozen):
     """How right a checkpoint was, by the newest metrics of its predictions."""
@@ -24,7 +27,7 @@ class Score(Frozen):
     vqa_accuracy: float = Field(ge=0, le=1)
     interval: Interval
     num_scored: int = Field(description="Annotated questions of the test split.")
-    verdict: str | None = Field(description="promoted, held or needs_more_data; null: nobody judged it.")
+    verdict: str | None = Field(description="The last on it as a challenger: promoted, held or needs_more_data.")
 
 
 class Training(Frozen):
@@ -99,8 +102,16 @@ def _find_scores(store: Store) -> dict[str, Score]:
         if answered is not None:
             score = _read_score(store, metrics)
             if score is not None:
-                found[answered.manifest.inputs["checkpoint"].data_version] = score
+                checkpoint = answered.manifest.inputs["checkpoint"].data_version
+                found[checkpoint] = _keep_verdict(score, found.get(checkpoint))
     return found
+
+
+def _keep_verdict(score: Score, before: Score | None) -> Score:
+    """Once a checkpoint is the champion, metrics judge it no more: what they said before stays."""
+    if score.verdict != _IN_USE:
+        return score
+    return score.model_copy(update={"verdict": before.verdict if before else None})
 
 
 def _read_score(store: Store, metrics: Version) -> Score | None:
