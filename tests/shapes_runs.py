@@ -11,9 +11,13 @@ import pyarrow.parquet as pq
 from fake_worker import FakeWorker
 
 from vqa_pipeline import stages
+from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.modeling.jobs import PredictJob, TrainJob
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
 from vqa_pipeline.schemas import PREDICTIONS
+
+_CHANCE = "chance.json"
+"""In a checkpoint: how often it is right."""
 
 
 class ChanceWorker(FakeWorker):
@@ -39,6 +43,7 @@ class ChanceWorker(FakeWorker):
             for epoch in range(1, 13)
         ]
         path.write_text(json.dumps(told | {"best_epoch": 12, "num_steps": 480, "seconds": 48.0}))
+        (path.parent / _CHANCE).write_text(json.dumps(self.right))
 
     def _predict(self, job: PredictJob) -> None:
         super()._predict(job)
@@ -46,21 +51,24 @@ class ChanceWorker(FakeWorker):
         truth = {row["question_id"]: row["most_common_answer"] for row in asked}
         answers = json.loads((Path(job.checkpoint) / "vocabulary.json").read_text())["answers"]
         rows = pq.read_table(job.output_file).to_pylist()
+        right = json.loads((Path(job.checkpoint) / _CHANCE).read_text())
         for row in rows:
-            row.update(self._answer(truth[row["question_id"]], answers, row))
+            row.update(_choose(truth[row["question_id"]], answers, row, right if row["variant"] == "model" else 0.3))
         pq.write_table(pa.Table.from_pylist(rows, PREDICTIONS), job.output_file)
 
-    def _answer(self, truth: str, answers: list[str], row: dict) -> dict:
-        chance = random.Random(f"{row['question_id']} {row['variant']}")
-        right = chance.random() < (self.right if row["variant"] == "model" else 0.3)
-        sure = chance.betavariate(8, 1.5) if right or chance.random() < 0.3 else chance.betavariate(3, 3)
-        answer = truth if right else chance.choice([one for one in answers if one != truth])
-        shares = {name: sure for name in ("score", "probability") if name in row}
-        return {"answer": answer, **shares, "top_answers": [{"answer": answer, **shares}]}
+
+def _choose(truth: str, answers: list[str], row: dict, share: float) -> dict:
+    """What a model that is right about a share of the questions answers, by chance that depends on the row alone."""
+    chance = random.Random(f"{row['question_id']} {row['variant']}")
+    right = chance.random() < share
+    sure = chance.betavariate(8, 1.5) if right or chance.random() < 0.3 else chance.betavariate(3, 3)
+    answer = truth if right else chance.choice([one for one in answers if one != truth])
+    told = {name: sure for name in ("score", "probability") if name in row}
+    return {"answer": answer, **told, "top_answers": [{"answer": answer, **told}]}
 
 
 def run_shapes(root: Path, images: int, right: float, **settings) -> stages.Outcome:
-    """All stages to the metrics; the broken rows of the world are rejected."""
+    """All stages to the metrics, and the checkpoint put into use; the broken rows of the world are rejected."""
     source = {"name": "shapes", "format": "shapes", "images": images, "image_pixels": 128}
     declared = {"sources": [source], "training": {"backbone": "tiny"}, "dataset": {"max_reject_fraction": 0.5}}
     pipeline = Pipeline("demo", PipelineSettings.model_validate(declared | settings), root)
@@ -69,6 +77,8 @@ def run_shapes(root: Path, images: int, right: float, **settings) -> stages.Outc
     stages.build_records(pipeline, "shapes", said.append)
     stages.build_dataset(pipeline, said.append)
     stages.build_vocabulary(pipeline, said.append)
-    stages.train_checkpoint(pipeline, pipeline.settings.training, worker, said.append)
+    checkpoint = stages.train_checkpoint(pipeline, pipeline.settings.training, worker, said.append).version
     stages.predict(pipeline, worker, said.append)
-    return stages.evaluate(pipeline, said.append)
+    done = stages.evaluate(pipeline, said.append)
+    Deployment(stages.open_store(pipeline)).deploy(checkpoint, "", "promoted", "it is new")
+    return done

@@ -27,7 +27,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That of a second run, with more images and a better model than the first."""
     root = tmp_path_factory.mktemp("runs")
-    run_shapes(root, 300, 0.6)
+    run_shapes(root, 300, 0.7)
     done = run_shapes(root, 400, 0.85)
     return shutil.copy(done.version.path / "report.html", root / "report.html")
 
@@ -38,7 +38,15 @@ def test_everything_fits_and_nothing_is_missing(browser, report, width, scheme):
     browser.show_as(width, scheme)
     browser.open(report.as_uri())
     browser.run("document.querySelectorAll('details').forEach(one => { one.open = true })")
-    browser.wait_for("What changed", "Where it fails", "Suspect answers", "Wrong answers", "Right answers", "Origin")
+    browser.wait_for(
+        "Verdict: promoted",
+        "What changed",
+        "Where it fails",
+        "Suspect answers",
+        "Wrong answers",
+        "Right answers",
+        "Origin",
+    )
     assert [text for text in browser.list_overflowing() if not text.startswith(WIDE)] == []
     widths = browser.read_image_widths()
     assert len(widths) > 30
