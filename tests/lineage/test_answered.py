@@ -95,3 +95,12 @@ def test_what_cannot_be_scored_is_told(pipeline, tmp_path):
     pq.write_table(pa.table({"a": [1]}), file)
     with pytest.raises(SettingsError, match="is no file of predictions"):
         find_answered(pipeline, str(file))
+
+
+def test_answers_to_a_dataset_that_is_gone_are_told(tmp_path):
+    write_source(tmp_path)
+    pipeline = make_pipeline(tmp_path)
+    outcomes = Runner(pipeline, FakeWorker()).run()
+    (outcomes["dataset"].version.path / "manifest.json").unlink()
+    with pytest.raises(SettingsError, match="the dataset with its questions is gone from the store"):
+        find_answered(pipeline, "latest")
