@@ -11,6 +11,7 @@ from cli_world import Project
 from colours_world import Runner, write_source
 from reporting_world import HOSTILE
 
+from vqa_pipeline.cli.trace import _tell_sureness
 from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.project import load_pipelines
 from vqa_pipeline.schemas import PREDICTIONS
@@ -74,6 +75,11 @@ def test_who_is_in_use_and_who_saw_another_image_is_told(call, project):
         "checkpoint that is gone answered blue",
         f"checkpoint {checkpoint.manifest.version}, which is in use, shown another question's image answered red",
     ]
+
+
+@pytest.mark.parametrize(("answer", "told"), [({"score": 0.9, "probability": 0.7}, 0.7), ({"score": 0.9}, 0.9)])
+def test_an_answer_is_as_sure_as_its_probability_or_without_any_its_score(answer, told):
+    assert _tell_sureness(answer) == told
 
 
 def test_a_rejected_question_is_told_with_reason_and_fix(call, project):

@@ -122,7 +122,7 @@ def _tell_predictions(trace: Trace) -> Iterator[str]:
         credit = _find_credit(trace.scores, row)
         earned = "" if credit is None else f", which earns {credit:.3f}"
         yield f"{_tell_who(trace, row)} answered {row['answer']}{earned}"
-        others = ", ".join(f"{one['answer']} {one['score']:.3f}" for one in row["top_answers"])
+        others = ", ".join(f"{one['answer']} {_tell_sureness(one):.3f}" for one in row["top_answers"])
         yield f"  best      {others}"
     for answer, index in trace.answer_indexes.items():
         place = "not in the vocabulary" if index is None else f"index {index} of the vocabulary"
@@ -134,6 +134,11 @@ def _tell_who(trace: Trace, row: Mapping[str, Any]) -> str:
     in_use = ", which is in use," if row["checkpoint"] == trace.champion else ""
     shown = " shown another question's image" if row["variant"] == SHUFFLED_IMAGE else ""
     return f"checkpoint {version}{in_use}{shown}"
+
+
+def _tell_sureness(answer: Mapping[str, Any]) -> float:
+    """The probability that it is right; predictions made before checkpoints were calibrated have scores alone."""
+    return float(answer.get("probability", answer["score"]))
 
 
 def _find_credit(scores: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> float | None:
