@@ -127,6 +127,21 @@ METRICS: dict[str, Any] = {
     "image_reliance_interval": {"low": 0.1, "high": 0.6},
 }
 
+CALIBRATION: dict[str, Any] = {
+    "ece_before": 0.2,
+    "ece": 0.05,
+    "bins_before": [
+        {"num_questions": 1, "confidence": 0.5, "credit": 0.0},
+        {"num_questions": 3, "confidence": 0.9, "credit": 0.75},
+    ],
+    "bins": [
+        {"num_questions": 0, "confidence": 0.0, "credit": 0.0},
+        {"num_questions": 4, "confidence": 0.8, "credit": 0.75},
+    ],
+    "coverage_at_risk": {"0.01": 0.25, "0.2": 1.0, "0.05": 0.5},
+}
+"""How far confidence is from being right, as metrics tell it."""
+
 TRAINING: dict[str, Any] = {
     "backbone": "tiny",
     "fingerprint": "f00d",

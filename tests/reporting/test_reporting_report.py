@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from reporting_world import (
+    CALIBRATION,
     HOSTILE,
     LEDGER,
     METRICS,
@@ -190,6 +191,13 @@ def test_the_verdict_is_told_in_words_and_group_by_group(tmp_path):
     assert ["all questions", "60", "", "+0.050", "-0.100 to +0.100"] in page.rows
     assert ["answer type: yes/no", "60", "", "-0.020", "-0.100 to +0.100"] in page.rows
     assert "Verdict" not in show(tmp_path).text
+
+
+def test_confidence_is_drawn_and_told_where_it_was_measured(tmp_path):
+    page = show(tmp_path, metrics={**METRICS, "calibration": CALIBRATION})
+    assert len([tag for tag, _ in page.elements if tag == "svg"]) == 4
+    assert ["at most 5%", "", "0.500"] in page.rows
+    assert "Can its confidence be trusted?" not in show(tmp_path).text
 
 
 def test_what_changed_stands_before_the_scores(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from vqa_pipeline.evaluation.intervals import FEWEST_IMAGES
 from vqa_pipeline.reporting.changes import Change
+from vqa_pipeline.reporting.confidence import tell_confidence
 from vqa_pipeline.reporting.galleries import Shot
 from vqa_pipeline.reporting.ledger import sum_sources
 from vqa_pipeline.reporting.pages import render
@@ -73,6 +74,7 @@ def render_report(told: ReportInput) -> str:
         slices_by_column=group_slices(metrics["slices"]),
         shown_slices=_SHOWN_SLICES,
         fewest_images=FEWEST_IMAGES,
+        confidence=tell_confidence(metrics),
         shots=told.shots,
         num_suspects=told.num_suspects,
         suspect_files=told.suspect_files,

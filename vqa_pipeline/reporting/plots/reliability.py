@@ -24,24 +24,23 @@ class Bin(NamedTuple):
 
 
 def draw_reliability_svg(title: str, bins: Sequence[Bin], kind: str) -> str:
-    """A dot for each bin that holds questions, the larger the more it holds; on the dashed line it tells the truth.
+    """A dot for each bin, the larger the more questions it holds; on the dashed line it tells the truth.
 
     Args:
         title: Shown.
-        bins: In the order of their confidence.
+        bins: Those that hold questions, in the order of their confidence.
         kind: Class of the drawing, which gives the colour.
     """
-    filled = [one for one in bins if one.num_questions]
-    total = sum(one.num_questions for one in filled)
-    told = "; ".join(f"{one.confidence:.2f} sure, {one.credit:.2f} right ({one.num_questions:,})" for one in filled)
-    points = [_AXES.place(one.confidence, one.credit) for one in filled]
+    total = sum(one.num_questions for one in bins)
+    told = "; ".join(f"{one.confidence:.2f} sure, {one.credit:.2f} right ({one.num_questions:,})" for one in bins)
+    points = [_AXES.place(one.confidence, one.credit) for one in bins]
     dots = [
         draw_dot_svg(
             point,
             _find_radius(one.num_questions / total),
             f"{one.num_questions:,} questions: {one.confidence:.3f} sure, {one.credit:.3f} right",
         )
-        for point, one in zip(points, filled, strict=True)
+        for point, one in zip(points, bins, strict=True)
     ]
     (x1, y1), (x2, y2) = _AXES.place(0, 0), _AXES.place(1, 1)
     truth = f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="truth"/>'
