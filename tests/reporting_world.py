@@ -114,6 +114,15 @@ METRICS: dict[str, Any] = {
         make_slice("question_type", "shape", num_questions=3, vqa_accuracy=0.667, exact_match=0.333),
         make_slice("question_type", "color", num_images=40),
     ],
+    "confusions": [
+        {
+            "most_common_answer": "blue",
+            "answer": "red",
+            "num_questions": 1,
+            "fraction": 1.0,
+            "question_ids": ["shapes/7"],
+        }
+    ],
     "baseline_shuffled_image": None,
     "baseline_shuffled_image_interval": None,
     "baseline_majority": 0.25,

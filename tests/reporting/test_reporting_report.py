@@ -148,6 +148,11 @@ def test_that_nothing_parts_the_questions_is_told(tmp_path):
     assert "Nothing parts these questions" in show(tmp_path, metrics={**METRICS, "slices": []}).text
 
 
+def test_what_is_taken_for_what_is_told(tmp_path):
+    assert ["blue", "red", "1", "100 %", "shapes/7"] in show(tmp_path).rows
+    assert "What it takes for what" not in show(tmp_path, metrics={**METRICS, "confusions": []}).text
+
+
 def test_a_gallery_shows_question_answers_confidence_and_place(tmp_path):
     page = show(tmp_path)
     assert "what colour is it? model red 0.97 people blue (×7), green shapes/7 questions.jsonl:8" in page.text  # noqa: RUF001
@@ -242,6 +247,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
             metrics={
                 **METRICS,
                 "slices": slices,
+                "confusions": [METRICS["confusions"][0] | dict.fromkeys(("most_common_answer", "answer"), HOSTILE)],
                 "verdict": {"outcome": "held", "reasons": [HOSTILE]},
                 "comparison": {
                     "champion": HOSTILE,
@@ -256,7 +262,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
     )
     page = Page(html)
     assert "script" not in page.tags
-    places = {"gallery": 20, "file": 1, "change": 3, "slice": 3, "origin": 2, "reject": 4, "verdict": 5}
+    places = {"gallery": 20, "file": 1, "change": 3, "slice": 3, "origin": 2, "reject": 4, "verdict": 5, "confusion": 2}
     assert page.text.count("<script>alert(1)</script>") == sum(places.values())
     assert not {"\x1b", "\u202e"} & set(html)
 

@@ -17,6 +17,7 @@ from vqa_pipeline.answers.vocabulary import AnswerVocabulary, measure_coverage
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.accuracy import Share, compute_mean, measure_accuracy
 from vqa_pipeline.evaluation.comparison import Comparison, compare
+from vqa_pipeline.evaluation.confusions import Confusion, find_confusions
 from vqa_pipeline.evaluation.intervals import ImageDraws, Interval
 from vqa_pipeline.evaluation.promotion import IN_USE, Verdict, judge, judge_first
 from vqa_pipeline.evaluation.scores import list_blind, score_everybody, select_scores
@@ -57,6 +58,7 @@ class Metrics(Frozen):
     num_scored: int = Field(description="The annotated ones; each of them counts.")
     num_unanswered: int = Field(description="Annotated questions without a prediction; each scores 0.")
     slices: tuple[Slice, ...] = Field(description="The same for groups of questions; see `slices.SLICE_COLUMNS`.")
+    confusions: tuple[Confusion, ...] = Field(description="The most frequent mistakes: what was taken for what.")
     comparison: Comparison | None = Field(
         None, description="With the champion; null: there is none, or it is this one."
     )
@@ -124,6 +126,7 @@ def compute_metrics(
         interval=_find_interval(scored["score"].to_numpy(float), draws),
         num_images=draws.num_images,
         slices=tuple(measure_slices(groups, scored, draws)),
+        confusions=tuple(find_confusions(scored, references)),
         **_measure_reliance(scored["score"].to_numpy(float), list_blind(scores, checkpoint), draws),
     )
     return Measured(metrics, scores, groups)
