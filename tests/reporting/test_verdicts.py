@@ -36,8 +36,18 @@ def test_an_outcome_is_told_with_what_comes_of_it(outcome, told):
     assert (verdict.outcome, verdict.consequence, verdict.reasons) == (*told, ["because"])
 
 
-def test_without_a_champion_there_is_nothing_to_compare():
-    assert tell_verdict({**judge("promoted"), "comparison": None}).gaps == []
+@pytest.mark.parametrize(
+    ("outcome", "consequence"),
+    [
+        ("promoted", "it is the first champion"),
+        ("held", "nothing comes into use"),
+        ("needs_more_data", "nothing comes into use"),
+        ("in_use", "it is the champion"),
+    ],
+)
+def test_without_a_champion_there_is_nothing_to_compare(outcome, consequence):
+    verdict = tell_verdict({**judge(outcome), "comparison": None})
+    assert (verdict.consequence, verdict.gaps) == (consequence, [])
 
 
 def test_a_difference_lies_left_or_right_of_the_middle_and_the_widest_interval_fits():

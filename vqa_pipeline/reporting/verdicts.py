@@ -18,6 +18,13 @@ _OUTCOMES = {
 }
 """Name and consequence of each outcome."""
 
+_WITHOUT_CHAMPION = {
+    "promoted": "it is the first champion",
+    "held": "nothing comes into use",
+    "needs_more_data": "nothing comes into use",
+}
+"""Consequences where there was no champion to compare with."""
+
 
 class Gap(NamedTuple):
     """How much more the challenger earns than the champion on a group of questions."""
@@ -58,7 +65,10 @@ def tell_verdict(metrics: Mapping[str, Any]) -> ToldVerdict | None:
     shown = [("all questions", comparison["total"]), *groups[:_MOST_GAPS]] if comparison else []
     bound = round_up(max((abs(one["interval"][end]) for _, one in shown for end in ("low", "high")), default=1.0))
     gaps = [_arrange(label, one, bound) for label, one in shown]
-    return ToldVerdict(*_OUTCOMES[verdict["outcome"]], list(verdict["reasons"]), gaps, len(groups))
+    outcome, consequence = _OUTCOMES[verdict["outcome"]]
+    if comparison is None:
+        consequence = _WITHOUT_CHAMPION.get(verdict["outcome"], consequence)
+    return ToldVerdict(outcome, consequence, list(verdict["reasons"]), gaps, len(groups))
 
 
 def _list_groups(comparison: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
