@@ -73,6 +73,12 @@ def test_two_answers_to_a_question_are_never_shown_as_one_models():
         join_answers(questions, scored, pd.concat([predictions, predictions]))
 
 
+def test_a_calibrated_probability_is_preferred_to_the_score():
+    questions, scored, predictions = make_frames(("a", 0, 0.9, "q"))
+    assert join_answers(questions, scored, predictions)["probability"].tolist() == [0.9]
+    assert join_answers(questions, scored, predictions.assign(probability=0.6))["probability"].tolist() == [0.6]
+
+
 def test_the_choice_does_not_depend_on_the_order_of_rows():
     frames = make_frames(*((f"i{n}", n % 2, 0.5, f"q{n}") for n in range(30)))
     shuffled = [frame.sample(frac=1, random_state=1) for frame in frames]

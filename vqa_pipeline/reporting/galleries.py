@@ -58,9 +58,10 @@ def join_answers(questions: pd.DataFrame, scored: pd.DataFrame, predictions: pd.
     Raises:
         pandas.errors.MergeError: a question has two scores or two answers.
     """
-    answered = predictions[["question_id", "answer", "score"]]
+    confidence = "probability" if "probability" in predictions else "score"  # calibrated, where it is
+    answered = predictions[["question_id", "answer"]].assign(probability=predictions[confidence])
     rows = questions.merge(scored[["question_id", "score"]], on="question_id", validate="one_to_one")
-    rows = rows.merge(answered.rename(columns={"score": "probability"}), on="question_id", validate="one_to_one")
+    rows = rows.merge(answered, on="question_id", validate="one_to_one")
     return rows.sort_values(["probability", "question_id"], ascending=[False, True], kind="stable")
 
 
