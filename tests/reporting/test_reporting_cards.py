@@ -223,6 +223,14 @@ def test_metrics_are_told_beside_the_baselines_as_bars():
     assert len(find_pictures(page)) == 2
 
 
+def test_the_verdict_is_told_beside_image_reliance_and_acts_on_nothing():
+    verdict = {"outcome": "held", "reasons": [HOSTILE]}
+    page = show(metrics_markdown({**METRICS, "verdict": verdict}, []))
+    assert page.rows[2][:2] == ["Verdict", "Held"]
+    assert "<script>alert(1)</script>" in page.rows[2][2]
+    assert "script" not in page.tags
+
+
 def test_whole_numbers_stand_for_shares_too():
     page = show(metrics_markdown({**METRICS, "vqa_accuracy": 1, "baseline_majority": 0}, []))
     assert ["Model", "█" * 20, "1.000", "0.210 to 0.930"] in page.rows
