@@ -61,6 +61,7 @@ class Runner:
 
     def __init__(self, pipeline: Pipeline, worker: FakeWorker | None = None) -> None:
         self.pipeline, self.worker, self.said = pipeline, worker or FakeWorker(), []
+        self.training = pipeline.settings.training
 
     def run(self, until: str = "metrics") -> dict[str, stages.Outcome]:
         p, log = self.pipeline, self.said.append
@@ -69,9 +70,10 @@ class Runner:
             "records": lambda: stages.build_records(p, "colours", log),
             "dataset": lambda: stages.build_dataset(p, log),
             "vocabulary": lambda: stages.build_vocabulary(p, log),
-            "checkpoint": lambda: stages.train_checkpoint(p, p.settings.training, self.worker, log),
+            "checkpoint": lambda: stages.train_checkpoint(p, self.training, self.worker, log),
             "predictions": lambda: stages.predict(p, self.worker, log),
             "metrics": lambda: stages.evaluate(p, log),
+            "champion": lambda: stages.decide_champion(p, log),
         }
         done = {}
         for name, step in steps.items():

@@ -112,6 +112,10 @@ class FakeStages:
         version = compute_fingerprint(self._current["predictions"].manifest.data_version)
         return self._make("metrics", version, {"vqa_accuracy": 0.75}, log, self._check("metrics", {}))
 
+    def decide_champion(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
+        version = compute_fingerprint(self._current["metrics"].manifest.data_version)
+        return self._make("champion", version, {"promoted": 1}, log, self._check("champion", {}))
+
     def _check(self, asset: str, problems: Mapping[str, str]) -> tuple[Check, ...]:
         return tuple(
             Check(

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from colours_world import Runner, make_pipeline, write_source
+from colours_world import COLOURS, Runner, make_pipeline, write_source
 from fake_worker import FakeWorker
+from full_disk import files_of_at_most
 
+from vqa_pipeline import stages
 from vqa_pipeline.deployment import Deployment
-from vqa_pipeline.errors import ChampionDamaged
+from vqa_pipeline.errors import ChampionDamaged, DiskError, StaleInput
 from vqa_pipeline.modeling.jobs import PredictJob
 from vqa_pipeline.stages import open_store
 
@@ -130,3 +138,206 @@ def test_the_first_checkpoint_is_judged_by_what_does_not_see_the_image(project):
     told = read_metrics(Runner(make_pipeline(project)).run()["metrics"])
     assert told["comparison"] is None
     assert "above the best that does not see the image" in told["verdict"]["reasons"][0]
+
+
+# ------------------------------------------------------------------------------------------------------------ promotion
+
+NUM_ROWS = 200
+"""40 of them are test questions, each about an image of its own; guessing reaches 0.25."""
+RIGHT = {f"colours/{number}": COLOURS[number % 4] for number in range(NUM_ROWS)}
+HALF = {name: answer if int(name.partition("/")[2]) % 8 < 4 else "red" for name, answer in RIGHT.items()}
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    write_source(tmp_path, NUM_ROWS)
+    return tmp_path
+
+
+def run(folder, answers, seed=0, **settings):
+    pipeline = make_pipeline(folder, training={"backbone": "tiny", "seed": seed}, **settings)
+    runner = Runner(pipeline, FakeWorker(answers))
+    return runner, runner.run("champion")
+
+
+def find_deployment(folder):
+    return Deployment(open_store(make_pipeline(folder)))
+
+
+def tell(outcomes):
+    return outcomes["champion"].version.manifest.details["verdict"]
+
+
+def test_the_first_that_sees_the_images_is_promoted_and_deployed_with_its_card(many):
+    runner, outcomes = run(many, RIGHT)
+    checkpoint = outcomes["checkpoint"].version
+    assert tell(outcomes)["outcome"] == "promoted"
+    assert "above the best that does not see the image: better beyond chance" in tell(outcomes)["reasons"][0]
+    champion = find_deployment(many).require_champion()
+    assert champion.version == checkpoint.manifest.version
+    assert champion.change.reason == tell(outcomes)["reasons"][0]
+    current = many / "data" / "store" / "clinic" / "champion" / "current"
+    assert (current / "model.safetensors").read_bytes() == (checkpoint.path / "model.safetensors").read_bytes()
+    assert "| Model | 1.000 |" in (current / "README.md").read_text()
+    assert any(line.startswith(f"champion: checkpoint {champion.version} is in use") for line in runner.said)
+    assert "**Promoted**: it replaces the champion." in outcomes["champion"].markdown
+
+
+def test_the_first_that_guesses_is_not_promoted(many):
+    _, outcomes = run(many, {})  # the first answer of the vocabulary, always, which is the most frequent one
+    assert tell(outcomes)["outcome"] == "held"
+    assert "a gain of 0.01 can be ruled out" in tell(outcomes)["reasons"][0]
+    assert find_deployment(many).find_champion() is None
+
+
+def test_run_again_nothing_is_decided_again(many):
+    runner, _ = run(many, RIGHT)
+    assert runner.run("champion")["champion"].reused
+    assert len(find_deployment(many).read_history()) == 1
+
+
+def test_a_better_one_replaces_the_champion(many):
+    run(many, HALF)
+    _, outcomes = run(many, RIGHT, seed=1)
+    assert tell(outcomes)["outcome"] == "promoted"
+    assert tell(outcomes)["reasons"][0].startswith("+0.375 (")
+    history = find_deployment(many).read_history()
+    assert [change.how for change in history] == ["promoted", "promoted"]
+    assert history[-1].data_version == outcomes["checkpoint"].version.manifest.data_version
+    assert outcomes["champion"].version.manifest.numbers["difference"] == pytest.approx(0.375)
+
+
+def test_a_worse_one_is_held_and_a_warning(many):
+    _, first = run(many, RIGHT)
+    _, outcomes = run(many, HALF, seed=1)
+    assert tell(outcomes)["outcome"] == "held"
+    assert "it is worse" in tell(outcomes)["reasons"][0]
+    champion = find_deployment(many).require_champion()
+    assert champion.data_version == first["checkpoint"].version.manifest.data_version
+    [check] = outcomes["champion"].checks
+    assert (check.name, check.passed) == ("no_regression", False)
+    assert check.message.startswith("the checkpoint is worse than the champion: -0.375")
+
+
+def test_the_champion_itself_is_in_use_whatever_is_decided_anew(many):
+    run(many, RIGHT)
+    _, outcomes = run(many, RIGHT, champion={"minimum_effect": 0.02})
+    assert tell(outcomes) == {"outcome": "in_use", "reasons": ["this checkpoint is the champion already"]}
+    assert len(find_deployment(many).read_history()) == 1
+
+
+def test_other_settings_than_the_declared_ones_are_promoted_only_where_that_is_allowed(many):
+    pipeline = make_pipeline(many)
+    runner = Runner(pipeline, FakeWorker(RIGHT))
+    runner.training = pipeline.settings.training.model_copy(update={"epochs": 3})
+    assert "`champion.allow_overridden`" in tell(runner.run("champion"))["reasons"][0]
+    assert find_deployment(many).find_champion() is None
+    runner.pipeline = make_pipeline(many, champion={"allow_overridden": True})
+    assert tell(runner.run("champion"))["outcome"] == "promoted"
+
+
+def test_a_pinned_champion_keeps_a_better_one_waiting(many):
+    _, first = run(many, HALF)
+    find_deployment(many).deploy(first["checkpoint"].version, "", "pinned", "the audit")
+    _, outcomes = run(many, RIGHT, seed=1)
+    assert tell(outcomes)["outcome"] == "held"
+    assert tell(outcomes)["reasons"][0] == "the champion is pinned (the audit)"
+
+
+def test_a_checkpoint_that_somebody_went_back_from_is_not_promoted_again(many):
+    _, first = run(many, HALF)
+    run(many, RIGHT, seed=1)
+    find_deployment(many).deploy(first["checkpoint"].version, "", "rolled back", "complaints")
+    _, outcomes = run(many, RIGHT, seed=1, champion={"minimum_effect": 0.02})
+    assert tell(outcomes)["outcome"] == "held"
+    assert tell(outcomes)["reasons"][0] == "it was in use before and somebody went back from it"
+    assert len(find_deployment(many).read_history()) == 3
+
+
+def test_another_champion_since_the_predictions_is_refused(many):
+    _, first = run(many, HALF)
+    runner, _ = run(many, RIGHT, seed=1)
+    _, third = run(many, HALF, seed=2)
+    find_deployment(many).deploy(third["checkpoint"].version, "", "pinned", "")
+    write_source(many, NUM_ROWS, change={199: {"answer": "red"}})
+    runner.run("metrics")
+    find_deployment(many).deploy(first["checkpoint"].version, "", "pinned", "")
+    with pytest.raises(StaleInput, match="champion would mix states: predictions was made from another champion"):
+        stages.decide_champion(runner.pipeline, print)
+
+
+def test_a_test_split_without_answers_promotes_nothing(project):
+    [source] = make_pipeline(project).settings.model_dump(mode="json")["sources"]
+    table = (project / "raw" / "questions.csv").read_text().splitlines()
+    (project / "raw" / "questions.csv").write_text("\n".join(table[:17]) + "\n")
+    (project / "raw" / "asked.csv").write_text("\n".join([table[0], *table[17:]]) + "\n")
+    asked = {**source, "name": "asked", "files": "raw/asked.csv", "columns": {**source["columns"], "answers": None}}
+    pipeline = make_pipeline(project, sources=[source, asked])
+    stages.build_records(pipeline, "asked", [].append)
+    outcomes = Runner(pipeline).run("champion")
+    assert tell(outcomes) == {"outcome": "held", "reasons": ["nothing was scored: the test split has no answers"]}
+    assert find_deployment(project).find_champion() is None
+
+
+def test_a_promotion_that_a_full_disk_prevented_is_carried_out_by_the_next_run(many):
+    run(many, HALF)
+    before = find_deployment(many).require_champion()
+    better = Runner(make_pipeline(many, training={"backbone": "tiny", "seed": 1}), FakeWorker(RIGHT))
+    better.run("metrics")
+    with files_of_at_most(5_000), pytest.raises(DiskError):
+        stages.decide_champion(better.pipeline, print)
+    assert find_deployment(many).require_champion() == before
+    stages.decide_champion(better.pipeline, print)
+    assert find_deployment(many).require_champion() != before
+    stages.decide_champion(better.pipeline, print)
+    assert len(find_deployment(many).read_history()) == 2
+
+
+def test_vocabularies_may_differ(many):
+    _, first = run(many, HALF, vocabulary={"max_answers": 2})
+    assert tell(first)["outcome"] == "promoted"
+    _, outcomes = run(many, RIGHT, seed=1)
+    assert tell(outcomes)["outcome"] == "promoted"
+    vocabularies = [
+        json.loads((one["checkpoint"].version.path / "vocabulary.json").read_text()) for one in (first, outcomes)
+    ]
+    assert [len(told["answers"]) for told in vocabularies] == [2, 4]
+
+
+DECIDING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from colours_world import make_pipeline
+from vqa_pipeline import stages
+
+print("ready", flush=True)
+stages.decide_champion(make_pipeline(Path(sys.argv[1]), training={"backbone": "tiny", "seed": 1}), print)
+"""
+
+
+@pytest.mark.slow
+def test_killed_while_it_decides_the_champion_is_one_or_the_other_and_the_next_run_ends_it(many):
+    _, first = run(many, HALF)
+    old = first["checkpoint"].version.manifest.data_version
+    better = Runner(make_pipeline(many, training={"backbone": "tiny", "seed": 1}), FakeWorker(RIGHT))
+    new = better.run("metrics")["checkpoint"].version.manifest.data_version
+    saved = many / "saved"
+    shutil.copytree(many / "data", saved, symlinks=True)
+    seen = set()
+    for number in range(15):
+        process = subprocess.Popen(
+            [sys.executable, "-c", DECIDING, str(many), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.04 * number)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        seen.add(find_deployment(many).require_champion().data_version)
+        stages.decide_champion(better.pipeline, print)
+        assert find_deployment(many).require_champion().data_version == new
+        assert (find_deployment(many).current / "model.safetensors").exists()
+        shutil.rmtree(many / "data")
+        shutil.copytree(saved, many / "data", symlinks=True)
+    assert seen <= {old, new}
+    assert old in seen

@@ -83,6 +83,12 @@ def describe_training(told: Mapping[str, Any], scratch: Path) -> Lines:
     return list_facts({**told, "curves": os.path.relpath(curves) if curves.is_dir() else None})
 
 
+def _describe_champion(version: Version) -> Lines:
+    verdict = version.manifest.details["verdict"]
+    outcome = verdict["outcome"].replace("_", " ")
+    return [("champion", f"{outcome}: {verdict['reasons'][0]}")]
+
+
 def _describe_metrics(version: Version) -> Lines:
     numbers = version.manifest.numbers
     if not numbers["num_scored"]:
@@ -100,6 +106,7 @@ _DESCRIPTIONS: dict[str, Callable[[Version], Lines]] = {
     "vocabulary": _describe_vocabulary,
     "checkpoint": _describe_checkpoint,
     "metrics": _describe_metrics,
+    "champion": _describe_champion,
 }
 
 

@@ -25,7 +25,7 @@ from vqa_pipeline.schemas import Split
 from vqa_pipeline.stages.standalone import Published, find_published, open_published, predict_into, train_into
 
 _GROUP = "Train"
-_Asset = Literal["dataset", "vocabulary", "checkpoint", "predictions", "metrics"]
+_Asset = Literal["dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion"]
 
 Override = Annotated[
     list[str] | None,
@@ -64,9 +64,9 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def run(
-    pipeline: PipelineName = None, file: DeclarationFile = None, until: Until = "metrics", settings: Override = None
+    pipeline: PipelineName = None, file: DeclarationFile = None, until: Until = "champion", settings: Override = None
 ) -> None:
-    """Everything from the raw files to the report; what has not changed is not computed again."""
+    """Everything from the raw files to report and champion; what has not changed is not computed again."""
     _materialize(find_pipeline(pipeline, file), until, settings or ())
 
 
@@ -95,14 +95,14 @@ def predict(
     checkpoint: CheckpointUsed = None,
     split: SplitPredicted = None,
 ) -> None:
-    """Predictions and metrics of the current checkpoint; with --output, predictions alone, without Dagster."""
+    """Predictions, metrics and verdict of the current checkpoint; with --output, predictions alone, without Dagster."""
     if output is not None:
         published = _open_published(pipeline, file, dataset, output)
         asked = published._replace(splits=(split,) if split else published.splits)
         _predict_into(output, checkpoint, asked, _override(published.training, settings))
         return
     _refuse_without_output({"--dataset": dataset, "--checkpoint": checkpoint, "--split": split, "--set": settings})
-    _execute(find_pipeline(pipeline, file), ["predictions", "metrics"], {})
+    _execute(find_pipeline(pipeline, file), ["predictions", "metrics", "champion"], {})
 
 
 def _train_into(output: Path, published: Published, training: TrainingSettings) -> None:

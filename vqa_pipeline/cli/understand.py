@@ -19,7 +19,7 @@ from vqa_pipeline.project import choose_pipeline
 from vqa_pipeline.store import Store, Version
 
 _GROUP = "Understand"
-_ASSETS = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+_ASSETS = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")
 
 _HEADLINES = {
     "raw": (("num_files", "files"),),
@@ -29,6 +29,7 @@ _HEADLINES = {
     "checkpoint": (("best_val_accuracy", "validation accuracy"),),
     "predictions": (("num_predictions", "predictions"),),
     "metrics": (("vqa_accuracy", "VQA accuracy"), ("baseline_question_only", "from the question alone")),
+    "champion": (("vqa_accuracy", "VQA accuracy"), ("difference", "against the champion")),
 }
 """The numbers that a line of the table shows, by stage."""
 

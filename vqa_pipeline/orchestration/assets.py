@@ -39,6 +39,8 @@ _DESCRIPTIONS = {
     "checkpoint": "A fine-tuned ViLT with its processor and answer vocabulary; plain transformers load it.",
     "predictions": "The checkpoint's best answers with scores for every evaluated question; official result file too.",
     "metrics": "VQA accuracy beside blind baselines, by kind of answer and question; the report.",
+    "champion": "Which checkpoint is in use, and why the new one was promoted or held; `champion/current` in the store "
+    "is the folder to deploy.",
 }
 _KINDS = {
     "raw": {"file"},
@@ -48,6 +50,7 @@ _KINDS = {
     "checkpoint": {"torch", "huggingface"},
     "predictions": {"torch", "parquet"},
     "metrics": {"html", "scikitlearn"},
+    "champion": {"huggingface"},
 }
 _COLUMNS = {
     "records": schemas.QUESTION_RECORDS,
@@ -99,6 +102,9 @@ class _Builder:
             self._build_checkpoint(),
             self._build_stage("predictions", ["dataset", "checkpoint"], self._predict, works_on_gpu=True),
             self._build_stage("metrics", ["dataset", "predictions"], self._call("evaluate")),
+            self._build_stage(
+                "champion", ["dataset", "checkpoint", "predictions", "metrics"], self._call("decide_champion")
+            ),
             self._describe_curve(),
         ]
         automation = [self._build_sensor()] if self.scheduled else []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vqa_pipeline.evaluation.intervals import FEWEST_IMAGES
+from vqa_pipeline.reporting.escaping import escape_markdown
 from vqa_pipeline.reporting.plots.axes import round_up
 
 _MOST_GAPS = 20
@@ -58,9 +59,41 @@ def tell_verdict(metrics: Mapping[str, Any]) -> ToldVerdict | None:
     Args:
         metrics: `evaluation.metrics.Metrics` as JSON.
     """
-    verdict, comparison = metrics.get("verdict"), metrics.get("comparison")
-    if verdict is None:
-        return None
+    verdict = metrics.get("verdict")
+    return _tell(verdict, metrics.get("comparison")) if verdict else None
+
+
+def champion_markdown(verdict: Mapping[str, Any], comparison: Mapping[str, Any] | None, before: str | None) -> str:
+    """The page of the asset `champion`.
+
+    Args:
+        verdict: `evaluation.promotion.Verdict` as JSON.
+        comparison: `evaluation.comparison.Comparison` as JSON; None: there was nothing to compare with.
+        before: Id of the version of the checkpoint that was in use before it; None: there was none.
+    """
+    told = _tell(verdict, comparison)
+    lines = [
+        f"| {escape_markdown(gap.label)} | {gap.num_questions:,} | {gap.difference:+.3f} "
+        f"| {gap.interval['low']:+.3f} to {gap.interval['high']:+.3f} |"
+        for gap in told.gaps
+    ]
+    table = (
+        ["| | questions | difference | 95 % interval |\n| --- | --- | --- | --- |\n" + "\n".join(lines)]
+        if lines
+        else []
+    )
+    return "\n\n".join(
+        [
+            f"**{told.outcome}**: {told.consequence}.",
+            "\n".join(f"- {escape_markdown(reason)}" for reason in told.reasons),
+            f"Before: checkpoint {before}." if before else "No checkpoint was in use before.",
+            *table,
+            "`champion/current` in the store leads to the folder to deploy; `vqa-pipeline champion` tells its history.",
+        ]
+    )
+
+
+def _tell(verdict: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> ToldVerdict:
     groups = _list_groups(comparison) if comparison else []
     shown = [("all questions", comparison["total"]), *groups[:_MOST_GAPS]] if comparison else []
     bound = round_up(max((abs(one["interval"][end]) for _, one in shown for end in ("low", "high")), default=1.0))

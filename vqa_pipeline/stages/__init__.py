@@ -7,6 +7,7 @@ version is reused, gated and published is told in `publishing`.
 from __future__ import annotations
 
 from vqa_pipeline.publishing import Outcome
+from vqa_pipeline.stages.champion import decide_champion
 from vqa_pipeline.stages.checkpoint import train_checkpoint
 from vqa_pipeline.stages.dataset import build_dataset
 from vqa_pipeline.stages.metrics import evaluate
@@ -24,6 +25,7 @@ __all__ = [
     "build_dataset",
     "build_records",
     "build_vocabulary",
+    "decide_champion",
     "evaluate",
     "observe_source",
     "open_store",

@@ -26,6 +26,7 @@ STAGE_NUMBERS: dict[str, int] = {
     "checkpoint": 2,
     "predictions": 3,
     "metrics": 3,
+    "champion": 1,
 }
 """Raised by hand when a stage's results change for the same inputs and settings; golden tests tell when."""
 
@@ -45,6 +46,9 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
         CheckDeclaration(
             "looks_at_images", False, "The model is better than all that do not see the image, beyond chance."
         ),
+    ),
+    "champion": (
+        CheckDeclaration("no_regression", False, "The checkpoint may replace the champion, or is the champion."),
     ),
 }
 """Checks by asset. Blocking checks gate publishing; the others warn."""
@@ -84,6 +88,7 @@ def stage_settings(pipeline: Pipeline, asset: str, training: TrainingSettings | 
     if stage == "checkpoint":
         return training_settings(training or settings.training, pipeline.project_root)
     own: dict[str, dict[str, Any]] = {
+        "champion": settings.champion.model_dump(mode="json"),
         "dataset": settings.dataset.model_dump(mode="json") | {"licenses": find_licenses(pipeline)},
         "vocabulary": settings.vocabulary.model_dump(mode="json"),
         "predictions": settings.evaluation.model_dump(mode="json", include={"splits", "shuffled_image"}),
