@@ -24,7 +24,7 @@ import psutil
 import yaml
 
 HERE = Path(__file__).parents[1]
-STAGES = ("raw/shapes", "records/shapes", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+STAGES = ("raw/shapes", "records/shapes", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")
 _MARK = "VQA_PIPELINE_TEST"
 
 PIPELINE: dict[str, Any] = {

@@ -22,7 +22,7 @@ COMMANDS = {
 COMMON = ["--pipeline", "--file"]
 HELP = {
     "run": (
-        "Everything from the raw files to the report; what has not changed is not computed again.",
+        "Everything from the raw files to report and champion; what has not changed is not computed again.",
         [*COMMON, "--until", "--set"],
     ),
     "train": (
@@ -30,7 +30,7 @@ HELP = {
         [*COMMON, "--set", "--output", "--dataset"],
     ),
     "predict": (
-        "Predictions and metrics of the current checkpoint; with --output, predictions alone, without Dagster.",
+        "Predictions, metrics and verdict of the current checkpoint; with --output, predictions alone, without Dagster.",
         [*COMMON, "--set", "--output", "--dataset", "--checkpoint", "--split"],
     ),
     "status": ("What is published: version, time, numbers and folder of every asset.", [*COMMON, "--json"]),
@@ -95,7 +95,7 @@ def test_a_command_explains_itself_and_each_of_its_options(call, command):
 
 def test_a_wrong_choice_names_the_right_ones(call, project):
     told = " ".join(call("run", "--until", "raw").err.replace("│", " ").split())
-    assert "'raw' is not one of 'dataset', 'vocabulary', 'checkpoint', 'predictions', 'metrics'." in told
+    assert "'raw' is not one of 'dataset', 'vocabulary', 'checkpoint', 'predictions', 'metrics'," in told
 
 
 @pytest.mark.parametrize(

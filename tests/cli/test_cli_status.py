@@ -23,6 +23,7 @@ def publish_all(project) -> None:
     project.publish("checkpoint", {"best_val_accuracy": 0.885, "num_steps": 1260})
     project.publish("predictions", {"num_predictions": 1188})
     project.publish("metrics", METRICS, minute=5)
+    project.publish("champion", {"vqa_accuracy": 0.901, "difference": 0.021}, minute=6)
 
 
 def test_json_has_every_published_asset_under_dagsters_key(call, project):
@@ -60,6 +61,7 @@ def test_the_table_has_the_graphs_order_and_the_headline_of_each_asset(call, pro
         "clinic/checkpoint     2026-01-02 12:00  data version  0.885 validation accuracy",
         "clinic/predictions    2026-01-02 12:00  data version  1,188 predictions",
         "clinic/metrics        2026-01-02 12:05  data version  0.901 VQA accuracy, 0.376 from the question alone",
+        "clinic/champion       2026-01-02 12:06  data version  0.901 VQA accuracy, 0.021 against the champion",
     ]
 
 
@@ -69,7 +71,7 @@ def test_what_is_missing_is_shown_as_missing(call, project):
     assert lines[1].split() == ["clinic/raw/scans", "2026-01-02", "12:00", "data", "version"]
     assert [line.split() for line in lines[2:]] == [
         [f"clinic/{asset}", "not", "yet"]
-        for asset in ("records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+        for asset in ("records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")
     ]
 
 
@@ -126,12 +128,12 @@ def test_damaged_versions_are_told_in_their_rows_and_the_others_as_always(call, 
     ended = call("status")
     assert (ended.status, ended.err) == (0, "")
     lines = [line.rstrip() for line in ended.out.splitlines()]
-    rows = dict(line.split(maxsplit=1) for line in lines[1:8])
+    rows = dict(line.split(maxsplit=1) for line in lines[1:9])
     for asset, reason in told.items():
         assert rows[asset].split(maxsplit=1) == ["damaged", reason]
     assert rows["clinic/raw/scans"].endswith("1,506 files")
     assert rows["clinic/metrics"].endswith("0.901 VQA accuracy, 0.376 from the question alone")
-    assert lines[8:] == ["", "The next run makes again what is damaged."]
+    assert lines[9:] == ["", "The next run makes again what is damaged."]
 
 
 def test_json_says_of_a_damaged_version_what_is_wrong_and_nothing_that_could_be_taken_for_a_result(call, project):
@@ -152,7 +154,7 @@ def test_without_damage_nothing_is_said_of_it(call, project):
 
 def test_a_number_that_is_not_known_is_left_out(call, project):
     project.publish("metrics", {"vqa_accuracy": None, "baseline_question_only": 0.4})
-    assert call("status").out.splitlines()[-1].endswith("  0.400 from the question alone")
+    assert call("status").out.splitlines()[-2].endswith("  0.400 from the question alone")
 
 
 def test_a_candidate_that_failed_a_gate_is_told_with_its_page(call, project):

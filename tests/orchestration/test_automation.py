@@ -97,7 +97,11 @@ def as_keys(*assets: str) -> list[dg.AssetKey]:
 def world(tmp_path: Path) -> World:
     """A world at noon where everything was made by hand, and the daemon has looked at it once."""
     world = World(tmp_path)
-    world.run(*as_keys("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics"))
+    world.run(
+        *as_keys(
+            "raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion"
+        )
+    )
     assert world.tick(world.noon - timedelta(minutes=40)) == set()
     assert len(world.stages.trained_with) == 1
     return world
@@ -112,6 +116,7 @@ def test_data_is_curated_at_once_and_the_model_waits_for_the_night(tmp_path):
         ("02 02:01", {"checkpoint"}),
         ("02 03:01", {"predictions"}),
         ("02 12:01", {"metrics"}),
+        ("02 13:01", {"champion"}),
     ]
 
 
@@ -131,6 +136,7 @@ def test_a_real_change_trains_once_at_the_next_tick(world):
         ("02 02:01", {"checkpoint"}),
         ("02 03:01", {"predictions"}),
         ("02 12:01", {"metrics"}),
+        ("02 13:01", {"champion"}),
     ]
 
 
@@ -159,7 +165,7 @@ def test_data_that_turns_out_bad_after_the_tick_closes_the_gate_until_the_next_n
     world.noon -= timedelta(hours=12)
     world.put("what is it|cat", "BAD|4")
     night = [world.tick(world.noon + timedelta(hours=hour, minutes=31)) for hour in (0, 1, 2, 3)]
-    assert night == [OBSERVED, OBSERVED | {"records/scans"}, OBSERVED | {"dataset"}, OBSERVED]
+    assert night == [OBSERVED | {"champion"}, OBSERVED | {"records/scans"}, OBSERVED | {"dataset"}, OBSERVED]
     world.noon += timedelta(hours=12)
     world.put("what is it|cat", "how many|5")
     assert trainings(world.pass_days(1)) == ["03 02:01"]
@@ -249,4 +255,5 @@ def test_generated_files_are_made_once(tmp_path):
         {"checkpoint"},
         {"predictions"},
         {"metrics"},
+        {"champion"},
     ]

@@ -28,7 +28,7 @@ attributes:
     - {name: toys, format: shapes}
     - {name: scans, format: table, files: raw/*.csv}
 """
-STAGES = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics", "training_curve")
+STAGES = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion", "training_curve")
 
 
 def load(text: str, folder: str = "clinic") -> dict[str, set[str]]:
@@ -66,6 +66,7 @@ def test_a_file_becomes_a_graph_in_which_every_source_meets_in_the_dataset():
         "ward/checkpoint": {"ward/dataset", "ward/vocabulary"},
         "ward/predictions": {"ward/dataset", "ward/checkpoint"},
         "ward/metrics": {"ward/dataset", "ward/predictions"},
+        "ward/champion": {"ward/dataset", "ward/checkpoint", "ward/predictions", "ward/metrics"},
         "ward/training_curve": {"ward/checkpoint"},
     }
 
@@ -205,7 +206,7 @@ def test_appending_adds_a_pipeline_beside_the_first(tmp_path):
     scaffold(tmp_path / "clinic", append=True)
     assert file.read_text().startswith(first + "---\n")
     assert [pipeline.name for pipeline in read_pipelines(file, tmp_path)] == ["clinic", "clinic_2", "clinic_3"]
-    assert len(load(file.read_text())) == 3 * 8
+    assert len(load(file.read_text())) == 3 * 9
 
 
 def test_another_format_than_yaml_is_refused_and_nothing_is_written(tmp_path):

@@ -22,7 +22,7 @@ from marks import is_held
 from vqa_pipeline.orchestration.assets import build_definitions
 from vqa_pipeline.orchestration.dead_runs import build_sensor, settle_dead_runs
 
-ALL = ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+ALL = ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")
 STARTED, FAILURE = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 
 PROGRAM = """

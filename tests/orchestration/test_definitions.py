@@ -43,6 +43,7 @@ def test_the_demo_s_graph():
         "demo/checkpoint": {"demo/dataset", "demo/vocabulary"},
         "demo/predictions": {"demo/dataset", "demo/checkpoint"},
         "demo/metrics": {"demo/dataset", "demo/predictions"},
+        "demo/champion": {"demo/dataset", "demo/checkpoint", "demo/predictions", "demo/metrics"},
         "demo/training_curve": {"demo/checkpoint"},
     }
 
@@ -79,6 +80,7 @@ def test_checks_gate_or_warn_as_the_stages_declare(tmp_path):
         "dataset:no_rejects": False,
         "vocabulary:coverage": False,
         "metrics:looks_at_images": False,
+        "champion:no_regression": False,
     }
 
 
@@ -173,7 +175,10 @@ def test_conditions_are_told_in_words(tmp_path):
     definitions = build_definitions(make_pipeline(tmp_path, retrain=NIGHTLY))
     labels = {
         name: node(definitions, f"clinic/{name}").automation_condition.get_label()
-        for name in ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+        for name in (
+            *("raw/scans", "records/scans", "dataset", "vocabulary"),
+            *("checkpoint", "predictions", "metrics", "champion"),
+        )
     }
     assert labels == {
         "raw/scans": "time_to_look_at_the_files",
@@ -183,6 +188,7 @@ def test_conditions_are_told_in_words(tmp_path):
         "checkpoint": "nightly_if_changed",
         "predictions": "inputs_changed",
         "metrics": "inputs_changed",
+        "champion": "inputs_changed",
     }
 
 
@@ -194,7 +200,7 @@ def test_two_pipelines_stand_side_by_side(tmp_path):
     both = dg.Definitions.merge(one, two)
     dg.Definitions.validate_loadable(both)
     graph = describe_graph(both)
-    assert len(graph) == 16
+    assert len(graph) == 18
     assert graph["one/dataset"] == {"one/raw/scans", "one/records/scans"}
     assert set(sensors(both)) == {"one_automation", "two_automation", "one_dead_runs", "two_dead_runs"}
 

@@ -16,7 +16,7 @@ from vqa_pipeline.orchestration.running import RunResult, _open_instance, _open_
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import ProgressBar, ProgressLines
 
-ALL = ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
+ALL = ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")
 QUIET = "telemetry: {enabled: false}\n"
 
 

@@ -8,15 +8,17 @@ one sees a promotion that is still owed and carries it out.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vqa_pipeline.deployment import Champion, Deployment
 from vqa_pipeline.errors import StaleInput
-from vqa_pipeline.evaluation.promotion import IN_USE, Verdict
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
 from vqa_pipeline.stages.stage import check_made_from, make_stage, open_store
 from vqa_pipeline.store import Version
+
+if TYPE_CHECKING:
+    from vqa_pipeline.evaluation.promotion import Verdict
 
 PROMOTED = "promoted"
 
@@ -80,6 +82,8 @@ def _judge(
     deployment: Deployment, checkpoint: Version, champion: Champion | None, told: dict[str, Any] | None
 ) -> Verdict:
     """The verdict of the metrics, unless people decided otherwise."""
+    from vqa_pipeline.evaluation.promotion import IN_USE, Verdict
+
     version = checkpoint.manifest.data_version
     if champion is not None and champion.data_version == version:
         return IN_USE
@@ -96,7 +100,7 @@ def _judge(
 
 
 def _hold(verdict: Verdict, reason: str) -> Verdict:
-    return Verdict(outcome="held", reasons=(reason, *verdict.reasons))
+    return verdict.model_copy(update={"outcome": "held", "reasons": (reason, *verdict.reasons)})
 
 
 def _was_left(deployment: Deployment, version: str) -> bool:
@@ -119,11 +123,10 @@ def _carry_out(
     from vqa_pipeline.reporting.model_card import render_model_card
 
     manifest, checkpoint = outcome.version.manifest, inputs["checkpoint"]
-    verdict = Verdict.model_validate(manifest.details["verdict"])
-    history = deployment.read_history()
-    if verdict.outcome != PROMOTED or (history and history[-1].at >= manifest.created_at):
+    verdict, history = manifest.details["verdict"], deployment.read_history()
+    if verdict["outcome"] != PROMOTED or (history and history[-1].at >= manifest.created_at):
         return
-    reason = verdict.reasons[0]
+    reason = verdict["reasons"][0]
     card = render_model_card(
         pipeline.name, checkpoint.manifest, inputs["dataset"].manifest, _read_metrics(inputs["metrics"]), reason
     )
