@@ -180,7 +180,7 @@ def test_the_first_that_sees_the_images_is_promoted_and_deployed_with_its_card(m
     assert (current / "model.safetensors").read_bytes() == (checkpoint.path / "model.safetensors").read_bytes()
     assert "| Model | 1.000 |" in (current / "README.md").read_text()
     assert any(line.startswith(f"champion: checkpoint {champion.version} is in use") for line in runner.said)
-    assert "**Promoted**: it replaces the champion." in outcomes["champion"].markdown
+    assert "**Promoted**: it is the first champion." in outcomes["champion"].markdown
 
 
 def test_the_first_that_guesses_is_not_promoted(many):
