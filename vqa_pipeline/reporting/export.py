@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.files import make_folder
 from vqa_pipeline.progress import Progress, count_items, follow, silent
-from vqa_pipeline.reporting.cards import joined_card
+from vqa_pipeline.reporting.dataset_card import joined_card
 from vqa_pipeline.reporting.images import read_images
 from vqa_pipeline.schemas import IMAGES, QUESTIONS, SPLITS, Split
 

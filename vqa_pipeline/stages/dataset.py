@@ -166,7 +166,8 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
 
 
 def _write_dataset_pages(pipeline: Pipeline, work: Work, sources: Sequence[SourceRecords]) -> None:
-    from vqa_pipeline.reporting.cards import dataset_card, dataset_markdown
+    from vqa_pipeline.reporting.cards import dataset_markdown
+    from vqa_pipeline.reporting.dataset_card import dataset_card
     from vqa_pipeline.reporting.images import RawImages, draw_samples, make_thumbnails
     from vqa_pipeline.reporting.pages import render_dataset_page
     from vqa_pipeline.reporting.rejects import group_rejects, list_images
