@@ -16,7 +16,7 @@ COMMANDS = {
     "Train": ["run", "train", "predict"],
     "Understand": ["status", "history", "compare", "trace"],
     "Data": ["new", "inspect", "validate", "rejects"],
-    "Keep house": ["export"],
+    "Keep house": ["champion", "export"],
 }
 
 COMMON = ["--pipeline", "--file"]
@@ -61,6 +61,11 @@ HELP = {
     "new": (
         "NAME PATH A pipeline that reads a file or folder: its declaration, and a project around it where there is none.",
         ["--json"],
+    ),
+    "champion": (
+        "[ACTION]:[show|list|pin|release|rollback] [VERSION] The checkpoint in use: who it is, its history, and a "
+        "person's choice of another.",
+        [*COMMON, "--reason", "--json"],
     ),
     "export": (
         "ASSET:{dataset} OUT The current dataset as one folder: questions joined with the bytes of their images, and a card.",

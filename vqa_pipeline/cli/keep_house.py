@@ -1,4 +1,4 @@
-"""Commands that keep house: export."""
+"""Commands that keep house: champion, export."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from vqa_pipeline.cli.champion import champion
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
 from vqa_pipeline.progress import show_on
 from vqa_pipeline.schemas import SPLITS
@@ -19,6 +20,7 @@ _GROUP = "Keep house"
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
+    app.command(rich_help_panel=_GROUP)(champion)
     app.command(rich_help_panel=_GROUP)(export)
 
 

@@ -1,0 +1,87 @@
+"""`champion`: which checkpoint is in use; and a person's choice of another. Reads manifests and copies files only."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any, Literal
+
+import typer
+
+from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
+from vqa_pipeline.cli.tables import format_table
+from vqa_pipeline.deployment import Champion, Change, Deployment
+from vqa_pipeline.errors import SettingsError
+from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.stages.champion_changes import pin_champion, release_champion, roll_back_champion
+from vqa_pipeline.stages.stage import open_store
+
+Action = Annotated[
+    Literal["show", "list", "pin", "release", "rollback"],
+    typer.Argument(
+        help="show: who is in use; list: the history; pin VERSION: use this checkpoint, whatever comes; release: let "
+        "challengers replace a pinned one; rollback: use the one before, and never promote this one again."
+    ),
+]
+_HEADER = ("since (UTC)", "checkpoint", "how", "why")
+
+
+def champion(
+    action: Action = "show",
+    version: Annotated[str, typer.Argument(help="For pin: the beginning of a checkpoint's id.")] = "",
+    pipeline: PipelineName = None,
+    file: DeclarationFile = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """The checkpoint in use: who it is, its history, and a person's choice of another."""
+    chosen = find_pipeline(pipeline, file)
+    if (action == "pin") != bool(version):
+        problem = "a version is needed" if action == "pin" else f"{action} takes no version"
+        raise SettingsError("VERSION", problem, "`vqa-pipeline champion pin VERSION`; `vqa-pipeline history` has them.")
+    if action == "list":
+        _list(chosen, as_json=as_json)
+        return
+    found = _act(chosen, action, version, reason)
+    print(json.dumps(_describe(chosen, found), indent=1) if as_json else _tell(chosen, found))
+
+
+def _act(chosen: Pipeline, action: str, version: str, reason: str) -> Champion:
+    if action == "pin":
+        return pin_champion(chosen, version, reason)
+    if action == "release":
+        return release_champion(chosen, reason)
+    if action == "rollback":
+        return roll_back_champion(chosen, reason)
+    return Deployment(open_store(chosen)).require_champion()
+
+
+def _list(chosen: Pipeline, *, as_json: bool) -> None:
+    history = Deployment(open_store(chosen)).read_history()
+    if as_json:
+        print(
+            json.dumps({"pipeline": chosen.name, "changes": [one.model_dump(mode="json") for one in history]}, indent=1)
+        )
+        return
+    print(format_table([_format(one) for one in reversed(history)], _HEADER))
+
+
+def _format(change: Change) -> tuple[object, ...]:
+    return f"{change.at:%Y-%m-%d %H:%M}", change.version, change.how, change.reason
+
+
+def _describe(chosen: Pipeline, found: Champion) -> dict[str, Any]:
+    return {"pipeline": chosen.name, **found.change.model_dump(mode="json"), "path": _locate(chosen)}
+
+
+def _tell(chosen: Pipeline, found: Champion) -> str:
+    change = found.change
+    why = f": {change.reason}" if change.reason else ""
+    return (
+        f"{chosen.name}: checkpoint {found.version}, {change.how} on {change.at:%Y-%m-%d %H:%M} UTC{why}\n"
+        f"  {_locate(chosen)}"
+    )
+
+
+def _locate(chosen: Pipeline) -> str:
+    return os.path.relpath(Deployment(open_store(chosen)).current)
