@@ -64,7 +64,7 @@ HELP = {
     ),
     "champion": (
         "[ACTION]:[show|list|pin|release|rollback] [VERSION] The checkpoint in use: who it is, its history, and a "
-        "person's choice of another.",
+        + "person's choice of another.",
         [*COMMON, "--reason", "--json"],
     ),
     "export": (
