@@ -304,6 +304,42 @@ def test_vocabularies_may_differ(many):
     assert [len(told["answers"]) for told in vocabularies] == [2, 4]
 
 
+# ----------------------------------------------------------------------------------------------------------- warm starts
+
+WARM = {"backbone": "tiny", "warm_start": "champion"}
+
+
+def test_without_a_champion_a_warm_start_starts_from_the_backbone_and_says_so(many):
+    runner = Runner(make_pipeline(many, training=WARM), FakeWorker(RIGHT))
+    checkpoint = runner.run("checkpoint")["checkpoint"].version.manifest
+    assert runner.worker.jobs[0].settings.warm_start == "none"
+    assert checkpoint.settings["warm_start_parent"] is None
+    assert "There is no champion yet: the training starts from the backbone." in runner.said
+
+
+def test_a_warm_start_goes_on_from_the_champion_and_its_fingerprint_tells(many):
+    _, first = run(many, RIGHT)
+    champion = find_deployment(many).require_champion()
+    runner = Runner(make_pipeline(many, training=WARM), FakeWorker(RIGHT))
+    checkpoint = runner.run("checkpoint")["checkpoint"].version.manifest
+    assert runner.worker.jobs[0].settings.warm_start == str(champion.folder)
+    assert checkpoint.settings["warm_start_parent"] == first["checkpoint"].version.manifest.data_version
+    assert checkpoint.data_version != first["checkpoint"].version.manifest.data_version
+
+
+def test_another_champion_trains_nothing_again_and_new_data_goes_on_from_it(many):
+    _, first = run(many, HALF)
+    runner = Runner(make_pipeline(many, training=WARM), FakeWorker(RIGHT))
+    second = runner.run("champion")
+    assert tell(second)["outcome"] == "promoted"
+    assert runner.run("champion")["checkpoint"].reused
+    assert runner.worker.num_trainings == 1
+    write_source(many, NUM_ROWS, change={0: {"answer": "green"}})
+    third = runner.run("checkpoint")["checkpoint"].version.manifest
+    assert third.settings["warm_start_parent"] == second["checkpoint"].version.manifest.data_version
+    assert runner.worker.num_trainings == 2
+
+
 DECIDING = """
 import sys
 from pathlib import Path

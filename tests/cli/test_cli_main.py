@@ -63,8 +63,7 @@ HELP = {
         ["--json"],
     ),
     "champion": (
-        "[ACTION]:[show|list|pin|release|rollback] [VERSION] The checkpoint in use: who it is, its history, and a "
-        + "person's choice of another.",
+        "[ACTION]:[show|list|pin|release|rollback] [VERSION] The checkpoint in use, its history, or another by your choice.",
         [*COMMON, "--reason", "--json"],
     ),
     "export": (

@@ -34,7 +34,7 @@ def champion(
     reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """The checkpoint in use: who it is, its history, and a person's choice of another."""
+    """The checkpoint in use, its history, or another by your choice."""
     chosen = find_pipeline(pipeline, file)
     if (action == "pin") != bool(version):
         problem = "a version is needed" if action == "pin" else f"{action} takes no version"

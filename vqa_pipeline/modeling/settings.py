@@ -13,6 +13,8 @@ TINY = "tiny"
 
 NO_PARENT = "none"
 """What `warm_start` says where a training starts from a backbone."""
+CHAMPION_PARENT = "champion"
+"""What `warm_start` says where a training goes on from the checkpoint in use."""
 
 Switch = Literal["auto", "always", "never"]
 """Not `on` and `off`, which YAML takes for booleans."""
@@ -39,7 +41,8 @@ class TrainingSettings(Frozen):
     warm_start: str = Field(
         NO_PARENT,
         description="A fine-tuned ViLT to go on from instead of the backbone, a folder such as a published checkpoint, "
-        "or a name on the hub: its head keeps what it knows of the answers. none: start from the backbone.",
+        "or a name on the hub: its head keeps what it knows of the answers. champion: the checkpoint in use. none: "
+        "start from the backbone.",
     )
     strategy: Literal["head", "last_layers", "projection", "lora", "full"] = Field(
         "full",

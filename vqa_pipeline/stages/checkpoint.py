@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vqa_pipeline.errors import SettingsError
+from vqa_pipeline.deployment import Deployment
+from vqa_pipeline.errors import SettingsError, StaleInput
 from vqa_pipeline.modeling.backbone_files import digest_backbone
 from vqa_pipeline.modeling.jobs import TrainJob, locate_curves
-from vqa_pipeline.modeling.settings import NO_PARENT, TINY, TrainingSettings
+from vqa_pipeline.modeling.settings import CHAMPION_PARENT, NO_PARENT, TINY, TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
 from vqa_pipeline.stages.dataset import find_image_packs, find_questions
@@ -26,6 +27,9 @@ from vqa_pipeline.stages.stage import (
     training_settings,
 )
 from vqa_pipeline.store import Store, Version
+
+_PARENT = "warm_start_parent"
+_NO_FOLDERS = {TINY, NO_PARENT, CHAMPION_PARENT}
 
 TRAININGS = "training"
 """Folder in scratch with the progress and the curves of every training."""
@@ -54,6 +58,8 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
         store.point_at(trained)
 
     def build(work: Work) -> None:
+        if stage.settings.get(_PARENT, "") is None:
+            log("There is no champion yet: the training starts from the backbone.")
         run_worker(recipe.make_job(work.folder))
         told = json.loads((work.folder / "training.json").read_bytes())
         work.data_version = fingerprint
@@ -90,7 +96,8 @@ class Recipe:
         A model on the hub counts by its name, and the commit used is recorded.
         """
         digests = {f"{name}_digest": digest_backbone(folder) for name, folder in self._find_local_models().items()}
-        return training_settings(self.training, self.root) | digests
+        settings = training_settings(self.training, self.root) | digests
+        return settings | {_PARENT: self._choose_parent(settings)} if self._goes_on_from_champion else settings
 
     def compute_fingerprint(self) -> str:
         """The checkpoint's: equal for equal settings and data."""
@@ -112,6 +119,8 @@ class Recipe:
                     "Declare the split in the sources, or give it a share here.",
                 )
         folders = {name: str(folder) for name, folder in self._find_local_models().items()}
+        if self._goes_on_from_champion:
+            folders["warm_start"] = self._locate_parent()
         return TrainJob(
             fingerprint=self.compute_fingerprint(),
             settings=self.training.model_copy(update=folders),
@@ -128,8 +137,47 @@ class Recipe:
     def _find_local_models(self) -> dict[str, Path]:
         """The folders of the models that the training starts from, by setting."""
         named = {"backbone": self.training.backbone, "warm_start": self.training.warm_start}
-        folders = {name: self.root / value for name, value in named.items() if value not in {TINY, NO_PARENT}}
+        folders = {name: self.root / value for name, value in named.items() if value not in _NO_FOLDERS}
         return {name: folder for name, folder in folders.items() if folder.is_dir()}
+
+    @property
+    def _goes_on_from_champion(self) -> bool:
+        return self.training.warm_start == CHAMPION_PARENT
+
+    def _choose_parent(self, settings: Mapping[str, Any]) -> str | None:
+        """Data version of the champion to go on from; None: there is none yet.
+
+        It is remembered: of a checkpoint that was trained with these settings on this data, it is the one which that
+        went on from, so that nothing is trained again because another checkpoint came into use.
+        """
+        versions = {name: version.manifest.data_version for name, version in self.inputs.items()}
+        for checkpoint in reversed(self.store.versions("checkpoint")):
+            manifest = checkpoint.manifest
+            trained_on = {name: read.data_version for name, read in manifest.inputs.items()}
+            trained_with = {name: value for name, value in manifest.settings.items() if name != _PARENT}
+            told = (manifest.stage_number, trained_on, trained_with)
+            if _PARENT in manifest.settings and told == (STAGE_NUMBERS["checkpoint"], versions, settings):
+                parent: str | None = manifest.settings[_PARENT]
+                return parent
+        champion = Deployment(self.store).find_champion()
+        return champion.data_version if champion else None
+
+    def _locate_parent(self) -> str:
+        """The folder of the champion to go on from, or that there is none.
+
+        Raises:
+            StaleInput: it was remembered, and its checkpoint is gone.
+        """
+        parent = self.collect_settings()[_PARENT]
+        if parent is None:
+            return NO_PARENT
+        champion = Deployment(self.store).find_champion()
+        if champion is not None and champion.data_version == parent:
+            return str(champion.folder)
+        found = self.store.find("checkpoint", parent)
+        if found is None:
+            raise StaleInput("checkpoint", "checkpoint", "champion")
+        return str(found.path)
 
 
 def _count_training(told: Mapping[str, Any]) -> dict[str, float | int | None]:
