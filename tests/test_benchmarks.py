@@ -28,3 +28,11 @@ def test_the_benchmark_of_a_training_job_runs() -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "8 questions, 1 epochs, 1 steps" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_evaluation_runs_and_both_ways_give_the_same_scores() -> None:
+    command = [sys.executable, BENCHMARKS / "evaluation.py", "--questions", "500", "--report", "60", "--repeats", "1"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["scoring", "intervals", "report"]

@@ -70,10 +70,12 @@ def score_answer(answer: str, references: Sequence[Answer], policy: MetricPolicy
         raise ValueError("a question without references cannot be scored")
     if policy == "normalized":
         return soft_targets(references, policy).get(normalize(answer), 0.0)
-    given, spellings = tidy(answer), [tidy(reference["answer"]) for reference in references]
-    if len(set(spellings)) > 1:
-        given, spellings = normalize(answer), [normalize(spelling) for spelling in spellings]
-    matching = [reference for reference, spelling in zip(references, spellings, strict=True) if spelling == given]
+    given, spellings = tidy(answer), {text: tidy(text) for text in {reference["answer"] for reference in references}}
+    if len(set(spellings.values())) > 1:
+        given, spellings = normalize(answer), {text: normalize(text) for text in spellings}
+    matching = [reference for reference in references if spellings[reference["answer"]] == given]
+    if not matching:
+        return 0.0
     alike = Counter((reference["answer_id"], reference["answer_confidence"]) for reference in matching)
     return _leave_one_out(alike.values(), len(references))
 
