@@ -38,6 +38,8 @@ class FakeWorker:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(job.vocabulary, folder / "vocabulary.json")
         (folder / "model.safetensors").write_text(job.fingerprint)
+        calibration = {"temperature": 2.0, "offset": 0.0, "abstain_threshold": 0.5, "num_questions": 4}
+        (folder / "calibration.json").write_text(json.dumps(calibration | {"ece_before": 0.2, "ece": 0.1}))
         point = {"epoch": 1, "step": 2, "loss": 1.5, "learning_rate": 0.1, "val_accuracy": 0.5, "seconds": 0.1}
         told = {
             "fingerprint": job.fingerprint,
@@ -91,5 +93,6 @@ class FakeWorker:
             "checkpoint": job.checkpoint_version,
             "answer": answer,
             "score": 0.9,
-            "top_answers": [{"answer": answer, "score": 0.9}],
+            "probability": 0.8,
+            "top_answers": [{"answer": answer, "score": 0.9, "probability": 0.8}],
         }

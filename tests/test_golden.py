@@ -105,7 +105,7 @@ def test_a_stage_makes_what_it_made_under_this_number(versions, asset, number, d
     assert versions[asset].version.manifest.data_version == data_version
 
 
-@pytest.mark.parametrize(("asset", "number"), [("checkpoint", 2), ("predictions", 3)])
+@pytest.mark.parametrize(("asset", "number"), [("checkpoint", 3), ("predictions", 3)])
 def test_what_a_model_makes_has_its_number(asset, number):
     """A training's golden losses are in tests/modeling/training/test_train.py; predictions follow from it."""
     assert stages.STAGE_NUMBERS[asset] == number

@@ -263,9 +263,10 @@ PREDICTIONS = pa.schema(
         column("checkpoint", pa.string(), "Data version of the checkpoint that answered", nullable=False),
         column("answer", pa.string(), "The best answer of the vocabulary", nullable=False),
         column("score", pa.float32(), "Sigmoid of the answer's logit, in [0, 1]", nullable=False),
+        column("probability", pa.float32(), "Calibrated probability that it is right, in [0, 1]", nullable=False),
         column(
             "top_answers",
-            pa.list_(pa.struct([("answer", pa.string()), ("score", pa.float32())])),
+            pa.list_(pa.struct([("answer", pa.string()), ("score", pa.float32()), ("probability", pa.float32())])),
             "At most five, the best first",
             nullable=False,
         ),

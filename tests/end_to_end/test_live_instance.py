@@ -16,7 +16,7 @@ CHECKS = {
     "records/shapes": {"corrections_fit"},
     "dataset": {"ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects"},
     "vocabulary": {"coverage"},
-    "metrics": {"looks_at_images"},
+    "metrics": {"looks_at_images", "calibrated"},
 }
 
 

@@ -43,12 +43,12 @@ def make_questions(*rows, split):
 
 def answer(answers):
     told = {"question_id": list(answers), "variant": "model", "checkpoint": "c1", "answer": list(answers.values())}
-    return pd.DataFrame(told)
+    return pd.DataFrame(told).assign(score=0.9, probability=0.5)
 
 
 def compute(train, questions, predictions, metric="auto"):
     """The metrics, and the scores of the model."""
-    measured = compute_metrics(train, questions, predictions, "c1", VOCABULARY, metric)
+    measured = compute_metrics(train, questions, predictions, "c1", VOCABULARY, metric, 0.4)
     return measured.metrics, select_scores(measured.scores, "model", "c1")
 
 
@@ -233,6 +233,20 @@ def test_without_answers_to_shuffled_images_nothing_is_told_of_them(measured):
 
 def test_another_checkpoint_is_scored_beside_and_changes_nothing(measured):
     other = answer({"test/0": "no", "test/1": "no"}).assign(checkpoint="champion")
-    computed = compute_metrics(TRAIN, TEST, pd.concat([PREDICTIONS, other]), "c1", VOCABULARY, "auto")
+    computed = compute_metrics(TRAIN, TEST, pd.concat([PREDICTIONS, other]), "c1", VOCABULARY, "auto", 0.4)
     assert computed.metrics == measured[0]
     assert select_scores(computed.scores, "model", "champion")["score"].tolist() == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_probabilities_are_measured_on_the_answered_questions(measured):
+    told = measured[0].calibration
+    assert told.num_questions == 3
+    # three answers earn 1, 0 and 2/3, and all say that they are right with 0.5; their sigmoids are 0.9
+    assert told.ece == pytest.approx(5 / 9 - 0.5, abs=1e-6)
+    assert told.ece_before == pytest.approx(0.9 - 5 / 9, abs=1e-6)
+    assert (told.abstain_threshold, told.abstained_fraction) == (0.4, 0)
+
+
+def test_without_answers_there_is_nothing_to_calibrate():
+    metrics, _ = compute(TRAIN, TEST, PREDICTIONS[:0])
+    assert metrics.calibration is None

@@ -35,6 +35,7 @@ def test_it_loads_with_the_stock_classes(trained: Path) -> None:
 
 def test_the_folder_has_these_files_and_no_others(trained: Path) -> None:
     assert sorted(path.name for path in (trained / "checkpoint").iterdir()) == [
+        "calibration.json",
         "config.json",
         "model.safetensors",
         "processor_config.json",

@@ -27,6 +27,13 @@ METRICS = {
     "image_reliance": 0.25,
     "image_reliance_interval": {"low": 0.2, "high": 0.3},
     "slices": [],
+    "calibration": {
+        "ece": 0.02,
+        "ece_before": 0.2,
+        "abstain_threshold": 0.4,
+        "abstained_fraction": 0.25,
+        "coverage_at_risk": {"0.01": 0.3, "0.2": 0.9},
+    },
 }
 TRAINING = {
     "backbone": "dandelin/vilt-b32-mlm@0123456789ab",
@@ -81,6 +88,9 @@ def test_hugging_face_reads_it():
         "| Question only | 0.500 | 0.450 to 0.550 |",
         "without the image: +0.250 (+0.200 to +0.300).",
         "would score 0.950",
+        "Its probabilities are 0.020 off on average (expected calibration error; 0.200 before calibration).",
+        "Below 0.400 it abstains: 25% of these questions.",
+        "at a given share of lost credit: 30% at 1%, 90% at 20%.",
         "| scans | 5,000 | 500 | 1,200 | not stated |",
         "5,000 questions in 800 steps; epoch 4 did best",
         "Checkpoint version checkpoint-1",

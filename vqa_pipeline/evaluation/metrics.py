@@ -16,6 +16,7 @@ from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, measure_coverage
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.accuracy import Share, compute_mean, measure_accuracy
+from vqa_pipeline.evaluation.calibration import MeasuredCalibration, measure_calibration
 from vqa_pipeline.evaluation.comparison import Comparison, compare
 from vqa_pipeline.evaluation.confusions import Confusion, find_confusions
 from vqa_pipeline.evaluation.intervals import ImageDraws, Interval
@@ -23,7 +24,7 @@ from vqa_pipeline.evaluation.promotion import IN_USE, Verdict, judge, judge_firs
 from vqa_pipeline.evaluation.scores import list_blind, score_everybody, select_scores
 from vqa_pipeline.evaluation.settings import ChampionSettings
 from vqa_pipeline.evaluation.slices import Slice, Sliced, measure_slices, tell_slices
-from vqa_pipeline.evaluation.tables import list_references, tell_images
+from vqa_pipeline.evaluation.tables import list_references, select_predictions, tell_images
 from vqa_pipeline.schemas import Frozen
 
 _SAMPLED = "95 % interval of {}, by drawing images."
@@ -59,6 +60,9 @@ class Metrics(Frozen):
     num_unanswered: int = Field(description="Annotated questions without a prediction; each scores 0.")
     slices: tuple[Slice, ...] = Field(description="The same for groups of questions; see `slices.SLICE_COLUMNS`.")
     confusions: tuple[Confusion, ...] = Field(description="The most frequent mistakes: what was taken for what.")
+    calibration: MeasuredCalibration | None = Field(
+        description="How far probabilities hold; null: nothing was answered."
+    )
     comparison: Comparison | None = Field(
         None, description="With the champion; null: there is none, or it is this one."
     )
@@ -82,6 +86,7 @@ def compute_metrics(
     checkpoint: str,
     vocabulary: AnswerVocabulary,
     metric: Literal["auto", "official", "normalized"],
+    abstain_threshold: float,
 ) -> Measured:
     """Score predictions and baselines on the annotated among the evaluated questions.
 
@@ -93,6 +98,7 @@ def compute_metrics(
         checkpoint: Data version of the checkpoint that is evaluated; others in `predictions` are scored beside it.
         vocabulary: The answers that the model could give.
         metric: The policy, or `auto`, which picks it from the evaluated references.
+        abstain_threshold: The checkpoint's, in [0, 1].
 
     Raises:
         SettingsError: no evaluated question is annotated.
@@ -126,10 +132,20 @@ def compute_metrics(
         interval=_find_interval(scored["score"].to_numpy(float), draws),
         num_images=draws.num_images,
         slices=tuple(measure_slices(groups, scored, draws)),
+        calibration=_calibrate(scored, select_predictions(predictions, checkpoint), abstain_threshold),
         confusions=tuple(find_confusions(scored, references)),
         **_measure_reliance(scored["score"].to_numpy(float), list_blind(scores, checkpoint), draws),
     )
     return Measured(metrics, scores, groups)
+
+
+def _calibrate(scored: pd.DataFrame, answered: pd.DataFrame, threshold: float) -> MeasuredCalibration | None:
+    sure = answered[["question_id", "score", "probability"]].rename(columns={"score": "confidence"})
+    rows = scored.merge(sure, on="question_id", validate="one_to_one")
+    if rows.empty:
+        return None
+    scores, probabilities, earned = (rows[name].to_numpy(float) for name in ("confidence", "probability", "score"))
+    return measure_calibration(scores, probabilities, earned, threshold)
 
 
 def _find_interval(values: np.ndarray[Any, np.dtype[np.float64]], draws: ImageDraws) -> Interval:

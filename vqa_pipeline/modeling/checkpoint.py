@@ -1,4 +1,4 @@
-"""Checkpoints as folders: weights, configuration, processor and vocabulary, loadable by plain transformers.
+"""Checkpoints as folders: weights, configuration, processor, vocabulary, calibration; plain transformers load them.
 
 A checkpoint and its vocabulary are one thing: the fingerprint of the vocabulary is in the configuration, and a folder
 in which they disagree is refused. Folders appear whole or not at all.
@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, check_same
 from vqa_pipeline.errors import BackboneError, VocabularyMismatch
+from vqa_pipeline.evaluation.calibration import Calibration
 from vqa_pipeline.files import write_atomically, write_json
 from vqa_pipeline.modeling.fast_vilt import FastViltForQuestionAnswering
 from vqa_pipeline.modeling.stock import (
@@ -27,15 +28,17 @@ from vqa_pipeline.modeling.stock import (
 from vqa_pipeline.modeling.tensor_files import raise_os_errors
 
 VOCABULARY_FILE = "vocabulary.json"
+CALIBRATION_FILE = "calibration.json"
 TRAINING_FILE = "training.json"
 
 
 class Checkpoint(NamedTuple):
-    """A model and what it needs to read questions and to say answers."""
+    """A model and what it needs to read questions, to say answers and how sure it is of them."""
 
     model: Any
     processor: Any
     vocabulary: AnswerVocabulary
+    calibration: Calibration
 
 
 def save_checkpoint(checkpoint: Checkpoint, training: Mapping[str, Any], folder: Path) -> None:
@@ -63,6 +66,7 @@ def _write(checkpoint: Checkpoint, training: Mapping[str, Any], folder: Path) ->
     checkpoint.model.save_pretrained(folder)
     checkpoint.processor.save_pretrained(folder)
     write_atomically(folder / VOCABULARY_FILE, checkpoint.vocabulary.to_json().encode())
+    write_json(folder / CALIBRATION_FILE, checkpoint.calibration.model_dump(mode="json"))
     write_json(folder / TRAINING_FILE, dict(training))
 
 
@@ -101,11 +105,12 @@ def load_checkpoint(folder: Path, vocabulary: AnswerVocabulary | None = None) ->
             _load_tokenizer(folder),
         )
         stored = AnswerVocabulary.from_json(path.read_text(encoding="utf-8"))
+        calibration = Calibration.model_validate_json((folder / CALIBRATION_FILE).read_bytes())
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = f"it is not a checkpoint ({str(error).partition(chr(10))[0]})"
         raise BackboneError(folder.name, reason, "Train again, or name another checkpoint.") from error
     _check_belongs(model, stored, vocabulary or stored)
-    return Checkpoint(model, processor, stored)
+    return Checkpoint(model, processor, stored, calibration)
 
 
 def _load_model(folder: Path) -> Any:

@@ -79,6 +79,8 @@ class Answered(NamedTuple):
     """Answer indexes, int32 (questions, answers), the best first; ties in the order of the vocabulary."""
     scores: _Array
     """Sigmoids of their logits, float32 (questions, answers), in [0, 1]."""
+    probabilities: _Array
+    """Of being right, as the checkpoint is calibrated; like `scores`."""
 
 
 class Answering:
@@ -116,7 +118,7 @@ class Answering:
         batches = BatchSource(asked, tokenized, pixels, self._placement.device)
         inputs = WholeForward(self._model, batches, self._placement)
         shape = (len(asked), min(NUM_TOP_ANSWERS, len(self._checkpoint.vocabulary)))
-        answered = Answered(asked.question_ids, np.empty(shape, np.int32), np.empty(shape, np.float32))
+        answered = Answered(asked.question_ids, np.empty(shape, np.int32), *(np.empty(shape, np.float32) for _ in "sp"))
         with torch.inference_mode():
             read = inputs.follow(batches.plan_reading(self._batch_size), self._micro_batch.cut)
             progress = partial(tell_progress, self._report)
@@ -125,9 +127,11 @@ class Answering:
                     raise TrainingCancelled(0, None)
                 describe = partial(batches.describe, positions)
                 logits = self._micro_batch.compute(positions, inputs.compute_logits, describe)
-                best = logits.sigmoid().cpu().sort(dim=-1, descending=True, stable=True)
+                best = logits.cpu().sort(dim=-1, descending=True, stable=True)
+                highest = best.values[:, : shape[1]]
                 answered.indexes[positions] = best.indices[:, : shape[1]]
-                answered.scores[positions] = best.values[:, : shape[1]]
+                answered.scores[positions] = highest.sigmoid()
+                answered.probabilities[positions] = self._checkpoint.calibration.apply(highest.double().numpy())
         return answered
 
 
@@ -136,7 +140,8 @@ def _build_table(made_by: Mapping[str, str], answered: Answered, answers: Sequen
     num_questions, num_top = answered.indexes.shape
     kind = PREDICTIONS.field("top_answers").type
     names = pa.array(answers, pa.string()).take(pa.array(answered.indexes.reshape(-1)))
-    top = pa.StructArray.from_arrays([names, pa.array(answered.scores.reshape(-1))], fields=list(kind.value_type))
+    told = [names, pa.array(answered.scores.reshape(-1)), pa.array(answered.probabilities.reshape(-1))]
+    top = pa.StructArray.from_arrays(told, fields=list(kind.value_type))
     offsets = pa.array(np.arange(num_questions + 1, dtype=np.int32) * num_top)
     best = pa.array(np.arange(num_questions) * num_top)
     columns = {
@@ -144,6 +149,7 @@ def _build_table(made_by: Mapping[str, str], answered: Answered, answers: Sequen
         **{name: pa.repeat(value, num_questions) for name, value in made_by.items()},
         "answer": names.take(best),
         "score": top.field("score").take(best),
+        "probability": top.field("probability").take(best),
         "top_answers": pa.ListArray.from_arrays(offsets, top, kind),
     }
     return pa.table(columns, schema=PREDICTIONS)

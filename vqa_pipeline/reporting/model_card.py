@@ -106,6 +106,20 @@ def _tell_scores(metrics: Mapping[str, Any] | None) -> list[str]:
         f"Scored on {size} by the metric policy `{metrics['metric']}`; intervals hold 95 %.",
         _draw_table(("", "accuracy", "interval", "what it is"), rows),
         f"Image reliance, its accuracy minus the best that was reached without the image: {reliance}.",
+        *_tell_calibration(metrics["calibration"]),
+    ]
+
+
+def _tell_calibration(told: Mapping[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    coverage = ", ".join(f"{share:.0%} at {float(risk):.0%}" for risk, share in told["coverage_at_risk"].items())
+    error = f"expected calibration error; {told['ece_before']:.3f} before calibration"
+    share = f"{told['abstained_fraction']:.0%} of these questions"
+    return [
+        f"Its probabilities are {told['ece']:.3f} off on average ({error}).",
+        f"Below {told['abstain_threshold']:.3f} it abstains: {share}.",
+        f"Share of questions that it can answer at a given share of lost credit: {coverage}.",
     ]
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from vqa_pipeline.evaluation.metrics import Measured
 
+_LARGEST_ERROR, _FEWEST_ANSWERS = 0.1, 300
+"""Expected calibration error that is no cause for a warning, of so many answers or more. By chance, 300 answers whose
+probabilities are true have an error of 0.07 on average and above 0.09 in 5 % of cases; 100 have 0.12 (simulated)."""
 _READ_BY_BASELINES = ["question_id", "question", "question_type", "most_common_answer"]
 
 
@@ -54,7 +57,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         train = read_questions(dataset, ("train",), _READ_BY_BASELINES)
         version, metric = checkpoint.manifest.data_version, pipeline.settings.evaluation.metric
         measured = judge_challenger(
-            compute_metrics(train, evaluated, answered, version, vocabulary, metric),
+            compute_metrics(train, evaluated, answered, version, vocabulary, metric, _read_threshold(checkpoint)),
             version,
             predictions.manifest.details["champion"],
             pipeline.settings.champion,
@@ -67,6 +70,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         work.numbers = {name: value for name, value in told.items() if isinstance(value, int | float)}
         work.numbers |= {f"interval_{end}": value for end, value in told["interval"].items()}
         _check_that_it_looks(work, told)
+        _check_that_it_knows(work, told["calibration"])
         scored = select_scores(measured.scores, checkpoint=version)
         made_from = MadeFrom(dataset, checkpoint, predictions)
         write_report(pipeline, work, made_from, told, Scored(evaluated, scored, select_predictions(answered, version)))
@@ -110,11 +114,33 @@ def _check_that_it_looks(work: Work, told: Mapping[str, Any]) -> None:
     )
 
 
+def _read_threshold(checkpoint: Version) -> float:
+    from vqa_pipeline.evaluation.calibration import Calibration
+
+    return Calibration.model_validate_json((checkpoint.path / "calibration.json").read_bytes()).abstain_threshold
+
+
+def _check_that_it_knows(work: Work, told: Mapping[str, Any] | None) -> None:
+    """Warn of probabilities that cannot be taken for what they say."""
+    if told is None:
+        work.check("calibrated", [])
+        return
+    work.numbers |= {"ece": told["ece"], "ece_before": told["ece_before"]}
+    work.numbers |= {f"coverage_at_risk_{risk}": share for risk, share in told["coverage_at_risk"].items()}
+    problem = (
+        f"probabilities are {told['ece']:.3f} off on average: the test questions are unlike the validation questions "
+        "that they were fitted on. Do not rely on them, nor on abstaining"
+    )
+    is_off = told["ece"] > _LARGEST_ERROR and told["num_questions"] >= _FEWEST_ANSWERS
+    work.check("calibrated", [problem] if is_off else [], ece=told["ece"])
+
+
 def _write_that_nothing_is_scored(work: Work, num_questions: int) -> None:
     told = {"num_questions": num_questions, "num_scored": 0}
     work.numbers = dict(told)
     work.data_version = compute_fingerprint(told)
     work.write("metrics.json", json.dumps(told))
+    work.check("calibrated", [])
     work.check("looks_at_images", ["nothing was scored: the test split has no answers"])
     work.write(PAGE, "The test split has no answers to score against. Its predictions are in the asset `predictions`.")
 

@@ -23,7 +23,7 @@ STAGE_NUMBERS: dict[str, int] = {
     "records": 2,
     "dataset": 3,
     "vocabulary": 1,
-    "checkpoint": 2,
+    "checkpoint": 3,
     "predictions": 3,
     "metrics": 3,
     "champion": 1,
@@ -46,6 +46,7 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
         CheckDeclaration(
             "looks_at_images", False, "The model is better than all that do not see the image, beyond chance."
         ),
+        CheckDeclaration("calibrated", False, "Probabilities are at most 0.1 off on average (of 300 answers or more)."),
     ),
     "champion": (
         CheckDeclaration("no_regression", False, "The checkpoint may replace the champion, or is the champion."),

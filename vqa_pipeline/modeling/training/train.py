@@ -33,6 +33,7 @@ from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import STRATEGIES, Learnable, choose_learnable, finish_learning
 from vqa_pipeline.modeling.switches import Checkpointing, Switches, choose_switches, compile_forward
 from vqa_pipeline.modeling.tensor_files import digest_tensors
+from vqa_pipeline.modeling.training.calibrating import calibrate
 from vqa_pipeline.modeling.training.frozen_work import FrozenWork
 from vqa_pipeline.modeling.training.known_sizes import KnownSizes
 from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
@@ -213,9 +214,17 @@ class _Run:
         self._switches.tell(self._report)
 
     def finish(self, progress: SavedProgress, state: TrainingState) -> None:
-        """Write the checkpoint."""
-        finish_learning(self._backbone.model, self._job.settings)
-        checkpoint = Checkpoint(self._backbone.model.cpu(), self._backbone.processor, self._vocabulary)
+        """Calibrate, and write the checkpoint.
+
+        Raises:
+            TrainingCancelled: somebody asked it to stop meanwhile; the next run comes here again.
+        """
+        model, settings = self._backbone.model, self._job.settings
+        calibration = calibrate(model, self._val, settings.batch_size, partial(log, self._report), self._should_stop)
+        if calibration is None:
+            raise TrainingCancelled(state.step, progress.folder / state.name)
+        finish_learning(model, settings)
+        checkpoint = Checkpoint(model.cpu(), self._backbone.processor, self._vocabulary, calibration)
         told = _describe(self._job, self._backbone, self._learnable, state, self._vocabulary)
         told |= {
             "num_train_questions": self._num_train,
@@ -227,6 +236,7 @@ class _Run:
             "questions_per_second": round(self._num_train * len(state.curve) / max(state.seconds, 1e-9), 1),
             "frozen_work": self._frozen.describe(),
             "rate_search": self._rates.describe() if self._rates else None,
+            "calibration": calibration.model_dump(mode="json"),
             **measure_memory(self._placement.device),
         }
         save_checkpoint(checkpoint, told, Path(self._job.output_folder))
