@@ -30,8 +30,8 @@ HELP = {
         [*COMMON, "--set", "--output", "--dataset"],
     ),
     "predict": (
-        "Predictions, metrics and verdict of the current checkpoint; with --output, predictions alone, without Dagster.",
-        [*COMMON, "--set", "--output", "--dataset", "--checkpoint", "--split"],
+        "[IMAGE] [QUESTION] Ask the champion, or without IMAGE and --questions: predictions, metrics and verdict of the",
+        [*COMMON, "--set", "--output", "--dataset", "--checkpoint", "--split", "--questions", "--json"],
     ),
     "status": ("What is published: version, time, numbers and folder of every asset.", [*COMMON, "--json"]),
     "history": (

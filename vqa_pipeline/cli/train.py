@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 from pydantic import ValidationError
 
-from vqa_pipeline.cli.options import DeclarationFile, PipelineName, find_pipeline
+from vqa_pipeline.cli.answering import answer_file, answer_one, find_folder
+from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
 from vqa_pipeline.cli.summary import describe_training, format_lines, format_summary
 from vqa_pipeline.cli.terminal import start_on_terminal
 from vqa_pipeline.errors import SettingsError
@@ -38,7 +39,17 @@ CheckpointFolder = Annotated[
     typer.Option("--output", help="Train what is published into this folder, without Dagster; run again to go on."),
 ]
 PredictionsFile = Annotated[
-    Path | None, typer.Option("--output", help="Write predictions to this Parquet file, without Dagster.")
+    Path | None,
+    typer.Option(
+        "--output",
+        help="Write predictions to this Parquet file, without Dagster; with --questions, answers to CSV, TSV or JSONL.",
+    ),
+]
+AskedImage = Annotated[Path | None, typer.Argument(help="An image file to ask the champion about.")]
+AskedQuestion = Annotated[str | None, typer.Argument(help="The question about it.")]
+AskedFile = Annotated[
+    Path | None,
+    typer.Option("--questions", help="CSV, TSV or JSONL with `image` and `question`, images relative to its folder."),
 ]
 DatasetFolder = Annotated[
     Path | None,
@@ -48,7 +59,11 @@ DatasetFolder = Annotated[
     ),
 ]
 CheckpointUsed = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Folder of the checkpoint for --output; default: the published one.")
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        help="Folder of the checkpoint to ask, or for --output; default: champion, or the published one.",
+    ),
 ]
 SplitPredicted = Annotated[
     Split | None, typer.Option("--split", help="Split to predict for --output; default: the evaluated ones.")
@@ -86,7 +101,9 @@ def train(
     _materialize(find_pipeline(pipeline, file), "checkpoint", settings or ())
 
 
-def predict(
+def predict(  # noqa: PLR0913, PLR0917 - typer makes an option of each
+    image: AskedImage = None,
+    question: AskedQuestion = None,
     pipeline: PipelineName = None,
     file: DeclarationFile = None,
     settings: Override = None,
@@ -94,8 +111,13 @@ def predict(
     dataset: DatasetFolder = None,
     checkpoint: CheckpointUsed = None,
     split: SplitPredicted = None,
+    questions: AskedFile = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Predictions, metrics and verdict of the current checkpoint; with --output, predictions alone, without Dagster."""
+    """Ask the champion, or without IMAGE and --questions: predictions, metrics and verdict of the checkpoint."""
+    if image is not None or questions is not None:
+        _ask(image, question, questions, output, checkpoint or find_folder(find_pipeline(pipeline, file)), as_json)
+        return
     if output is not None:
         published = _open_published(pipeline, file, dataset, output)
         asked = published._replace(splits=(split,) if split else published.splits)
@@ -103,6 +125,20 @@ def predict(
         return
     _refuse_without_output({"--dataset": dataset, "--checkpoint": checkpoint, "--split": split, "--set": settings})
     _execute(find_pipeline(pipeline, file), ["predictions", "metrics", "champion"], {})
+
+
+def _ask(
+    image: Path | None, question: str | None, questions: Path | None, output: Path | None, folder: Path, as_json: bool
+) -> None:
+    if questions is not None:
+        num_failed = answer_file(folder, questions, output)
+        if num_failed:
+            print(f"{num_failed:,} could not be answered; their rows say why.", file=sys.stderr)
+            sys.exit(1)
+        return
+    if image is None or question is None:
+        raise SettingsError("QUESTION", "an image needs a question", "`vqa-pipeline predict IMAGE QUESTION`.")
+    answer_one(folder, image, question, as_json=as_json)
 
 
 def _train_into(output: Path, published: Published, training: TrainingSettings) -> None:
