@@ -142,7 +142,13 @@ def test_a_source_is_all_that_must_be_said():
         },
         "compute": {"workers": 1},
         "vocabulary": {"min_count": 1, "max_answers": 3129},
-        "evaluation": {"metric": "auto", "splits": ("test",), "shuffled_image": True, "images": True},
+        "evaluation": {
+            "metric": "auto",
+            "relaxed_numbers": False,
+            "splits": ("test",),
+            "shuffled_image": True,
+            "images": True,
+        },
         "champion": {"minimum_effect": 0.01, "max_slice_drop": 0.05, "allow_overridden": False},
         "retrain": "manual",
     }

@@ -15,6 +15,7 @@ from vqa_pipeline.answers.scoring import (
     choose_policy,
     most_common_answer,
     most_common_answers,
+    relax,
     score_answer,
     soft_targets,
 )
@@ -267,3 +268,48 @@ def test_the_most_common_answer_has_the_highest_target(references):
     answer = most_common_answer(references)
     assert (answer is None) == (not targets)
     assert answer is None or targets[answer] == max(targets.values())
+
+
+# --------------------------------------------------------------------------------------------------------------- relaxed
+
+
+def give(*answers):
+    return [
+        {"answer": text, "answer_id": number, "answer_confidence": "yes"}
+        for number, text in enumerate(answers, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "references", "credit"),
+    [
+        ("105", ["100"], 1.0),
+        ("95", ["100"], 1.0),
+        ("106", ["100"], 0.0),
+        ("1,030", ["1000"], 1.0),
+        ("three", ["3"], 1.0),
+        ("0", ["0"], 1.0),
+        ("0.01", ["0"], 0.0),
+        ("red", ["red"], 1.0),
+        ("100", ["red", "103", "98", "7", "dog", "a", "b", "c", "d", "e"], 2 / 3),
+    ],
+)
+def test_a_relaxed_number_matches_what_it_is_near(answer, references, credit):
+    assert score_answer(answer, give(*references), "normalized_relaxed") == pytest.approx(credit)
+
+
+def test_relaxed_official_leaves_one_out_as_ever():
+    references = give("100", "101", *"abcdefgh")
+    exact = score_answer("100", give("100", "100", *"abcdefgh"), "official")
+    assert score_answer("102", references, "official_relaxed") == exact > 0
+    assert score_answer("102", references, "official") == 0
+
+
+@given(st.text(max_size=6), st.lists(st.text(max_size=6), min_size=1, max_size=10))
+def test_relaxed_credit_is_never_lower(answer, references):
+    loose, strict = (score_answer(answer, give(*references), policy) for policy in ("normalized_relaxed", "normalized"))
+    assert loose >= strict
+
+
+def test_relaxing_twice_is_relaxing_once():
+    assert [relax(policy) for policy in ("official", "official_relaxed")] == ["official_relaxed"] * 2

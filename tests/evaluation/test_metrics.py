@@ -12,6 +12,7 @@ from vqa_pipeline.answers.vocabulary import AnswerVocabulary
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.metrics import compute_metrics
 from vqa_pipeline.evaluation.scores import select_scores
+from vqa_pipeline.evaluation.settings import EvaluationSettings
 from vqa_pipeline.schemas import ANSWERS, SCORES
 
 VOCABULARY = AnswerVocabulary(answers=("yes", "red", "no"), counts=(3, 2, 1))
@@ -48,7 +49,7 @@ def answer(answers):
 
 def compute(train, questions, predictions, metric="auto"):
     """The metrics, and the scores of the model."""
-    measured = compute_metrics(train, questions, predictions, "c1", VOCABULARY, metric, 0.4)
+    measured = compute_metrics(train, questions, predictions, "c1", VOCABULARY, EvaluationSettings(metric=metric), 0.4)
     return measured.metrics, select_scores(measured.scores, "model", "c1")
 
 
@@ -233,7 +234,9 @@ def test_without_answers_to_shuffled_images_nothing_is_told_of_them(measured):
 
 def test_another_checkpoint_is_scored_beside_and_changes_nothing(measured):
     other = answer({"test/0": "no", "test/1": "no"}).assign(checkpoint="champion")
-    computed = compute_metrics(TRAIN, TEST, pd.concat([PREDICTIONS, other]), "c1", VOCABULARY, "auto", 0.4)
+    computed = compute_metrics(
+        TRAIN, TEST, pd.concat([PREDICTIONS, other]), "c1", VOCABULARY, EvaluationSettings(), 0.4
+    )
     assert computed.metrics == measured[0]
     assert select_scores(computed.scores, "model", "champion")["score"].tolist() == [0.0, 1.0, 0.0, 0.0]
 
@@ -250,3 +253,13 @@ def test_probabilities_are_measured_on_the_answered_questions(measured):
 def test_without_answers_there_is_nothing_to_calibrate():
     metrics, _ = compute(TRAIN, TEST, PREDICTIONS[:0])
     assert metrics.calibration is None
+
+
+def test_relaxed_numbers_are_named_by_the_metric():
+    questions = make_questions(("How many?", refer("100"), "number", "how"), split="test")
+    predictions = answer({"test/0": "104"})
+    strict = compute_metrics(TRAIN, questions, predictions, "c1", VOCABULARY, EvaluationSettings(), 0.4).metrics
+    settings = EvaluationSettings(relaxed_numbers=True)
+    relaxed = compute_metrics(TRAIN, questions, predictions, "c1", VOCABULARY, settings, 0.4).metrics
+    assert (strict.metric, strict.vqa_accuracy) == ("normalized", 0.0)
+    assert (relaxed.metric, relaxed.vqa_accuracy) == ("normalized_relaxed", 1.0)

@@ -8,6 +8,7 @@ Sources: `official` is GT-Vision-Lab/VQA at a013f00, `vqaEval.py`, under Python 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,8 +21,16 @@ import pyarrow.compute as pc
 from vqa_pipeline.answers.normalization import normalize, tidy
 from vqa_pipeline.schemas import Answer
 
-MetricPolicy = Literal["official", "normalized"]
-"""official: the public evaluator to the last oddity, made for ten references. normalized: for any number of them."""
+MetricPolicy = Literal["official", "normalized", "official_relaxed", "normalized_relaxed"]
+"""official: the public evaluator to the last oddity, made for ten references. normalized: for any number of them.
+Relaxed: the same, but a number matches references that it is near; for scores, never for what training aims at."""
+
+TOLERANCE = 0.05
+"""How far a relaxed number may be from a reference, as a share of it. Source: ChartQA (Masry et al., Findings of ACL
+2022), after PlotQA (Methani et al., WACV 2020)."""
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+"""Normalization takes the sign away, from both sides."""
 
 OFFICIAL_NUM_REFERENCES = 10
 
@@ -63,11 +72,15 @@ def score_answer(answer: str, references: Sequence[Answer], policy: MetricPolicy
     - Every reference that equals the left-out one in answer, `answer_id` and `answer_confidence` is left out with it:
       references without ids cancel each other, and ten times "yes" without ids gives "yes" a credit of 0.
 
+    Relaxed, a reference that is a number at most 5 % from the answer counts as if it were the answer.
+
     Raises:
         ValueError: there are no references.
     """
     if not references:
         raise ValueError("a question without references cannot be scored")
+    if policy in _STRICT:
+        return score_answer(answer, _relax(answer, references), _STRICT[policy])
     if policy == "normalized":
         return soft_targets(references, policy).get(normalize(answer), 0.0)
     given, spellings = tidy(answer), {text: tidy(text) for text in {reference["answer"] for reference in references}}
@@ -78,6 +91,34 @@ def score_answer(answer: str, references: Sequence[Answer], policy: MetricPolicy
         return 0.0
     alike = Counter((reference["answer_id"], reference["answer_confidence"]) for reference in matching)
     return _leave_one_out(alike.values(), len(references))
+
+
+def relax(policy: MetricPolicy) -> MetricPolicy:
+    """The same policy with numbers taken loosely."""
+    return _LOOSE.get(policy, policy)
+
+
+_LOOSE: dict[MetricPolicy, MetricPolicy] = {"official": "official_relaxed", "normalized": "normalized_relaxed"}
+_STRICT = {loose: strict for strict, loose in _LOOSE.items()}
+
+
+def _relax(answer: str, references: Sequence[Answer]) -> Sequence[Answer]:
+    """The references, those with a number near the answer's in the answer's own words."""
+    given = _read_number(answer)
+    if given is None:
+        return references
+    known = [(reference, _read_number(reference["answer"])) for reference in references]
+    return [
+        Answer(answer=answer, answer_id=reference["answer_id"], answer_confidence=reference["answer_confidence"])
+        if number is not None and abs(given - number) <= TOLERANCE * abs(number)
+        else reference
+        for reference, number in known
+    ]
+
+
+def _read_number(text: str) -> float | None:
+    normalized = normalize(text)
+    return float(normalized) if _NUMBER.fullmatch(normalized) else None
 
 
 def _leave_one_out(matches: Iterable[int], num_references: int) -> float:

@@ -6,13 +6,14 @@ annotated question counts. One metric policy per report, and it is named in it.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy
+from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy, relax
 from vqa_pipeline.answers.vocabulary import AnswerVocabulary, measure_coverage
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.accuracy import Share, compute_mean, measure_accuracy
@@ -22,10 +23,10 @@ from vqa_pipeline.evaluation.confusions import Confusion, find_confusions
 from vqa_pipeline.evaluation.intervals import ImageDraws, Interval
 from vqa_pipeline.evaluation.promotion import IN_USE, Verdict, judge, judge_first
 from vqa_pipeline.evaluation.scores import list_blind, score_everybody, select_scores
-from vqa_pipeline.evaluation.settings import ChampionSettings
+from vqa_pipeline.evaluation.settings import ChampionSettings, EvaluationSettings
 from vqa_pipeline.evaluation.slices import Slice, Sliced, measure_slices, tell_slices
 from vqa_pipeline.evaluation.tables import list_references, select_predictions, tell_images
-from vqa_pipeline.schemas import Frozen
+from vqa_pipeline.schemas import Answer, Frozen
 
 _SAMPLED = "95 % interval of {}, by drawing images."
 
@@ -85,7 +86,7 @@ def compute_metrics(
     predictions: pd.DataFrame,
     checkpoint: str,
     vocabulary: AnswerVocabulary,
-    metric: Literal["auto", "official", "normalized"],
+    settings: EvaluationSettings,
     abstain_threshold: float,
 ) -> Measured:
     """Score predictions and baselines on the annotated among the evaluated questions.
@@ -97,7 +98,7 @@ def compute_metrics(
         predictions: Columns of `schemas.PREDICTIONS`; predictions for other questions are left out.
         checkpoint: Data version of the checkpoint that is evaluated; others in `predictions` are scored beside it.
         vocabulary: The answers that the model could give.
-        metric: The policy, or `auto`, which picks it from the evaluated references.
+        settings: Which metric policy; `auto` picks it from the evaluated references.
         abstain_threshold: The checkpoint's, in [0, 1].
 
     Raises:
@@ -113,7 +114,7 @@ def compute_metrics(
         )
     questions = evaluated[annotated].reset_index(drop=True)
     references = [known for known in references if known]
-    policy = choose_policy(references) if metric == "auto" else metric
+    policy = settle_policy(settings, references)
     scores = score_everybody(train, questions, references, predictions, checkpoint, policy)
     scored = select_scores(scores, checkpoint=checkpoint)
     overall = measure_accuracy(scored)
@@ -146,6 +147,12 @@ def _calibrate(scored: pd.DataFrame, answered: pd.DataFrame, threshold: float) -
         return None
     scores, probabilities, earned = (rows[name].to_numpy(float) for name in ("confidence", "probability", "score"))
     return measure_calibration(scores, probabilities, earned, threshold)
+
+
+def settle_policy(settings: EvaluationSettings, references: Iterable[Sequence[Answer]]) -> MetricPolicy:
+    """The metric policy that the settings mean for questions with these references."""
+    policy = choose_policy(references) if settings.metric == "auto" else settings.metric
+    return relax(policy) if settings.relaxed_numbers else policy
 
 
 def _find_interval(values: np.ndarray[Any, np.dtype[np.float64]], draws: ImageDraws) -> Interval:

@@ -19,6 +19,10 @@ class EvaluationSettings(Frozen):
         "auto",
         description="auto: official when every evaluated question has ten references with ids, else normalized.",
     )
+    relaxed_numbers: bool = Field(
+        False,
+        description="Count a number as right that is at most 5 % from a reference, as for charts; never in training.",
+    )
     splits: tuple[Split, ...] = Field(
         ("test",),
         description="Splits to predict, test among them. Only test is scored: train taught the model, val chose it.",

@@ -12,10 +12,11 @@ from typing import NamedTuple, cast
 import pandas as pd
 import pyarrow as pa
 
-from vqa_pipeline.answers.scoring import MetricPolicy, choose_policy
+from vqa_pipeline.answers.scoring import MetricPolicy
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.evaluation.accuracy import score_answers
 from vqa_pipeline.evaluation.changes import Answered
+from vqa_pipeline.evaluation.metrics import settle_policy
 from vqa_pipeline.evaluation.scores import select_scores
 from vqa_pipeline.evaluation.settings import REPORTED_SPLIT
 from vqa_pipeline.evaluation.tables import list_references, tell_images
@@ -139,8 +140,7 @@ def _find_policy(pipeline: Pipeline, named: NamedAnswers, rows: pd.DataFrame) ->
     if named.metrics is not None:
         told = json.loads((named.metrics.path / "metrics.json").read_bytes())
         return cast("MetricPolicy", told["metric"])
-    declared = pipeline.settings.evaluation.metric
-    return choose_policy(rows["references"]) if declared == "auto" else declared
+    return settle_policy(pipeline.settings.evaluation, rows["references"])
 
 
 def _score(named: NamedAnswers, rows: pd.DataFrame, checkpoint: str, policy: MetricPolicy) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def render_report(told: ReportInput) -> str:
         name=told.name,
         splits=told.splits,
         metrics=metrics,
-        metric_text=_METRIC_TEXTS[metrics["metric"]],
+        metric_text=_describe_metric(metrics["metric"]),
         blind=find_best_blind(metrics),
         looks=metrics["image_reliance_interval"]["low"] > 0,
         headlines=list_headlines(metrics)[1:],
@@ -85,6 +85,11 @@ def render_report(told: ReportInput) -> str:
         reject_groups=group_rejects(told.rejects) if told.rejects is not None else [],
         provenance=told.provenance,
     )
+
+
+def _describe_metric(policy: str) -> str:
+    strict, _, relaxed = policy.partition("_")
+    return _METRIC_TEXTS[strict] + (" A number counts as given that is at most 5 % from it." if relaxed else "")
 
 
 def group_slices(slices: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:

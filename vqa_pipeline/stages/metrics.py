@@ -55,9 +55,9 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
             return
         answered = pd.read_parquet(predictions.path / "predictions.parquet")
         train = read_questions(dataset, ("train",), _READ_BY_BASELINES)
-        version, metric = checkpoint.manifest.data_version, pipeline.settings.evaluation.metric
+        version, settings = checkpoint.manifest.data_version, pipeline.settings.evaluation
         measured = judge_challenger(
-            compute_metrics(train, evaluated, answered, version, vocabulary, metric, _read_threshold(checkpoint)),
+            compute_metrics(train, evaluated, answered, version, vocabulary, settings, _read_threshold(checkpoint)),
             version,
             predictions.manifest.details["champion"],
             pipeline.settings.champion,
