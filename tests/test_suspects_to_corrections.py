@@ -25,7 +25,7 @@ def suspects(tmp_path):
 
 def test_a_corrected_suspect_is_in_the_next_dataset(tmp_path, suspects):
     assert [(row["question_id"], row["action"], row["answers"]) for row in suspects] == [("colours/16", "", "red")]
-    assert "the model answers red with probability 0.90, people say blue" in suspects[0]["reason"]
+    assert "the model answers red with probability 0.80, people say blue" in suspects[0]["reason"]
     with (tmp_path / "raw" / "corrections.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(suspects[0]))
         table.writeheader()

@@ -15,6 +15,7 @@
     ├── DiskError               a disk or folder refuses: full, read-only, no permission, something in the way
     ├── TaskProcessDied         a process that curated data was killed
     ├── VocabularyMismatch      a checkpoint and an answer vocabulary disagree
+    ├── PredictionsMismatch     predictions do not fit the questions or the vocabulary that they are scored by
     └── TrainingError           training or prediction did not end well
         ├── BackboneError       the backbone cannot be found or loaded
         ├── NonFiniteLoss       loss or gradient is NaN or infinite again and again
@@ -220,6 +221,18 @@ class VocabularyMismatch(VqaPipelineError):
         super().__init__(
             f"the checkpoint was trained with answer vocabulary {checkpoint}, not {vocabulary}. "
             "Use the vocabulary stored in the checkpoint, or train again with the new one."
+        )
+
+
+class PredictionsMismatch(VqaPipelineError):
+    """Predictions do not fit the questions or the vocabulary that they are scored by."""
+
+    def __init__(self, problem: str, culprits: Sequence[str]) -> None:
+        self.problem, self.culprits = problem, tuple(culprits)
+        named = ", ".join(self.culprits[:3]) + (", …" if len(self.culprits) > 3 else "")  # noqa: PLR2004 - a line's worth
+        super().__init__(
+            f"predictions: {len(self.culprits):,} {problem}: {named}. Materialize predictions again from this dataset "
+            "and checkpoint, or score a file of others by `vqa-pipeline compare`."
         )
 
 

@@ -12,6 +12,7 @@ from colours_world import Runner, write_source
 from fake_worker import FakeWorker
 from reporting_world import HOSTILE, Page
 
+from vqa_pipeline.answers.normalization import normalize
 from vqa_pipeline.project import load_pipelines
 
 DECLARATION = """
@@ -165,8 +166,8 @@ def test_another_policy_is_no_merit_of_the_model_and_needs_none(call, compared, 
 
 def test_no_row_can_act_on_the_terminal_or_the_page(call, project):
     hostile = HOSTILE + "\x9b\x07\u2066"
-    write_source(project.root, change={16: {"question": hostile, "answer": hostile}})
-    run(project.root, 1, {16: hostile})
+    write_source(project.root, change={0: {"answer": hostile}, 16: {"question": hostile, "answer": hostile}})
+    run(project.root, 1, {16: normalize(hostile)})
     run(project.root, 2, {16: "red"})
     for arguments in ((), ("--json",)):
         out = call("compare", *arguments, "--output", "out.html").out

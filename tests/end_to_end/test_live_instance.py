@@ -17,6 +17,7 @@ CHECKS = {
     "dataset": {"ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects"},
     "vocabulary": {"coverage"},
     "metrics": {"looks_at_images", "calibrated"},
+    "champion": {"no_regression"},
 }
 
 

@@ -91,7 +91,7 @@ def test_the_metrics_page_shows_the_headline_its_check_and_a_picture(browser, da
     assert len(widths) >= 2, "the curve and a picture"
     assert min(widths) > 0
     browser.open(f"{dagster.address}/assets/clinic/metrics?view=checks")
-    browser.wait_for("looks_at_images", "The model is better than all that do not see the image")
+    browser.wait_for("looks_at_images", "calibrated", "Probabilities are at most 0.1 off on average")
     assert browser.read_console() == []
     assert browser.read_requests() <= {dagster.address}
 

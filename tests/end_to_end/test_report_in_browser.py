@@ -13,7 +13,7 @@ from shapes_runs import run_shapes
 
 pytestmark = pytest.mark.slow
 
-WIDE = ("epoch\tsteps", "source\trows read")
+WIDE = ("epoch\tsteps", "source\trows read", "calibration\tquestions")
 """Begins of tables of numbers that a phone shows in a card of their own, to be moved sideways."""
 
 
@@ -80,6 +80,7 @@ const behind = one => { for (; one; one = one.parentElement) {
   const colour = parse(getComputedStyle(one).backgroundColor); if (colour.length < 4 || colour[3] > 0) return colour; } return [255, 255, 255]; };
 const found = {};
 for (const one of document.querySelectorAll('main *')) {
+  if (one.tagName == 'title') continue;  // a tooltip, which the browser draws
   if (![...one.childNodes].some(node => node.nodeType == 3 && node.textContent.trim())) continue;
   const style = getComputedStyle(one), svg = one instanceof SVGElement;
   const [text, paper] = [light(parse(svg ? style.fill : style.color)), light(behind(one))];

@@ -93,9 +93,15 @@ def _describe_metrics(version: Version) -> Lines:
     numbers = version.manifest.numbers
     if not numbers["num_scored"]:
         return [("VQA accuracy", "none: the test split has no answers to score against, it is predicted only")]
+    sure = f"({numbers['interval_low']:.3f} to {numbers['interval_high']:.3f})"
+    shuffled = numbers.get("baseline_shuffled_image")
     return [
-        ("VQA accuracy", f"{numbers['vqa_accuracy']:.3f}  on {numbers['num_scored']:,} questions"),
-        ("  baselines", f"{numbers['baseline_question_only']:.3f}  from the question alone"),
+        ("VQA accuracy", f"{numbers['vqa_accuracy']:.3f} {sure} on {numbers['num_scored']:,} questions"),
+        *([("  baselines", f"{shuffled:.3f}  the model itself, shown other images")] if shuffled is not None else []),
+        (
+            "  baselines" if shuffled is None else "",
+            f"{numbers['baseline_question_only']:.3f}  from the question alone",
+        ),
         ("", f"{numbers['baseline_question_type']:.3f}  most common answer per question type"),
         ("", f"{numbers['baseline_majority']:.3f}  most common answer"),
     ]

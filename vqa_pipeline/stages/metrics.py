@@ -34,6 +34,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
 
     Raises:
         StaleInput: the predictions answer another dataset.
+        PredictionsMismatch: they do not fit its questions, or their checkpoint's vocabulary.
     """
     store = open_store(pipeline)
     dataset, predictions = store.require("dataset"), store.require("predictions")
@@ -43,6 +44,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         import pandas as pd
 
         from vqa_pipeline.answers.vocabulary import AnswerVocabulary
+        from vqa_pipeline.evaluation.fitting import check_predictions
         from vqa_pipeline.evaluation.metrics import compute_metrics, judge_challenger
         from vqa_pipeline.evaluation.scores import select_scores
         from vqa_pipeline.evaluation.tables import select_predictions
@@ -56,6 +58,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         answered = pd.read_parquet(predictions.path / "predictions.parquet")
         train = read_questions(dataset, ("train",), _READ_BY_BASELINES)
         version, settings = checkpoint.manifest.data_version, pipeline.settings.evaluation
+        check_predictions(evaluated, answered[answered["split"] == REPORTED_SPLIT], version, vocabulary)
         measured = judge_challenger(
             compute_metrics(train, evaluated, answered, version, vocabulary, settings, _read_threshold(checkpoint)),
             version,
