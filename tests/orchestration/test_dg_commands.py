@@ -19,7 +19,7 @@ from vqa_pipeline.sources.formats import FORMATS
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
-STAGES = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics", "training_curve")
+STAGES = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion", "training_curve")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
