@@ -27,7 +27,7 @@ def decide_champion(pipeline: Pipeline, log: Log) -> Outcome:
     """`champion`: promote the checkpoint, or hold it, and say why.
 
     A champion that somebody pinned stays until it is released, and a checkpoint that somebody went back from is not
-    promoted again.
+    promoted again. So the last change by hand is part of what decides whether a verdict is up to date.
 
     Raises:
         StaleInput: the inputs are of different states, or another champion came into use since they were made.
@@ -59,9 +59,17 @@ def decide_champion(pipeline: Pipeline, log: Log) -> Outcome:
         before = None if champion is None else champion.version
         work.write(PAGE, champion_markdown(work.details["verdict"], told and told["comparison"], before))
 
-    outcome = run_stage(store, make_stage(pipeline, "champion", inputs), build, log)
+    stage = make_stage(pipeline, "champion", inputs)
+    stage = stage._replace(settings=stage.settings | {"changed_by_hand": _find_change_by_hand(deployment)})
+    outcome = run_stage(store, stage, build, log)
     _carry_out(pipeline, deployment, outcome, inputs, log)
     return outcome
+
+
+def _find_change_by_hand(deployment: Deployment) -> str | None:
+    """When a person last had a say; promotions do not count, or a verdict would outdate itself."""
+    times = [change.at.isoformat() for change in deployment.read_history() if change.how != PROMOTED]
+    return times[-1] if times else None
 
 
 def _check_compared(inputs: dict[str, Version], champion: Champion | None) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from vqa_pipeline.deployment import Champion, Deployment
+from vqa_pipeline.deployment import Champion, Change, Deployment
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.stages.stage import open_store
@@ -48,17 +49,30 @@ def release_champion(pipeline: Pipeline, reason: str) -> Champion:
 def roll_back_champion(pipeline: Pipeline, reason: str) -> Champion:
     """Go back to the checkpoint that was in use before the champion; the one gone back from is not promoted again.
 
+    Going back twice goes back further, never to what was just gone back from.
+
     Raises:
         SettingsError: there was none before.
         DamagedVersion: the checkpoint before is not in the store any more.
     """
     store = open_store(pipeline)
-    history = Deployment(store).read_history()
-    others = [change.version for change in history if change.version != history[-1].version]
-    if not others:
+    *before, _ = _list_line(Deployment(store).read_history()) or [""]
+    if not before:
         fix = "`vqa-pipeline champion pin` chooses one of `vqa-pipeline history`."
         raise SettingsError("rollback", "no other checkpoint was in use before", fix)
-    return _deploy(pipeline, store, store.require_version("checkpoint", others[-1]), "rolled back", reason)
+    return _deploy(pipeline, store, store.require_version("checkpoint", before[-1]), "rolled back", reason)
+
+
+def _list_line(history: Sequence[Change]) -> list[str]:
+    """Versions that came into use one after another up to the champion, without those that were gone back from."""
+    line: list[str] = []
+    for change in history:
+        if change.how == "rolled back" and change.version in line:
+            while line[-1] != change.version:
+                line.pop()
+        elif line[-1:] != [change.version]:
+            line.append(change.version)
+    return line
 
 
 def _deploy(pipeline: Pipeline, store: Store, checkpoint: Version, how: Any, reason: str) -> Champion:
