@@ -127,6 +127,22 @@ def test_a_row_without_a_question_refuses_the_file(call, champion, photo):
     assert "row 2 lacks an image or a question" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        ("csv", 'image,question\r\none.png,"two\nlines, or more?\u2028"\r\n'),
+        ("jsonl", '{"image": "one.png", "question": "two\\nlines, or more?\u2028"}\r\n'),
+    ],
+)
+def test_a_question_is_asked_as_it_was_written(call, champion, photo, suffix, text):
+    file = photo.with_name(f"rows.{suffix}")
+    file.write_bytes(text.encode())
+    ended = call("predict", "--questions", str(file))
+    assert ended.status == 0
+    [row] = [json.loads(line) for line in ended.out.split("\n") if line]
+    assert row["question"] == "two\nlines, or more?\u2028"
+
+
 # ------------------------------------------------------------------------------------------------------------ in Python
 
 

@@ -1,6 +1,7 @@
 """`predict IMAGE QUESTION` and `predict --questions FILE`: a model asked from the command line.
 
-A row that cannot be answered stays, with its reason in `error`; nothing is dropped.
+A question that cannot be answered stays, with its reason in `error`; nothing is dropped. A file of which a row has no
+image or question is refused as a whole, and the row is named.
 """
 
 from __future__ import annotations
@@ -117,21 +118,16 @@ def _check_suffix(file: Path) -> str:
 def _read_rows(file: Path) -> list[dict[str, str]]:
     suffix = _check_suffix(file)
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        lines = text.splitlines()
-        rows: list[dict[str, Any]] = (
-            [json.loads(line) for line in lines if line.strip()]
-            if suffix in _LINES
-            else list(csv.DictReader(lines, delimiter=_DELIMITERS[suffix]))
-        )
-    except (OSError, ValueError) as error:
+        with file.open(encoding="utf-8-sig", newline="") as opened:  # a cell may hold a line break
+            rows: list[dict[str, Any]] = (
+                [json.loads(line) for line in opened.read().split("\n") if line.strip()]
+                if suffix in _LINES
+                else list(csv.DictReader(opened, delimiter=_DELIMITERS[suffix]))
+            )
+    except (OSError, ValueError, csv.Error) as error:
         raise SettingsError(str(file), f"cannot be read ({error})", "See `vqa-pipeline predict --help`.") from error
     for number, row in enumerate(rows):
-        if (
-            not isinstance(row, dict)
-            or not isinstance(row.get("image"), str)
-            or not isinstance(row.get("question"), str)
-        ):
+        if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("image", "question")):
             fix = "Every row needs `image` and `question`."
             raise SettingsError(str(file), f"row {number + 1} lacks an image or a question", fix)
     return rows
