@@ -35,7 +35,7 @@ CREATE TABLE fates AS
 WITH counted AS (
     SELECT question_id, locator.record AS record, image, split, question,
         row_number() OVER (PARTITION BY question_id ORDER BY locator.record) AS position,
-        count(DISTINCT hash(image, question, split, question_type, answer_type, answers))
+        count(DISTINCT hash(image, question, split, question_type, answer_type, paraphrase_of, answers))
             OVER (PARTITION BY question_id) AS contents
     FROM asked
 ), settled AS (
@@ -65,7 +65,8 @@ SELECT question_id, record, told, split,
 COPY (
     SELECT fates.question_id, native_id, 'vqa' AS source, fates.split, image, NULL::VARCHAR AS image_sha256, question,
         coalesce(told.question_type, asked.question_type) AS question_type,
-        coalesce(told.answer_type, asked.answer_type) AS answer_type, coalesce(told.answers, asked.answers) AS answers,
+        coalesce(told.answer_type, asked.answer_type) AS answer_type, paraphrase_of,
+        coalesce(told.answers, asked.answers) AS answers,
         list_aggregate(list_transform(told.answers, lambda one: one.answer), 'mode') AS most_common_answer,
         repairs, asked.locator
     FROM fates JOIN asked ON asked.question_id = fates.question_id AND asked.locator.record = fates.record
@@ -104,6 +105,7 @@ def write_records(folder: Path, num_rows: int) -> None:
             "split": [None] * len(ids),
             "question_type": [None] * len(ids),
             "answer_type": [None] * len(ids),
+            "paraphrase_of": [None] * len(ids),
             "answers": [None] * len(ids),
             "repairs": [[]] * len(ids),
             "locator": [_locate("questions.json", int(one)) for one in ids],

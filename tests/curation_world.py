@@ -48,6 +48,7 @@ def make_question(question_id: str, record: int = 0, **fields: Any) -> Row:
         "split": None,
         "question_type": None,
         "answer_type": None,
+        "paraphrase_of": None,
         "answers": None,
         "repairs": [],
         "locator": make_locator(record),
@@ -118,7 +119,7 @@ def make_table_source(name: str = "clinic", **settings: Any) -> TableSource:
         "format": "table",
         "files": f"{name}*.jsonl",
         "image_root": "images",
-        "columns": {"id": "id", "question_type": "type"},
+        "columns": {"id": "id", "question_type": "type", "paraphrase_of": "of"},
         "splits": {"column": "split"},
         **settings,
     }
@@ -336,6 +337,7 @@ def _ask_clinic(rng: random.Random, number: int) -> Row:
         "answers": answer,
         "split": split if rng.random() < 0.97 else None,
         "type": rng.choice(["", "is", None]),
+        "of": f"q{number - 1}" if number % 9 == 0 else None,
     }
 
 

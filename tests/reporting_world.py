@@ -123,6 +123,7 @@ METRICS: dict[str, Any] = {
             "question_ids": ["shapes/7"],
         }
     ],
+    "consistency": None,
     "baseline_shuffled_image": None,
     "baseline_shuffled_image_interval": None,
     "baseline_majority": 0.25,
@@ -134,6 +135,21 @@ METRICS: dict[str, Any] = {
     "best_blind": "question_only",
     "image_reliance": 0.35,
     "image_reliance_interval": {"low": 0.1, "high": 0.6},
+}
+
+CONSISTENCY: dict[str, Any] = {
+    "num_groups": 8,
+    "num_questions": 17,
+    "agreement": 0.75,
+    "agreement_interval": {"low": 0.4, "high": 0.9},
+    "consensus": {"1": 0.8, "2": 0.625},
+    "disagreements": [
+        {
+            "question_ids": ["shapes/1", "shapes/2"],
+            "questions": ["which colour?", "what colour is it?"],
+            "answers": ["red", None],
+        }
+    ],
 }
 
 CALIBRATION: dict[str, Any] = {

@@ -7,7 +7,7 @@ Nothing here reads a file, a clock or a random number.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -94,6 +94,8 @@ class QuestionFields(TypedDict):
     answer_type: str | None
     answers: list[Answer] | None
     """None: this source keeps answers in records of their own (kind `annotation`), or the question has none."""
+    paraphrase_of: NotRequired[str | None]
+    """What questions that ask the same in other words share: the native id of one of them, or a name of their own."""
 
 
 class AnnotationFields(TypedDict):
@@ -146,6 +148,11 @@ _NATIVE_ID = column("native_id", pa.string(), 'The source\'s own id as JSON: 7 a
 _QUESTION = column("question", pa.string(), "The question, as it was asked", nullable=False)
 _QUESTION_TYPE = column("question_type", pa.string(), "The source's word for the kind of question")
 _ANSWER_TYPE = column("answer_type", pa.string(), "The source's word for the kind of answer")
+_PARAPHRASE_OF = column(
+    "paraphrase_of",
+    pa.string(),
+    "What questions that ask the same in other words share: the native id of one of them, or a name of their own",
+)
 _ANSWERS = column("answers", ANSWERS, "One entry per annotator, in the source's order; null: not annotated")
 _REPAIRS = column("repairs", REPAIRS, "Mends made to the record", nullable=False)
 _LOCATOR = column("locator", LOCATOR, "Where the raw record lies", nullable=False)
@@ -160,6 +167,7 @@ QUESTION_RECORDS = pa.schema(
         column("split", pa.string(), "train, val or test; null: not declared"),
         _QUESTION_TYPE,
         _ANSWER_TYPE,
+        _PARAPHRASE_OF,
         _ANSWERS,
         _REPAIRS,
         _LOCATOR,
@@ -200,6 +208,7 @@ QUESTIONS = pa.schema(
         _QUESTION,
         _QUESTION_TYPE,
         _ANSWER_TYPE,
+        _PARAPHRASE_OF,
         _ANSWERS,
         column("most_common_answer", pa.string(), "Mode of the answers after normalization, ties alphabetical"),
         _REPAIRS,

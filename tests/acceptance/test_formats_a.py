@@ -37,6 +37,7 @@ def test_gqa():
     shards = read_fields(FORMATS, "gqa", "gqa/questions[0-9].json", splits="by_image")
     assert [tell(fields) for fields in shards] == [hanging, wooden]
     assert [fields["question_type"] for fields in shards] == ["query", "logical"]
+    assert [fields["paraphrase_of"] for fields in shards] == [None, "20240870"]
 
 
 def test_visual_genome():

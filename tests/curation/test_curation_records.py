@@ -65,6 +65,7 @@ def test_a_valid_row_becomes_a_record(tmp_path):
             "split": "train",
             "question_type": "what",
             "answer_type": None,
+            "paraphrase_of": None,
             "answers": [{"answer": "red", "answer_id": 1, "answer_confidence": None}],
             "repairs": [{"kind": "backslash", "before": "a\\1.png", "after": "a/1.png"}],
             "locator": {"file": "clinic.jsonl", "record": 0, "item": None, "byte_offset": 0, "line": 1},
@@ -470,6 +471,7 @@ def test_the_data_version_knows_no_order_of_rows_no_files_and_no_blocks(rows, da
         {"answers": None},
         {"split": "val"},
         {"type": "what"},
+        {"of": "6"},
         {"question": ""},
     ],
 )

@@ -58,7 +58,7 @@ def list_rejects(final: Finalized) -> list[tuple[str, str, str]]:
 
 def test_an_accepted_question_carries_its_split_and_most_common_answer():
     answers = make_answers("Red.", "blue", "red")
-    final = finalize([make_merged("1", "val", answers=answers, native_id="1", question_type="what")])
+    final = finalize([make_merged("1", "val", answers=answers, native_id="1", question_type="what", paraphrase_of="0")])
     assert final.questions.to_pylist() == [
         {
             "question_id": "clinic/1",
@@ -70,6 +70,7 @@ def test_an_accepted_question_carries_its_split_and_most_common_answer():
             "question": "is it 1?",
             "question_type": "what",
             "answer_type": None,
+            "paraphrase_of": "0",
             "answers": answers,
             "most_common_answer": "red",
             "repairs": [],

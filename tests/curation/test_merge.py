@@ -123,6 +123,7 @@ def test_the_first_place_is_by_file_record_and_item():
         {"answers": make_answers("red")},
         {"question_type": "what"},
         {"answer_type": "other"},
+        {"paraphrase_of": "7"},
     ],
 )
 def test_rows_that_claim_one_id_and_differ_are_all_rejected(change):

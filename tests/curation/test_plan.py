@@ -762,6 +762,7 @@ def test_shuffled_rows_in_other_files_give_the_same_data_version(rows, data):
         {"split": "val"},
         {"image": "2.png"},
         {"type": "what"},
+        {"of": "another"},
         {"id": "other"},
         {"question": " "},
     ],

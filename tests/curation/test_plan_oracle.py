@@ -73,6 +73,7 @@ WITH typed AS (
         json_type(json, '$.split') AS split_kind,
         text_at(json, '$.split') AS split,
         nullif(text_at(json, '$.type'), '') AS question_type,
+        text_at(json, '$.of') AS paraphrase_of,
         json_type(json, '$.answers') AS answers_kind,
         CASE json_type(json, '$.answers')
             WHEN 'VARCHAR' THEN [json_extract(json, '$.answers')]
@@ -91,7 +92,7 @@ WITH typed AS (
     FROM fields
 )
 SELECT 'clinic' AS source, record, 'clinic/' || id AS question_id, tidy(image) AS image, question,
-    mean_split(split) AS split, question_type, NULL::VARCHAR AS answer_type,
+    mean_split(split) AS split, question_type, NULL::VARCHAR AS answer_type, paraphrase_of,
     array_to_string(said, ';') AS answers,
     CASE
         WHEN NOT valid THEN CASE WHEN ends_with(payload, '}') THEN 'record_not_json' ELSE 'record_truncated' END
@@ -110,7 +111,8 @@ READ_VQA = r"""
 CREATE TABLE vqa AS
 SELECT 'vqa' AS source, record, 'vqa/' || json_extract_string(payload, '$.question_id') AS question_id,
     tidy(json_extract_string(payload, '$.image_id') || '.png') AS image, text_at(payload, '$.question') AS question,
-    NULL::VARCHAR AS split, NULL::VARCHAR AS question_type, NULL::VARCHAR AS answer_type, NULL::VARCHAR AS answers,
+    NULL::VARCHAR AS split, NULL::VARCHAR AS question_type, NULL::VARCHAR AS answer_type,
+    NULL::VARCHAR AS paraphrase_of, NULL::VARCHAR AS answers,
     CASE
         WHEN json_type(payload) <> 'OBJECT' OR text_at(payload, '$.question') IS NULL
             OR coalesce(json_type(payload, '$.question_id') NOT IN ('VARCHAR', 'BIGINT', 'UBIGINT'), true)
@@ -189,7 +191,7 @@ WITH valid AS (
 ), counted AS (
     SELECT *, row_number() OVER (PARTITION BY question_id ORDER BY record) AS position,
         count(DISTINCT concat_ws('~', image, question, coalesce(split, '-'), coalesce(question_type, '-'),
-            coalesce(answers, '-'))) OVER (PARTITION BY question_id) AS contents
+            coalesce(paraphrase_of, '-'), coalesce(answers, '-'))) OVER (PARTITION BY question_id) AS contents
     FROM named
 )
 SELECT counted.* EXCLUDE (answers), coalesce(joined.answers, counted.answers) AS answers,

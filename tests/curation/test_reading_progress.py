@@ -67,8 +67,8 @@ def test_in_parquet_a_place_is_told_by_the_rows_before_it(tmp_path):
 
 def test_in_a_table_of_cells_places_are_known(tmp_path):
     lines = [
-        "id,image,question,answers,split,type",
-        *(f"q{number},1.png,is it?,yes,train,is" for number in range(1500)),
+        "id,image,question,answers,split,type,of",
+        *(f"q{number},1.png,is it?,yes,train,is," for number in range(1500)),
     ]
     data = "\n".join(lines).encode()
     write_files(tmp_path, {"clinic.csv": data})

@@ -38,6 +38,7 @@ def make_questions(*rows, split):
             "most_common_answer": pd.Series([most_common_answer(row[1] or []) for row in rows], dtype=object),
             "answer_type": pd.Series([row[2] for row in rows], dtype=object),
             "question_type": pd.Series([row[3] for row in rows], dtype=object),
+            "paraphrase_of": pd.Series([None] * len(rows), dtype=object),
         }
     )
 
@@ -263,3 +264,10 @@ def test_relaxed_numbers_are_named_by_the_metric():
     relaxed = compute_metrics(TRAIN, questions, predictions, "c1", VOCABULARY, settings, 0.4).metrics
     assert (strict.metric, strict.vqa_accuracy) == ("normalized", 0.0)
     assert (relaxed.metric, relaxed.vqa_accuracy) == ("normalized_relaxed", 1.0)
+
+
+def test_paraphrases_are_looked_for_among_the_scored_questions():
+    assert compute(TRAIN, TEST, PREDICTIONS)[0].consistency is None
+    named = TEST.assign(image="1.png", paraphrase_of=["g", "g", None, None, "g"])
+    told = compute(TRAIN, named, PREDICTIONS)[0].consistency
+    assert (told.num_groups, told.num_questions, told.agreement, told.consensus) == (1, 2, 1.0, {1: 0.5, 2: 0.0})

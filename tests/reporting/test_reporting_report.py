@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from reporting_world import (
     CALIBRATION,
+    CONSISTENCY,
     HOSTILE,
     LEDGER,
     METRICS,
@@ -153,6 +154,17 @@ def test_what_is_taken_for_what_is_told(tmp_path):
     assert "What it takes for what" not in show(tmp_path, metrics={**METRICS, "confusions": []}).text
 
 
+def test_how_consistent_it_is_over_paraphrases_is_told(tmp_path):
+    page = show(tmp_path, metrics={**METRICS, "consistency": CONSISTENCY})
+    assert "8 groups of questions ask the same about one image. 75 % of them got one and the same answer" in page.text
+    assert "with 95 % confidence, between 40 and 90 %" in page.text
+    assert ["1 wording", "", "0.800"] in page.rows
+    assert ["2 wordings", "", "0.625"] in page.rows
+    assert ["which colour?", "red", "shapes/1"] in page.rows
+    assert ["what colour is it?", "nothing", "shapes/2"] in page.rows
+    assert "Asked in other words" not in show(tmp_path).text
+
+
 def test_a_gallery_shows_question_answers_confidence_and_place(tmp_path):
     page = show(tmp_path)
     assert "what colour is it? model red 0.97 people blue (×7), green shapes/7 questions.jsonl:8" in page.text  # noqa: RUF001
@@ -248,6 +260,12 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
                 **METRICS,
                 "slices": slices,
                 "confusions": [METRICS["confusions"][0] | dict.fromkeys(("most_common_answer", "answer"), HOSTILE)],
+                "consistency": {
+                    **CONSISTENCY,
+                    "disagreements": [
+                        {"question_ids": [HOSTILE], "questions": [HOSTILE], "answers": [HOSTILE]},
+                    ],
+                },
                 "verdict": {"outcome": "held", "reasons": [HOSTILE]},
                 "comparison": {
                     "champion": HOSTILE,
@@ -263,6 +281,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path):
     page = Page(html)
     assert "script" not in page.tags
     places = {"gallery": 20, "file": 1, "change": 3, "slice": 3, "origin": 2, "reject": 4, "verdict": 5, "confusion": 2}
+    places["paraphrase"] = 3
     assert page.text.count("<script>alert(1)</script>") == sum(places.values())
     assert not {"\x1b", "\u202e"} & set(html)
 

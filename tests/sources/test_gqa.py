@@ -32,8 +32,23 @@ def test_a_question_is_a_member_with_its_id_as_key(tmp_path):
             "question_type": "query",
             "answer_type": None,
             "answers": number_answers("clock"),
+            "paraphrase_of": None,
         }
     ]
+
+
+def test_equivalent_questions_share_a_name_whatever_order_they_list_each_other_in(tmp_path):
+    listed = {"9": ["8", "9"], "8": ["9", "10", "8"], "10": ["10", "9", "8"], "7": ["7"], "6": [], "5": None}
+    write_json(tmp_path / "val.json", {name: ROUND | {"equivalent": group} for name, group in listed.items()})
+    listed_fields = read_fields(tmp_path, "gqa", "val.json")
+    told = {fields["native_id"]: fields["paraphrase_of"] for fields in listed_fields}
+    assert told == {"9": "8", "8": "10", "10": "10", "7": None, "6": None, "5": None}
+
+
+def test_entailed_questions_are_no_paraphrases(tmp_path):
+    write_json(tmp_path / "val.json", {"1": ROUND | {"entailed": ["2"]}})
+    [fields] = read_fields(tmp_path, "gqa", "val.json")
+    assert fields["paraphrase_of"] is None
 
 
 def test_shards_are_read_one_after_another(tmp_path):

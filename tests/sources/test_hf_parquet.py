@@ -80,6 +80,7 @@ def test_an_image_travels_beside_its_row_and_is_named_by_its_sha256(tmp_path):
                 {"answer": "red", "answer_id": 1, "answer_confidence": None},
                 {"answer": "pink", "answer_id": 2, "answer_confidence": None},
             ],
+            "paraphrase_of": None,
         }
     ]
 

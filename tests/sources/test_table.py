@@ -365,7 +365,23 @@ def test_a_row_becomes_fields_by_the_mapping():
         "question_type": "open",
         "answer_type": None,
         "answers": [{"answer": "yes", "answer_id": 1, "answer_confidence": None}],
+        "paraphrase_of": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [("3", "3"), (3, "3"), (0, "0"), ("a/b", "a/b"), (None, None), ("", None), ("absent", None)]
+)
+def test_a_row_may_name_the_question_that_it_rephrases(given, told):
+    row = {"image": "a.png", "question": "What?", "answers": "yes"} | ({} if given == "absent" else {"of": given})
+    assert parse(row, columns={"paraphrase_of": "of"})["paraphrase_of"] == told
+
+
+@pytest.mark.parametrize("wrong", [True, 1.5, ["3"], {"id": 3}])
+def test_what_a_row_rephrases_is_an_id(wrong):
+    row = {"image": "a.png", "question": "What?", "answers": "yes", "of": wrong}
+    with pytest.raises(MalformedRecord, match="`of`"):
+        parse(row, columns={"paraphrase_of": "of"})
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def test_a_row_with_its_image(tmp_path):
             "question_type": None,
             "answer_type": None,
             "answers": [{"answer": "A dog", "answer_id": 1, "answer_confidence": None}],
+            "paraphrase_of": None,
         }
     ]
 

@@ -34,8 +34,14 @@ def test_a_record_is_a_question_with_one_answer(tmp_path):
             "question_type": "PRES",
             "answer_type": "CLOSED",
             "answers": number_answers("Yes"),
+            "paraphrase_of": None,
         }
     ]
+
+
+def test_linked_questions_share_their_link(tmp_path):
+    records = [{**RECORD, "qid": number, "qid_linked_id": link} for number, link in enumerate(("a-1", "a-1", "", None))]
+    assert [row["paraphrase_of"] for row in read(tmp_path, *records)] == ["a-1", "a-1", None, None]
 
 
 @pytest.mark.parametrize(("answer", "written"), [(4, "4"), (2.5, "2.5"), ("3 cm", "3 cm"), ("Yes ", "Yes ")])

@@ -90,6 +90,7 @@ def test_fields_of_the_official_form(tmp_path):
         "question_type": None,
         "answer_type": None,
         "answers": None,
+        "paraphrase_of": None,
     }
     assert annotation == {
         "native_id": 458752000,
@@ -97,6 +98,14 @@ def test_fields_of_the_official_form(tmp_path):
         "answer_type": "other",
         "answers": TEN,
     }
+
+
+@pytest.mark.parametrize(("of", "told"), [({"rephrasing_of": 7}, "7"), ({"rephrasing_of": None}, None), ({}, None)])
+def test_a_rephrasing_names_its_original(tmp_path, of, told):
+    write_questions(tmp_path, [{**QUESTIONS[0], **of}], data_subtype="val2014")
+    [fields] = parse(tmp_path)
+    assert fields["paraphrase_of"] == told
+    assert fields["split"] == "val"
 
 
 @pytest.mark.parametrize("name", ["questions.json", "questions.json.gz", "questions_train.gzip"])

@@ -28,7 +28,7 @@ MERGED = pa.schema(
 )
 """Questions that may still be accepted, with their answers and image."""
 
-_QUESTION_CONTENT = ["image", "question", "split", "question_type", "answer_type", "answers"]
+_QUESTION_CONTENT = ["image", "question", "split", "question_type", "answer_type", "paraphrase_of", "answers"]
 _ANNOTATION_CONTENT = ["question_type", "answer_type", "answers"]
 _ABSENT = ["image_missing", "image_path_absolute", "image_path_drive"]
 """Rules that say no more than that an image is not there."""

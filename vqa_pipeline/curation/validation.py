@@ -102,6 +102,7 @@ class _Validator:
             or _read_split(self._find_split(fields, image, raw)),
             "question_type": fields["question_type"],
             "answer_type": fields["answer_type"],
+            "paraphrase_of": fields.get("paraphrase_of"),
             "answers": _check_answers(fields["answers"]),
             "repairs": corrections + repairs,
             "locator": raw.locator,

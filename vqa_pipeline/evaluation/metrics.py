@@ -20,6 +20,7 @@ from vqa_pipeline.evaluation.accuracy import Share, compute_mean, measure_accura
 from vqa_pipeline.evaluation.calibration import MeasuredCalibration, measure_calibration
 from vqa_pipeline.evaluation.comparison import Comparison, compare
 from vqa_pipeline.evaluation.confusions import Confusion, find_confusions
+from vqa_pipeline.evaluation.consistency import Consistency, measure_consistency
 from vqa_pipeline.evaluation.intervals import ImageDraws, Interval
 from vqa_pipeline.evaluation.promotion import IN_USE, Verdict, judge, judge_first
 from vqa_pipeline.evaluation.scores import list_blind, score_everybody, select_scores
@@ -61,6 +62,7 @@ class Metrics(Frozen):
     num_unanswered: int = Field(description="Annotated questions without a prediction; each scores 0.")
     slices: tuple[Slice, ...] = Field(description="The same for groups of questions; see `slices.SLICE_COLUMNS`.")
     confusions: tuple[Confusion, ...] = Field(description="The most frequent mistakes: what was taken for what.")
+    consistency: Consistency | None = Field(description="Over paraphrases; null: the data names none.")
     calibration: MeasuredCalibration | None = Field(
         description="How far probabilities hold; null: nothing was answered."
     )
@@ -135,6 +137,7 @@ def compute_metrics(
         slices=tuple(measure_slices(groups, scored, draws)),
         calibration=_calibrate(scored, select_predictions(predictions, checkpoint), abstain_threshold),
         confusions=tuple(find_confusions(scored, references)),
+        consistency=measure_consistency(questions, scored),
         **_measure_reliance(scored["score"].to_numpy(float), list_blind(scores, checkpoint), draws),
     )
     return Measured(metrics, scores, groups)

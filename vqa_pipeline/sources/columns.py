@@ -32,6 +32,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "id": ("question_id", "questionid", "qid", "id", "index", "pid", "uid"),
     "question_type": ("question_type", "content_type", "category"),
     "answer_type": ("answer_type",),
+    "paraphrase_of": ("paraphrase_of", "rephrasing_of", "qid_linked_id"),
 }
 """Names of columns by what they hold, in lower case; the surest first."""
 
@@ -95,6 +96,10 @@ def _are_ids(values: Sequence[Any]) -> bool:
     return len(usable) == len(values) == len(set(usable))
 
 
+def _are_references(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, str | int) and not isinstance(value, bool) and value != "" for value in values)
+
+
 def _are_split_words(values: Sequence[Any]) -> bool:
     words = [value for value in values if isinstance(value, str) and find_split_word(value)]
     return 2 * len(words) > len(values)
@@ -107,4 +112,5 @@ _CHECKS: dict[str, Callable[[Sequence[Any]], bool]] = {
     "id": _are_ids,
     "question_type": _are_texts,
     "answer_type": _are_texts,
+    "paraphrase_of": _are_references,
 }

@@ -72,6 +72,7 @@ def evaluate(pipeline: Pipeline, log: Log) -> Outcome:
         work.data_version = compute_fingerprint(told)
         work.numbers = {name: value for name, value in told.items() if isinstance(value, int | float)}
         work.numbers |= {f"interval_{end}": value for end, value in told["interval"].items()}
+        work.numbers |= {"paraphrase_agreement": told["consistency"]["agreement"]} if told["consistency"] else {}
         _check_that_it_looks(work, told)
         _check_that_it_knows(work, told["calibration"])
         scored = select_scores(measured.scores, checkpoint=version)

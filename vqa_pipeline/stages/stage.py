@@ -20,12 +20,12 @@ RunWorker = Callable[[TrainJob | PredictJob], None]
 
 STAGE_NUMBERS: dict[str, int] = {
     "raw": 2,
-    "records": 2,
-    "dataset": 3,
+    "records": 3,
+    "dataset": 4,
     "vocabulary": 1,
     "checkpoint": 3,
     "predictions": 3,
-    "metrics": 3,
+    "metrics": 4,
     "champion": 1,
 }
 """Raised by hand when a stage's results change for the same inputs and settings; golden tests tell when."""

@@ -1,14 +1,16 @@
 """`gqa`: compositional questions about scenes, in JSON objects keyed by question id; the whole set comes in shards.
 
 A question's own object is `{imageId, question, answer, fullAnswer, types, semantic, …}`; those of the test set have no
-answer. The short `answer` is read, not `fullAnswer`: it is what GQA scores. No record names its split: its file's name
-does (`train_all_questions_0.json`).
+answer. The short `answer` is read, not `fullAnswer`: it is what GQA scores. `equivalent` lists the questions that ask
+the same, the question itself among them; `entailed` lists others. No record names its split: its file's name does
+(`train_all_questions_0.json`).
 
 Source: https://cs.stanford.edu/people/dorarad/gqa/download.html
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NotRequired
 
 from pydantic import Field, TypeAdapter
@@ -37,6 +39,7 @@ class _Question(TypedDict):
     question: str
     answer: NotRequired[str | None]
     types: NotRequired[_Types | None]
+    equivalent: NotRequired[list[str] | None]
 
 
 class GqaSource(RecordsSource):
@@ -61,8 +64,15 @@ def _ask(_settings: GqaSource, entry: Entry[_Question], _locator: Locator) -> li
             question_type=(question.get("types") or {}).get("structural"),
             answer_type=None,
             answers=None if answer is None else take_answers(answer),
+            paraphrase_of=_name_group(question_id, question.get("equivalent") or ()),
         )
     ]
+
+
+def _name_group(question_id: str, equivalent: Iterable[str]) -> str | None:
+    """The same for all of a group, in whatever order each of them lists it."""
+    group = {question_id, *equivalent}
+    return min(group) if len(group) > 1 else None
 
 
 def _recognize(sample: Sample) -> Recognition | None:

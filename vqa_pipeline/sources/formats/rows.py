@@ -30,6 +30,9 @@ class QuestionColumns(Frozen):
     id: str | None = Field(None, description="The row's own id; null: made from image and question.")
     question_type: str | None = Field(None, description="Kind of question, for tables of accuracy.")
     answer_type: str | None = Field(None, description="Kind of answer, for tables of accuracy.")
+    paraphrase_of: str | None = Field(
+        None, description="Id of the question that it rephrases, or a name that questions asking the same share."
+    )
 
 
 class Columns(QuestionColumns):
@@ -74,6 +77,7 @@ def build_row_parser(
             question_type=_take_optional_text(row, columns.question_type),
             answer_type=_take_optional_text(row, columns.answer_type),
             answers=_take_answers(row, columns.answers, answer_separator),
+            paraphrase_of=_take_reference(row, columns.paraphrase_of),
         )
 
     return parse
@@ -128,6 +132,13 @@ def _take_id(row: Row, column: str | None) -> int | str | None:
         return value
     reason = f"`{column}` is {_name_type(value)}, but an id is a text or an integer"
     raise MalformedRecord("record_malformed", reason, f"Give the row an id in `{column}`.")
+
+
+def _take_reference(row: Row, column: str | None) -> str | None:
+    """An id of another row, as text."""
+    if column is None or row.get(column) in (None, ""):
+        return None
+    return str(_take_id(row, column))
 
 
 def _take_answers(row: Row, column: str | None, separator: str | None) -> list[Answer] | None:

@@ -2,8 +2,8 @@
 
 Two forms are about: the public file, in which `phrase_type` alone tells the test questions (test_freeform, test_para),
 and a pair trainset.json, testset.json. An answer may be a number and is written out as the file writes it. Some answer
-types end in a blank ("CLOSED "), which is cut off. Paraphrases of a question are questions of their own; by_image keeps
-them together, while the published split asks about the same pictures in train and test.
+types end in a blank ("CLOSED "), which is cut off. Paraphrases of a question are questions of their own, linked by
+`qid_linked_id`; by_image keeps them together, while the published split asks about the same pictures in train and test.
 
 Source: https://osf.io/89kps/
 """
@@ -39,6 +39,7 @@ class _Question(TypedDict):
     answer_type: NotRequired[str | None]
     question_type: NotRequired[str | None]
     phrase_type: NotRequired[str | None]
+    qid_linked_id: NotRequired[str | None]
 
 
 class VqaRadSource(RecordsSource):
@@ -63,6 +64,7 @@ def _ask(_settings: VqaRadSource, question: _Question, locator: Locator) -> list
             question_type=question.get("question_type"),
             answer_type=answer_type.rstrip(" ") if answer_type else None,
             answers=take_answers(write_out(question["answer"])),
+            paraphrase_of=question.get("qid_linked_id") or None,
         )
     ]
 

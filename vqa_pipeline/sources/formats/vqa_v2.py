@@ -50,6 +50,7 @@ class _Question(TypedDict):
     question_id: _Id
     image_id: _Id
     question: _Text
+    rephrasing_of: NotRequired[_Id | None]
 
 
 @with_config({"extra": "ignore"})
@@ -68,7 +69,7 @@ class _Annotation(TypedDict):
 
 
 _NUM_ANSWER_FIELDS = len(Answer.__annotations__)
-_NUM_QUESTION_FIELDS = len(_Question.__annotations__)
+_NUM_QUESTION_FIELDS = 3  # of most questions: nothing else is looked for in them
 # the adapters' validators themselves: called millions of times
 _QUESTION = TypeAdapter(_Question).validator
 _ANNOTATION = TypeAdapter(_Annotation).validator
@@ -148,6 +149,7 @@ class VqaV2Format:
                 question_type=None,
                 answer_type=None,
                 answers=None,
+                paraphrase_of=_find_original(question),
             )
 
         return parse
@@ -247,6 +249,12 @@ def _format_field(field: str, image_id: int | str, subtype: str | None) -> str:
     subtype = str(subtype)
     # test-dev2015 asks about some of the images of test2015
     return "test" + subtype.removeprefix("test-dev") if subtype.startswith("test-dev") else subtype
+
+
+def _find_original(question: _Question) -> str | None:
+    """The question that this one rephrases, as VQA-Rephrasings tells it; the original itself tells nothing."""
+    original = question.get("rephrasing_of") if len(question) > _NUM_QUESTION_FIELDS else None
+    return None if original is None else str(original)
 
 
 def _find_split(splits: Splits, subtype: str | None, question: _Question) -> str | None:
