@@ -742,3 +742,15 @@ def test_official_results_hold_native_ids(project):
     results = json.loads((outcome.version.path / "official_results" / "test.json").read_text())
     assert [row["question_id"] for row in results] == ["16", "17", "18", "19"]
     assert {row["answer"] for row in results} == {"blue"}
+
+
+def test_what_the_data_says_of_paraphrases_reaches_the_metrics(tmp_path):
+    write_source(tmp_path, change={17: {"image": "16.png", "question": "which colour?", "answer": "red"}})
+    source = declare_source()
+    source["columns"] |= {"paraphrase_of": "answer"}
+    pipeline = make_pipeline(tmp_path, sources=[source])
+    done = Runner(pipeline).run()
+    told = json.loads((done["metrics"].version.path / "metrics.json").read_text())["consistency"]
+    assert (told["num_groups"], told["num_questions"]) == (1, 2)
+    assert done["metrics"].version.manifest.numbers["paraphrase_agreement"] == told["agreement"]
+    assert "Asked in other words" in (done["metrics"].version.path / "report.html").read_text()
