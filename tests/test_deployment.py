@@ -200,3 +200,19 @@ def test_killed_at_any_moment_the_champion_is_one_or_the_other_and_whole(store):
         deployment.mend()
         assert deployment.current.resolve() == champion.folder.resolve()
         assert json.loads((deployment.root / "history.json").read_text())["changes"]
+
+
+def test_a_byte_that_was_changed_is_found_though_the_size_is_the_same(store):
+    champion = Deployment(store).deploy(publish(store, "one"), "card", "promoted", "")
+    weights = champion.folder / "model.safetensors"
+    with weights.open("r+b") as file:
+        file.seek(LARGE // 2)
+        file.write(b"#")
+    with pytest.raises(ChampionDamaged, match=f"champion {champion.version}: .*the bytes of a file were changed"):
+        Deployment(store).require_champion()
+
+
+def test_a_model_card_may_be_edited(store):
+    champion = Deployment(store).deploy(publish(store, "one"), "card", "promoted", "")
+    (champion.folder / "README.md").write_text("# Another card")
+    assert Deployment(store).require_champion() == champion

@@ -24,7 +24,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from vqa_pipeline.errors import ChampionDamaged, NoChampion
 from vqa_pipeline.files import make_folder, name_disk_errors, sync_folder, write_atomically
 from vqa_pipeline.schemas import Frozen, Manifest
-from vqa_pipeline.store import MANIFEST, Store, Version, copy_files, find_damage
+from vqa_pipeline.store import MANIFEST, Store, Version, copy_files, find_alteration
 
 CHAMPION = "champion"
 MODEL_CARD = "README.md"
@@ -105,10 +105,12 @@ class Deployment:
                 raise ChampionDamaged("?", path, f"is not a history ({told})") from error
 
     def find_champion(self) -> Champion | None:
-        """The checkpoint in use, with the size of each of its files checked; None before the first promotion.
+        """The checkpoint in use, each of its files read and found as published; None before the first promotion.
+
+        Its bytes are links to those of the store, so whoever alters one alters both: sizes alone would tell nothing.
 
         Raises:
-            ChampionDamaged: its folder lacks a file, or one has another size.
+            ChampionDamaged: its folder lacks a file, or one has other bytes.
             DiskError: it cannot be read.
         """
         history = self.read_history()
@@ -119,7 +121,7 @@ class Deployment:
 
         Raises:
             NoChampion: there is none yet.
-            ChampionDamaged: its folder lacks a file, or one has another size.
+            ChampionDamaged: its folder lacks a file, or one has other bytes.
             DiskError: it cannot be read.
         """
         champion = self.find_champion()
@@ -212,7 +214,7 @@ class Deployment:
                 raise ChampionDamaged(change.version, path, "is missing") from error
             except ValidationError as error:
                 raise ChampionDamaged(change.version, path, "is not a manifest") from error
-        damage = find_damage(Version(folder, manifest))
+        damage = find_alteration(Version(folder, manifest))
         if damage is not None:
             raise ChampionDamaged(change.version, damage.path, damage.reason) from damage
         return Champion(folder, manifest, change)

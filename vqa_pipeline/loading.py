@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vqa_pipeline.deployment import CHAMPION, Deployment
-from vqa_pipeline.errors import MissingPackage
+from vqa_pipeline.errors import MissingPackage, SettingsError
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.project import choose_pipeline, find_project, load_pipelines
 from vqa_pipeline.store import Store
@@ -34,7 +34,7 @@ def load(
         NoChampion: there is none yet.
         ChampionDamaged: its folder lacks something.
         BackboneError: the folder is not a checkpoint.
-        SettingsError: there is no such project or pipeline.
+        SettingsError: there is no such folder, project or pipeline.
         MissingPackage: what computes is not installed.
     """
     folder = Path(name)
@@ -59,9 +59,12 @@ def open_answerer(folder: Path, device: Literal["auto", "cpu", "cuda"] = "auto")
     """A checkpoint ready to answer.
 
     Raises:
+        SettingsError: there is no such folder.
         BackboneError: the folder is not a checkpoint.
         MissingPackage: what computes is not installed.
     """
+    if not folder.is_dir():
+        raise SettingsError(str(folder), "it is no folder", f"Name `{CHAMPION}`, or the folder of a checkpoint.")
     try:
         from vqa_pipeline.modeling.answering import Answerer
     except ImportError as error:

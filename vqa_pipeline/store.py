@@ -325,6 +325,20 @@ def find_damage(version: Version) -> DamagedVersion | None:
     return None
 
 
+def find_alteration(version: Version) -> DamagedVersion | None:
+    """As `find_damage`, and whether the bytes are those that were published: reads every file of the version."""
+    damage = find_damage(version)
+    if damage is not None:
+        return damage
+    manifest = version.manifest
+    with name_disk_errors(version.path):
+        found = _digest_files(version.path, manifest.files)
+    if found == manifest.version:
+        return None
+    reason = f"the bytes of a file were changed: together they are {found}, not {manifest.version}"
+    return DamagedVersion(version.asset, manifest.version, version.path, reason)
+
+
 def copy_files(folder: Path, names: Iterable[str], target: Path, before: Path | None = None) -> None:
     """Copy files into a folder that stands for them; when they do not fit, what was no version before goes again.
 

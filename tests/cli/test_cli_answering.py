@@ -15,7 +15,7 @@ from modeling_world import never, png, train_job, write_world
 
 import vqa_pipeline
 from vqa_pipeline.deployment import Deployment
-from vqa_pipeline.errors import ChampionDamaged, NoChampion
+from vqa_pipeline.errors import ChampionDamaged, NoChampion, SettingsError
 from vqa_pipeline.modeling.training.train import train
 from vqa_pipeline.reporting.model_card import _USE
 from vqa_pipeline.store import Draft, Store
@@ -119,12 +119,84 @@ def read(suffix, text):
     return list(csv.DictReader(text.splitlines(), delimiter={"csv": ",", "tsv": "\t"}[suffix]))
 
 
-def test_a_row_without_a_question_refuses_the_file(call, champion, photo):
+def test_a_row_that_lacks_something_stays_with_its_reason(call, champion, photo):
+    rows = [
+        {"image": "one.png", "question": "what?"},
+        {"image": "one.png"},
+        {"image": "", "question": "what?"},
+        {"image": None, "question": "what?"},
+        {"image": "one.png", "question": 7},
+    ]
     file = photo.with_name("rows.jsonl")
-    file.write_text('{"image": "one.png", "question": "what?"}\n{"image": "one.png"}\n')
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     ended = call("predict", "--questions", str(file))
     assert ended.status == 1
-    assert "row 2 lacks an image or a question" in ended.err
+    assert "4 could not be answered" in ended.err
+    told = [json.loads(line) for line in ended.out.splitlines()]
+    assert [row["error"] for row in told] == [
+        None,
+        "the row has no question",
+        "the row has no image",
+        "the row has no image",
+        "`question` is 7, not a text",
+    ]
+    assert [(row["image"], row["question"]) for row in told] == [
+        *(("one.png", "what?"), ("one.png", None), ("", "what?"), (None, "what?"), ("one.png", 7))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("image,question\n", "no question is in it"),
+        ("picture,question\none.png,what?\n", "has no column 'image'; its columns are 'picture', 'question'"),
+        ("a;b\n1;2\n", "has no column 'image' and 'question'; its columns are 'a;b'"),
+    ],
+)
+def test_a_file_of_which_no_row_could_be_answered_is_refused(call, champion, photo, text, told):
+    file = photo.with_name("rows.csv")
+    file.write_text(text)
+    ended = call("predict", "--questions", str(file))
+    assert ended.status == 1
+    assert told in ended.err
+    assert ended.out == ""
+
+
+def test_what_would_act_on_a_terminal_is_written_out(call, champion, photo):
+    file = photo.with_name("rows.jsonl")
+    question = "what\u009b31m?\u2028é\U000e0001"
+    file.write_text(json.dumps({"image": "one.png", "question": question}))
+    ended = call("predict", "--questions", str(file))
+    assert "what\\u009b31m?\\u2028é\\udb40\\udc01" in ended.out
+    assert json.loads(ended.out)["question"] == question
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["PHOTO", "what?", "--output", "told.csv"], "--output"),
+        (["PHOTO", "what?", "--split", "val"], "--split"),
+        (["PHOTO", "what?", "--set", "device=cpu"], "--set"),
+        (["PHOTO", "what?", "--dataset", "data"], "--dataset"),
+        (["PHOTO", "what?", "--questions", "rows.csv"], "IMAGE"),
+        (["--questions", "rows.csv", "--json"], "--json"),
+        (["--questions", "rows.csv", "--split", "val"], "--split"),
+        (["--json"], "--json"),
+    ],
+)
+def test_an_option_that_would_say_nothing_is_refused(call, champion, photo, arguments, option):
+    ended = call("predict", *[str(photo) if one == "PHOTO" else one for one in arguments])
+    assert ended.status == 1
+    assert f"error: `{option}`: it says nothing about" in ended.err
+
+
+@pytest.mark.parametrize(("threshold", "is_told"), [(0.0, False), (1.0, True)])
+def test_that_it_had_better_not_answer_is_told_where_it_is_so(call, checkpoint, photo, tmp_path, threshold, is_told):
+    shutil.copytree(checkpoint, tmp_path / "other")
+    file = tmp_path / "other" / "calibration.json"
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | {"abstain_threshold": threshold}))
+    ended = call("predict", str(photo), "what?", "--checkpoint", str(tmp_path / "other"))
+    assert ("It is not sure enough of any of them" in ended.out) == is_told
 
 
 @pytest.mark.parametrize(
@@ -154,6 +226,12 @@ def test_the_champion_is_loaded_by_its_name_from_below_the_project(project, cham
     )
 
 
+@pytest.mark.parametrize("name", ["champoin", "dandelin/vilt-b32-mlm"])
+def test_a_name_that_is_no_folder_is_refused_and_never_looked_up(project, champion, name):
+    with pytest.raises(SettingsError, match=f"`{name}`: it is no folder. Name `champion`, or the folder of"):
+        vqa_pipeline.load(name, project=project.root)
+
+
 def test_without_one_or_with_a_damaged_one_it_says_so(project, store, checkpoint):
     with pytest.raises(NoChampion):
         vqa_pipeline.load(project=project.root)
@@ -168,6 +246,7 @@ def test_importing_the_package_and_its_loader_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_model_cards_snippets_run_and_agree(champion, photo):
     """Ours, and the one with transformers alone."""
     ours, alone = re.findall(r"```python\n(.*?)```", _USE, re.DOTALL)

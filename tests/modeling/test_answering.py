@@ -68,6 +68,38 @@ def test_it_abstains_below_its_threshold(answerer: Answerer) -> None:
         assert other.answer(png((1, 2, 3)), "what is it?").abstains == abstains
 
 
+def test_as_sure_as_the_threshold_is_sure_enough(answerer: Answerer) -> None:
+    sure = answerer.answer(png((1, 2, 3)), "what is it?").probability
+    calibration = answerer._checkpoint.calibration.model_copy(update={"abstain_threshold": sure})
+    other = Answerer(answerer.folder, "cpu")
+    other._checkpoint = other._checkpoint._replace(calibration=calibration)
+    assert not other.answer(png((1, 2, 3)), "what is it?").abstains
+
+
+def test_an_open_image_is_turned_upright_as_its_file_is(answerer: Answerer) -> None:
+    picture = Image.new("RGB", (40, 24), (200, 30, 60))
+    picture.paste((0, 0, 250), (0, 0, 20, 24))
+    turned = io.BytesIO()
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    picture.save(turned, "PNG", exif=tags)
+    seen = [answerer._prepare(image, "what?") for image in (turned.getvalue(), Image.open(turned), picture)]
+    assert seen[0].pixel_values.shape == seen[1].pixel_values.shape
+    assert bool((seen[0].pixel_values == seen[1].pixel_values).all())
+    assert seen[0].pixel_values.shape != seen[2].pixel_values.shape
+
+
+def test_an_open_image_may_have_as_many_pixels_as_a_file(answerer: Answerer) -> None:
+    with pytest.raises(ImageError, match="it has 100000 x 1000 pixels, more than 89,478,485"):
+        answerer.answer(Image.new("1", (100_000, 1000)), "what?")
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_at_least_one_answer_is_told(answerer: Answerer, top: int) -> None:
+    with pytest.raises(ValueError, match=f"top is {top}, but at least 1"):
+        answerer.answer(png((1, 2, 3)), "what?", top=top)
+
+
 def test_a_question_longer_than_the_model_reads_loses_its_end(answerer: Answerer) -> None:
     long = "what is it " * 100
     assert answerer.answer(png((9, 9, 9)), long) == answerer.answer(png((9, 9, 9)), long + "and what not")
@@ -89,3 +121,5 @@ def test_what_is_no_image_is_refused_with_its_reason(answerer: Answerer, tmp_pat
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="it is not a checkpoint"):
         Answerer(tmp_path, "cpu")
+    with pytest.raises(BackboneError, match="there is no such folder"):
+        Answerer(Path("dandelin/vilt-b32-mlm"), "cpu")

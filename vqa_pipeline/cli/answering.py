@@ -1,7 +1,7 @@
 """`predict IMAGE QUESTION` and `predict --questions FILE`: a model asked from the command line.
 
-A question that cannot be answered stays, with its reason in `error`; nothing is dropped. A file of which a row has no
-image or question is refused as a whole, and the row is named.
+A question that cannot be answered stays, with its reason in `error`; nothing is dropped. A file is refused as a whole
+only where no row of it could be answered: it has another form, no column for images or questions, or no row.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vqa_pipeline.store import Store
 if TYPE_CHECKING:
     from vqa_pipeline.modeling.answering import Answerer
 
+Row = dict[str, Any]
 _FIELDS = ("image", "question", "answer", "probability", "abstains", "error")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LINES = {".jsonl", ".ndjson"}
@@ -73,16 +74,14 @@ def answer_file(folder: Path, questions: Path, output: Path | None) -> int:
         output: CSV, TSV or JSON lines; None: JSON lines to stdout.
 
     Raises:
-        SettingsError: a file has another suffix, cannot be read, or lacks a column.
+        SettingsError: a file has another suffix, cannot be read, lacks a column, or has no row.
         DiskError: the output cannot be written.
     """
     kind = _check_suffix(output) if output else ".jsonl"
     rows = _read_rows(questions)
     answerer = open_answerer(folder)
     read = follow(rows, show_on(sys.stderr), "answering", len(rows), "questions", lambda _row: 1)
-    answered = [
-        _ask(answerer, questions.parent / row["image"], row["question"]) | {"image": row["image"]} for row in read
-    ]
+    answered = [_answer_row(answerer, questions.parent, row) for row in read]
     text = _write_rows(answered, kind)
     if output is None:
         sys.stdout.write(text)
@@ -91,9 +90,23 @@ def answer_file(folder: Path, questions: Path, output: Path | None) -> int:
     return sum(bool(row["error"]) for row in answered)
 
 
+def _answer_row(answerer: Answerer, folder: Path, row: Row) -> dict[str, Any]:
+    """A row answered, or with the reason why it cannot be."""
+    image, question = row.get("image"), row.get("question")
+    for name, cell in (("image", image), ("question", question)):
+        if not isinstance(cell, str) or not cell.strip():
+            problem = f"the row has no {name}" if cell in (None, "") else f"`{name}` is {cell!r:.40}, not a text"
+            return _describe(image, question) | {"error": problem}
+    return _ask(answerer, folder / str(image), str(question)) | {"image": image}
+
+
+def _describe(image: Any, question: Any) -> dict[str, Any]:
+    unanswered = dict.fromkeys(("answer", "probability", "abstains", "error"))
+    return {"image": image, "question": question, **unanswered}
+
+
 def _ask(answerer: Answerer, image: Path, question: str) -> dict[str, Any]:
-    told: dict[str, Any] = {"image": str(image), "question": question, "answer": None, "probability": None}
-    told |= {"abstains": None, "error": None}
+    told = _describe(str(image), question)
     try:
         response = answerer.answer(image, question)
     except (ValueError, OSError) as error:
@@ -115,32 +128,48 @@ def _check_suffix(file: Path) -> str:
     return suffix
 
 
-def _read_rows(file: Path) -> list[dict[str, str]]:
+def _read_rows(file: Path) -> list[Row]:
     suffix = _check_suffix(file)
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:  # a cell may hold a line break
-            rows: list[dict[str, Any]] = (
+            rows: list[Row] = (
                 [json.loads(line) for line in opened.read().split("\n") if line.strip()]
                 if suffix in _LINES
                 else list(csv.DictReader(opened, delimiter=_DELIMITERS[suffix]))
             )
     except (OSError, ValueError, csv.Error) as error:
         raise SettingsError(str(file), f"cannot be read ({error})", "See `vqa-pipeline predict --help`.") from error
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("image", "question")):
-            fix = "Every row needs `image` and `question`."
-            raise SettingsError(str(file), f"row {number + 1} lacks an image or a question", fix)
+    _refuse_unfit(file, rows)
     return rows
+
+
+def _refuse_unfit(file: Path, rows: list[Row]) -> None:
+    fix = "Every row needs `image` and `question`."
+    if not rows:
+        raise SettingsError(str(file), "no question is in it", fix)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise SettingsError(str(file), f"row {number} is no object", fix)
+    columns = {name: None for row in rows for name in row if isinstance(name, str)}
+    missing = [name for name in ("image", "question") if name not in columns]
+    if missing:
+        problem = f"has no column {' and '.join(map(repr, missing))}; its columns are {', '.join(map(repr, columns))}"
+        raise SettingsError(str(file), problem, fix)
 
 
 def _write_rows(rows: list[dict[str, Any]], kind: str) -> str:
     if kind in _LINES:
-        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        return "".join(_escape_unseen(json.dumps(row, ensure_ascii=False)) + "\n" for row in rows)
     text = io.StringIO()
     writer = csv.writer(text, delimiter=_DELIMITERS[kind], lineterminator="\n")
     writer.writerow(_FIELDS)
     writer.writerows([_show(row[name]) for name in _FIELDS] for row in rows)
     return text.getvalue()
+
+
+def _escape_unseen(line: str) -> str:
+    """What acts on a terminal instead of showing, as JSON writes it: the encoder leaves most of it as it is."""
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in line)
 
 
 def _show(value: Any) -> str:

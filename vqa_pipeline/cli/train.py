@@ -115,6 +115,13 @@ def predict(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     as_json: AsJson = False,
 ) -> None:
     """Ask the champion, or without IMAGE and --questions: predictions, metrics and verdict of the checkpoint."""
+    as_a_run = {"--dataset": dataset, "--split": split, "--set": settings}
+    if questions is not None:
+        _refuse("--questions", {"IMAGE": image, "QUESTION": question, "--json": as_json, **as_a_run})
+    elif image is not None:
+        _refuse("IMAGE", {"--output": output, **as_a_run})
+    else:
+        _refuse("the checkpoint's predictions", {"--json": as_json})
     if image is not None or questions is not None:
         _ask(image, question, questions, output, checkpoint or find_folder(find_pipeline(pipeline, file)), as_json)
         return
@@ -159,6 +166,12 @@ def _open_published(name: str | None, file: Path | None, dataset: Path | None, o
     if dataset is None:
         return find_published(find_pipeline(name, file))
     return open_published(dataset, output.with_name(f"{output.name}.scratch"))
+
+
+def _refuse(asked: str, given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise SettingsError(option, f"it says nothing about {asked}", "Leave it out.")
 
 
 def _refuse_without_output(given: Mapping[str, object]) -> None:

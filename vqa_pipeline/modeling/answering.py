@@ -18,7 +18,8 @@ from vqa_pipeline.modeling.devices import choose_placement
 from vqa_pipeline.modeling.forward import compute_logits
 from vqa_pipeline.modeling.pixels import read_pixel_rules
 from vqa_pipeline.modeling.questions import tokenize
-from vqa_pipeline.sources.images import decode_image
+from vqa_pipeline.sources.image_limits import MAX_PIXELS, exceed
+from vqa_pipeline.sources.images import ImageError, decode_image
 from vqa_pipeline.sources.rgb import convert_to_rgb
 
 ImageLike = str | Path | bytes | Image.Image
@@ -78,14 +79,17 @@ class Answerer:
         Args:
             image: A file's path, a file's bytes, or a Pillow image.
             question: In words.
-            top: How many of the best answers to tell.
+            top: How many of the best answers to tell, at least 1.
 
         Raises:
-            ValueError: the question is empty, or (`sources.images.ImageError`) the image cannot be used.
+            ValueError: the question is empty, `top` is below 1, or (`sources.images.ImageError`) the image cannot be
+                used.
             OSError: the file cannot be read.
         """
         if not question.strip():
             raise ValueError("the question is empty")
+        if top < 1:
+            raise ValueError(f"top is {top}, but at least 1 answer is told")
         with torch.inference_mode():
             logits = compute_logits(self._model, self._prepare(image, question), self._placement)[0].cpu()
         best = logits.sort(descending=True, stable=True)
@@ -116,5 +120,7 @@ class Answerer:
 
 def _to_rgb(image: ImageLike) -> Image.Image:
     if isinstance(image, Image.Image):
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(*exceed(f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"))
         return convert_to_rgb(ImageOps.exif_transpose(image)).image
     return decode_image(image if isinstance(image, bytes) else Path(image).read_bytes()).rgb

@@ -97,6 +97,8 @@ def load_checkpoint(folder: Path, vocabulary: AnswerVocabulary | None = None) ->
         VocabularyMismatch: weights and vocabulary do not belong together.
         BackboneError: the folder is not a checkpoint.
     """
+    if not folder.is_dir():  # transformers would take it for the name of a model to download
+        raise BackboneError(str(folder), "there is no such folder", "Name the folder of a checkpoint.")
     path = folder / VOCABULARY_FILE
     try:
         model = _load_model(folder)
