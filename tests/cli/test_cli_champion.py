@@ -67,7 +67,13 @@ def test_another_is_pinned_released_and_gone_back_from(call, project, trained):
         (first, "rolled back"),
     ]
     assert Deployment(open_store(make_pipeline(project.root))).require_champion().version == first
-    assert call("champion", "list").out.splitlines()[1].endswith("rolled back  complaints")
+    header, last, *_ = call("champion", "list").out.splitlines()
+    assert header.split() == ["since", "(UTC)", "checkpoint", "accuracy", "how", "why"]
+    assert last.split()[2] == first
+    assert last.endswith("rolled back  complaints")
+    scored = json.loads(call("champion", "list", "--json").out)["changes"][-1]["score"]
+    low, high = scored["interval"]["low"], scored["interval"]["high"]
+    assert f"  1.000 ({low:.3f} to {high:.3f})  " in last
 
 
 @pytest.mark.parametrize(

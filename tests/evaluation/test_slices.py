@@ -61,7 +61,7 @@ def slice_by(column, questions=QUESTIONS):
         ),
         ("source", ["a", "a", "b", "b", "b"]),
         ("image_size", ["384 to 767 pixels"] * 2 + ["0 to 127 pixels", "1,536 pixels or more", None]),
-        ("num_references", ["2 to 4 answers", "0 to 1 answers", "0 to 1 answers", "0 to 1 answers", "10 answers"]),
+        ("num_references", ["2 to 4 answers", "1 answer", "1 answer", "1 answer", "10 answers"]),
     ],
 )
 def test_which_question_is_in_which_group(column, groups):
@@ -106,6 +106,14 @@ def test_a_slice_tells_its_numbers():
 def test_the_most_frequent_group_of_a_column_comes_first_and_ties_are_alphabetical():
     assert [one.value for one in measure() if one.column == "answer_type"] == ["other", "yes/no", "number"]
     assert [one.column for one in measure()][:3] == ["answer_type"] * 3
+
+
+def test_ranges_come_in_their_order_however_many_questions_they_have():
+    references = [refer(*["x"] * count) for count in (10, 10, 10, 2, 1, 1)]
+    questions = QUESTIONS.iloc[[0] * 6].assign(question_id=list("abcdef")).reset_index(drop=True)
+    scored = pd.DataFrame({"score": np.ones(6), "exact": np.ones(6, bool)})
+    told = [one.value for one in measure(questions, references, scored) if one.column == "num_references"]
+    assert told == ["1 answer", "2 to 4 answers", "10 answers"]
 
 
 def test_a_column_that_tells_nothing_apart_has_no_slices():

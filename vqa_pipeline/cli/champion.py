@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vqa_pipeline.cli.history import tell_score
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
 from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.deployment import Champion, Change, Deployment
@@ -16,6 +17,9 @@ from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.stages.champion_changes import pin_champion, release_champion, roll_back_champion
 from vqa_pipeline.stages.stage import open_store
 
+if TYPE_CHECKING:
+    from vqa_pipeline.lineage.history import Score
+
 Action = Annotated[
     Literal["show", "list", "pin", "release", "rollback"],
     typer.Argument(
@@ -23,7 +27,7 @@ Action = Annotated[
         "challengers replace a pinned one; rollback: use the one before, and never promote this one again."
     ),
 ]
-_HEADER = ("since (UTC)", "checkpoint", "how", "why")
+_HEADER = ("since (UTC)", "checkpoint", "accuracy", "how", "why")
 
 
 def champion(
@@ -57,17 +61,24 @@ def _act(chosen: Pipeline, action: str, version: str, reason: str) -> Champion:
 
 
 def _list(chosen: Pipeline, *, as_json: bool) -> None:
-    history = Deployment(open_store(chosen)).read_history()
+    from vqa_pipeline.lineage.history import list_trainings
+
+    store = open_store(chosen)
+    history = Deployment(store).read_history()
+    scores = {one.version: one.score for one in list_trainings(store)}
     if as_json:
-        print(
-            json.dumps({"pipeline": chosen.name, "changes": [one.model_dump(mode="json") for one in history]}, indent=1)
-        )
+        told = [one.model_dump(mode="json") | {"score": _dump(scores.get(one.version))} for one in history]
+        print(json.dumps({"pipeline": chosen.name, "changes": told}, indent=1))
         return
-    print(format_table([_format(one) for one in reversed(history)], _HEADER))
+    print(format_table([_format(one, scores.get(one.version)) for one in reversed(history)], _HEADER))
 
 
-def _format(change: Change) -> tuple[object, ...]:
-    return f"{change.at:%Y-%m-%d %H:%M}", change.version, change.how, change.reason
+def _dump(score: Score | None) -> dict[str, Any] | None:
+    return score.model_dump(mode="json") if score else None
+
+
+def _format(change: Change, score: Score | None) -> tuple[object, ...]:
+    return f"{change.at:%Y-%m-%d %H:%M}", change.version, tell_score(score), change.how, change.reason
 
 
 def _describe(chosen: Pipeline, found: Champion) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from vqa_pipeline.errors import NotPublished
 from vqa_pipeline.store import Store
 
 if TYPE_CHECKING:
-    from vqa_pipeline.lineage.history import Training
+    from vqa_pipeline.lineage.history import Score, Training
 
 _ALWAYS_TOLD = ("strategy", "epochs")
 _HEADER = ("checkpoint", "published (UTC)", "questions", "accuracy", "verdict", "trained with", "")
@@ -50,16 +50,22 @@ def _locate(store: Store, training: Training) -> str:
 
 def _format(training: Training) -> tuple[object, ...]:
     score = training.score
-    interval = f"{score.vqa_accuracy:.3f} ({score.interval.low:.3f} to {score.interval.high:.3f})" if score else ""
     return (
         training.version,
         f"{training.published_at:%Y-%m-%d %H:%M}",
         "" if training.num_train_questions is None else training.num_train_questions,
-        interval or "not scored",
+        tell_score(score),
         (score.verdict or "").replace("_", " ") if score else "",
         _tell_settings(training),
         _tell_use(training),
     )
+
+
+def tell_score(score: Score | None) -> str:
+    """An accuracy with its interval."""
+    if score is None:
+        return "not scored"
+    return f"{score.vqa_accuracy:.3f} ({score.interval.low:.3f} to {score.interval.high:.3f})"
 
 
 def _tell_use(training: Training) -> str:

@@ -23,7 +23,7 @@ class Confusion(Frozen):
     most_common_answer: str
     answer: str = Field(description="The model's, normalized.")
     num_questions: int
-    fraction: Share = Field(description="Of all wrong answers.")
+    fraction: Share = Field(description="Of all mistakes that are counted so: answers that earn nothing.")
     question_ids: tuple[str, ...] = Field(description="The first few of them, in the order of their ids.")
 
 

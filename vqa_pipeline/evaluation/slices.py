@@ -60,7 +60,7 @@ def tell_slices(sliced: Sliced) -> pd.DataFrame:
 
 
 def measure_slices(groups: pd.DataFrame, scored: pd.DataFrame, draws: ImageDraws) -> list[Slice]:
-    """Every group of every slice column that tells questions apart, the most frequent of a column first.
+    """Every group of every slice column that tells questions apart: ranges in their order, others by frequency.
 
     Args:
         groups: From `tell_slices`.
@@ -90,16 +90,22 @@ def measure_slices(groups: pd.DataFrame, scored: pd.DataFrame, draws: ImageDraws
 
 def list_parts(groups: pd.DataFrame) -> list[tuple[str, str, Rows]]:
     """Column, value and rows of every group, as `tell_slices` tells them."""
-    return [(name, value, rows) for name in SLICE_COLUMNS for value, rows in _part(groups[name])]
+    return [(name, value, rows) for name in SLICE_COLUMNS for value, rows in _part(name, groups[name])]
 
 
-def _part(values: pd.Series) -> list[tuple[str, Rows]]:
-    """The rows of each value, the most frequent first; nothing where there is only one value and so no parts."""
+def _part(name: str, values: pd.Series) -> list[tuple[str, Rows]]:
+    """The rows of each value of a column; nothing where there is only one value and so no parts."""
     counts = values.value_counts()
-    ordered = sorted(counts.index, key=lambda value: (-counts[value], value))
+    order = _read_start if name in _RANGES else lambda value: (-counts[value], value)
+    ordered = sorted(counts.index, key=order)
     if len(ordered) <= 1:
         return []
     return [(str(value), (values == value).to_numpy(bool, na_value=False)) for value in ordered[:MOST_VALUES]]
+
+
+def _read_start(name: str) -> int:
+    """The lowest number of a range, from its name."""
+    return int(name.partition(" ")[0].replace(",", ""))
 
 
 def _by_answer_type(sliced: Sliced) -> pd.Series:
@@ -130,7 +136,7 @@ def _by_image_size(sliced: Sliced) -> pd.Series:
 
 
 def _by_num_references(sliced: Sliced) -> pd.Series:
-    return _cut(pd.Series([len(references) for references in sliced.references]), (2, 5, 10, 11), "answers")
+    return _cut(pd.Series([len(references) for references in sliced.references]), (2, 5, 10, 11), "answers", 1)
 
 
 def _by_vocabulary(sliced: Sliced) -> pd.Series:
@@ -142,9 +148,9 @@ def _by_vocabulary(sliced: Sliced) -> pd.Series:
     return pd.Series(np.where(known, "in the vocabulary", "not in the vocabulary"), dtype=object)
 
 
-def _cut(numbers: pd.Series, bounds: Sequence[int], unit: str) -> pd.Series:
+def _cut(numbers: pd.Series, bounds: Sequence[int], unit: str, lowest: int = 0) -> pd.Series:
     """Whole numbers as ranges of text: below the first bound, from each bound to below the next, from the last on."""
-    names = [_name_range(low, high, unit) for low, high in zip((0, *bounds), (*bounds, None), strict=True)]
+    names = [_name_range(low, high, unit) for low, high in zip((lowest, *bounds), (*bounds, None), strict=True)]
     places = np.searchsorted(np.array(bounds), numbers.fillna(0), side="right")
     return pd.Series([names[place] for place in places], dtype=object).where(numbers.notna().to_numpy(), None)
 
@@ -152,6 +158,8 @@ def _cut(numbers: pd.Series, bounds: Sequence[int], unit: str) -> pd.Series:
 def _name_range(low: int, high: int | None, unit: str) -> str:
     if high is None:
         return f"{low:,} {unit} or more"
+    if (low, high) == (1, 2):
+        return f"1 {unit.removesuffix('s')}"
     return f"{low:,} {unit}" if high == low + 1 else f"{low:,} to {high - 1:,} {unit}"
 
 
@@ -164,3 +172,6 @@ SLICE_COLUMNS: dict[str, SliceColumn] = {
     "image_size": _by_image_size,
     "num_references": _by_num_references,
 }
+
+_RANGES = {"answer_frequency", "image_size", "num_references"}
+"""Columns of ranges of numbers."""
