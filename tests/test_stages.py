@@ -225,6 +225,7 @@ def test_too_many_rejects_publish_nothing_and_keep_the_candidate(project):
         "reject_fraction": False,
         "no_leakage": True,
         "no_rejects": False,
+        "drift": False,
     }
 
 

@@ -88,6 +88,14 @@ def test_a_valid_row_becomes_a_record(tmp_path):
         "repairs_by_kind": {"backslash": 1},
         "corrections_by_action": {},
         "unfit_corrections": (),
+        "fields": {
+            "question.answers": {"a list": 1},
+            "question.id": {"a text": 1},
+            "question.image": {"a text": 1},
+            "question.question": {"a text": 1},
+            "question.split": {"a text": 1},
+            "question.type": {"a text": 1},
+        },
     }
 
 

@@ -14,7 +14,7 @@ LONG = {"epochs": 400}
 """Minutes of training: long enough to be stopped at work."""
 CHECKS = {
     "records/shapes": {"corrections_fit"},
-    "dataset": {"ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects"},
+    "dataset": {"ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects", "drift"},
     "vocabulary": {"coverage"},
     "metrics": {"looks_at_images", "calibrated"},
     "champion": {"no_regression"},

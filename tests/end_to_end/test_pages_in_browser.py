@@ -73,7 +73,7 @@ def test_the_dataset_s_page_shows_rows_columns_and_checks(browser, dagster):
     browser.open(f"{dagster.address}/assets/clinic/dataset")
     browser.wait_for("Row count", "240", "free of leakage", "most_common_answer", "num_rejected")
     browser.open(f"{dagster.address}/assets/clinic/dataset?view=checks")
-    browser.wait_for("ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects")
+    browser.wait_for("ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects", "drift")
     assert browser.read_console() == []
     assert browser.read_requests() <= {dagster.address}
 

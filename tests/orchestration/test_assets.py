@@ -123,6 +123,7 @@ def test_checks_are_recorded_with_their_numbers(project):
         "reject_fraction": (True, "ERROR"),
         "no_leakage": (True, "ERROR"),
         "no_rejects": (True, "WARN"),
+        "drift": (True, "WARN"),
     }
     [check] = [one for one in result.get_asset_check_evaluations() if one.check_name == "no_leakage"]
     assert check.description == "No image, or near-duplicate, is in two splits, unless `dataset.leakage` allows it."

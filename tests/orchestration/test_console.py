@@ -60,11 +60,12 @@ def test_a_run_is_told_in_the_order_in_which_it_happens(project):
         ("clinic/dataset", "check reject_fraction passed"),
         ("clinic/dataset", "check no_leakage passed"),
         ("clinic/dataset", "check no_rejects passed"),
+        ("clinic/dataset", "check drift passed"),
         ("clinic/vocabulary", "vocabulary: told by the stage"),
         ("clinic/vocabulary", "check coverage passed"),
         ("", "the run succeeded"),
     ]
-    assert len(out.splitlines()) == 12, "nothing else is printed"
+    assert len(out.splitlines()) == 13, "nothing else is printed"
 
 
 def test_a_failed_gate_is_told_with_its_check_and_its_reason(project):

@@ -78,6 +78,7 @@ def test_checks_gate_or_warn_as_the_stages_declare(tmp_path):
         "dataset:reject_fraction": True,
         "dataset:no_leakage": True,
         "dataset:no_rejects": False,
+        "dataset:drift": False,
         "vocabulary:coverage": False,
         "metrics:looks_at_images": False,
         "metrics:calibrated": False,

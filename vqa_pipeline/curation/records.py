@@ -24,6 +24,7 @@ from vqa_pipeline.curation.corrections import read_corrections
 from vqa_pipeline.curation.digest import format_digest, sum_rows
 from vqa_pipeline.curation.embedded_images import EmbeddedImagesWriter
 from vqa_pipeline.curation.reading_progress import ReadingProgress
+from vqa_pipeline.curation.record_fields import FieldTally
 from vqa_pipeline.curation.validation import validate_records
 from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.schemas import (
@@ -72,6 +73,7 @@ class RecordsSummary(Frozen):
     repairs_by_kind: dict[str, int]
     corrections_by_action: dict[str, int] = Field({}, description="Corrections that were applied.")
     unfit_corrections: tuple[str, ...] = Field((), description="Corrections that fit no row, and why.")
+    fields: dict[str, dict[str, int]] = Field(description="Of the first raw records, see `record_fields.Fields`.")
     data_version: str = Field(description="Order-independent digest of the rows, without locators.")
 
 
@@ -90,19 +92,20 @@ def validate_source(
     Raises:
         SourceError: a file is missing, unreadable or not of its format.
     """
-    reading = ReadingProgress(source, root, progress)
+    reading, fields = ReadingProgress(source, root, progress), FieldTally()
     corrector = _read_corrector(source, root)
     with _no_cyclic_collection(), _Writer(source.name, output, block_rows) as writer:
         with EmbeddedImagesWriter(output) as images:
             for number, (raw, outcome) in enumerate(validate_records(source, root, corrector=corrector)):
                 if raw.image is not None:
                     images.add(raw.image)
+                fields.look(raw)
                 writer.add(raw, outcome)
                 if number % _TOLD_EVERY == 0:
                     reading.reach(raw.locator)
         writer.flush()
         reading.end()
-        summary = writer.summarize(len(images), describe_files(source, root))
+        summary = writer.summarize(len(images), describe_files(source, root), fields.describe())
     if corrector is None:
         return summary
     unfit = tuple(one.describe() for one in corrector.list_unfit())
@@ -181,7 +184,9 @@ class _Writer:
         self._start_block()
         self._end_block()
 
-    def summarize(self, num_embedded_images: int, files: FilesSummary) -> RecordsSummary:
+    def summarize(
+        self, num_embedded_images: int, files: FilesSummary, fields: dict[str, dict[str, int]]
+    ) -> RecordsSummary:
         return RecordsSummary(
             num_question_records=self.read["question"],
             num_annotation_records=self.read["annotation"],
@@ -193,6 +198,7 @@ class _Writer:
             **files._asdict(),
             rejects_by_rule=dict(sorted(self.rules.items())),
             repairs_by_kind=dict(sorted(self.repairs.items())),
+            fields=fields,
             data_version=format_digest(*self.sums.values()),
         )
 

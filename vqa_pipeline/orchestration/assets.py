@@ -23,6 +23,7 @@ from vqa_pipeline.orchestration.narrator import Narrator
 from vqa_pipeline.pipeline import CronSettings, Pipeline
 from vqa_pipeline.progress import Display, Progress, ProgressLines
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
+from vqa_pipeline.reporting.dataset_changes import changes_markdown
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
 from vqa_pipeline.training_client import TrainingClient
@@ -308,7 +309,7 @@ def _describe(stage: str, outcome: Outcome) -> dict[str, Any]:
     manifest = outcome.version.manifest
     numbers: dict[str, Any] = {name: value for name, value in manifest.numbers.items() if value is not None}
     metadata: dict[str, Any] = {
-        "page": dg.MetadataValue.md(outcome.markdown),
+        "page": dg.MetadataValue.md(_write_page(stage, outcome)),
         **numbers,
         "path": dg.MetadataValue.path(str(outcome.version.path)),
         "version": manifest.version,
@@ -322,6 +323,14 @@ def _describe(stage: str, outcome: Outcome) -> dict[str, Any]:
         overridden: Mapping[str, Any] = manifest.details.get("overridden", {})
         metadata |= {"overridden": dg.MetadataValue.json(dict(overridden)), "declared_in_yaml": not overridden}
     return metadata
+
+
+def _write_page(stage: str, outcome: Outcome) -> str:
+    """The version's page; above a dataset's stands what changed, which its files do not know."""
+    details = outcome.version.manifest.details
+    if stage != "dataset" or "changes" not in details:
+        return outcome.markdown
+    return f"{changes_markdown(details['changes'])}\n\n{outcome.markdown}"
 
 
 def build_table_schema(schema: pa.Schema) -> dg.TableSchema:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,25 @@ class FileState(NamedTuple):
     size: int
     modified_ns: int
     sha256: str
+
+
+Keep = Callable[[Mapping[str, FileState]], None]
+"""Remembers states for the next look."""
+
+
+def forget(_states: Mapping[str, FileState]) -> None:
+    """Remember nothing."""
+
+
+class _Since(NamedTuple):
+    """What was digested since something was kept."""
+
+    num_bytes: int = 0
+    num_files: int = 0
+
+
+_KEPT_EVERY = _Since(1 << 30, 10_000)
+"""Seconds of work; writing what is known takes a fraction of one."""
 
 
 class FilesSummary(NamedTuple):
@@ -93,7 +112,7 @@ def describe_files(source: Source, root: Path) -> FilesSummary:
 
 
 def observe_source_files(
-    source: Source, root: Path, known: Mapping[str, FileState], progress: Progress = silent
+    source: Source, root: Path, known: Mapping[str, FileState], keep: Keep = forget, progress: Progress = silent
 ) -> dict[str, FileState]:
     """The state of every file of a source by its path relative to the source's base.
 
@@ -101,6 +120,7 @@ def observe_source_files(
         source: Settings of the source.
         root: Folder that relative paths in the settings start from.
         known: What was found the last time.
+        keep: Is given what is known so far now and then, so that a look that is interrupted goes on where it was.
         progress: Is told how much of the files that moved is digested.
 
     Raises:
@@ -109,7 +129,7 @@ def observe_source_files(
     """
     try:
         base = source_base(source, root)
-        return observe_files(find_source_files(source, root), base, known, progress, f"digesting {source.name}")
+        return observe_files(find_source_files(source, root), base, known, keep, progress, f"digesting {source.name}")
     except FileNotFoundError as error:
         raise SourceChanged(source.name, error.filename) from error
     except OSError as error:
@@ -121,10 +141,14 @@ def observe_files(
     paths: Iterable[Path],
     base: Path,
     known: Mapping[str, FileState],
+    keep: Keep = forget,
     progress: Progress = silent,
     task: str = "digesting files",
 ) -> dict[str, FileState]:
-    """The state of each file by its path relative to `base`; digests of unmoved files are taken from `known`."""
+    """The state of each file by its path relative to `base`; digests of unmoved files are taken from `known`.
+
+    `keep` is given the states that are known so far after every gigabyte, and every ten thousand files, digested.
+    """
     states: dict[str, FileState] = {}
     moved: dict[str, Path] = {}
     for path in paths:
@@ -136,8 +160,13 @@ def observe_files(
             moved[name] = path
         states[name] = before
     total = sum(states[name].size for name in moved)
+    since = _Since()
     for name in follow(moved, progress, task, total, "bytes", lambda name: states[name].size):
         states[name] = states[name]._replace(sha256=digest_file(moved[name]))
+        since = _Since(since.num_bytes + states[name].size, since.num_files + 1)
+        if since.num_bytes >= _KEPT_EVERY.num_bytes or since.num_files >= _KEPT_EVERY.num_files:
+            keep({**known, **{name: state for name, state in states.items() if state.sha256}})
+            since = _Since()
     return states
 
 

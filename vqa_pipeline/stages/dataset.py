@@ -15,6 +15,7 @@ from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
 from vqa_pipeline.schemas import Split
+from vqa_pipeline.stages.dataset_changes import read_fields, tell_changes
 from vqa_pipeline.stages.raw import find_source_root, list_raw_files, observe_again, unchanged
 from vqa_pipeline.stages.stage import STAGE_NUMBERS, check_made_from, find_licenses, make_stage, open_store
 from vqa_pipeline.store import Store, Version
@@ -71,8 +72,10 @@ def build_dataset(pipeline: Pipeline, log: Log, progress: Progress = silent) -> 
         packed = {"image_packs": sorted({*kept, *packs})}
         told = {"licenses": find_licenses(pipeline), "unfit_corrections": _list_unfit_corrections(inputs)}
         work.details = summary.describe() | packed | {"statistics": statistics} | told
+        work.details["fields"] = read_fields(inputs)
         work.numbers = summary.count()
         _check_dataset(pipeline, work, summary)
+        tell_changes(store, work)
         _write_dataset_pages(pipeline, work, sources)
 
     return run_stage(store, make_stage(pipeline, "dataset", inputs), build, log)

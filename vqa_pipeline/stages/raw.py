@@ -68,9 +68,13 @@ def _observe_source_files(pipeline: Pipeline, settings: Source, progress: Progre
     from vqa_pipeline.sources.observation import observe_source_files
 
     known = read_observed(pipeline, settings.name)
-    states = observe_source_files(settings, pipeline.project_root, known, progress)
-    if states != known:
+
+    def keep(states: Mapping[str, FileState]) -> None:
         write_atomically(_name_observed(pipeline, settings.name), json.dumps(states).encode())
+
+    states = observe_source_files(settings, pipeline.project_root, known, keep, progress)
+    if states != known:
+        keep(states)
     return states
 
 

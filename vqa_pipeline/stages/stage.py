@@ -40,6 +40,7 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
             "no_leakage", True, "No image, or near-duplicate, is in two splits, unless `dataset.leakage` allows it."
         ),
         CheckDeclaration("no_rejects", False, "No row was rejected."),
+        CheckDeclaration("drift", False, "Rows and answers are much as in the version before, and no field is lost."),
     ),
     "vocabulary": (CheckDeclaration("coverage", False, "The vocabulary covers 95 % of the training questions."),),
     "metrics": (
