@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-import dagster as dg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from vqa_pipeline.pipeline import CronSettings, Pipeline, PipelineSettings
+from vqa_pipeline.pipeline import Pipeline, PipelineSettings
 from vqa_pipeline.sources.formats import FORMATS
 
 SHAPES = {"name": "toys", "format": "shapes"}
@@ -151,6 +148,7 @@ def test_a_source_is_all_that_must_be_said():
         },
         "champion": {"minimum_effect": 0.01, "max_slice_drop": 0.05, "allow_overridden": False},
         "retrain": "manual",
+        "observe": "*/30 * * * *",
     }
     assert settings.training.model_dump() == {
         "backbone": "dandelin/vilt-b32-mlm",
@@ -210,7 +208,8 @@ def test_a_source_is_all_that_must_be_said():
             "dataset.split_fractions",
             "train + val + test must be 1, not 1.1",
         ),
-        ({"retrain": "nightly"}, "retrain.", "should be 'manual'"),
+        ({"retrain": "nightly"}, "retrain.", "should be 'manual' or 'on_change'"),
+        ({"observe": "often"}, "observe", "a cron line has five fields"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place_and_what_is_allowed(wrong, setting, reason):
@@ -225,119 +224,6 @@ def test_two_sources_of_one_name_are_refused_where_the_sources_are():
     assert explain(error) == {
         "sources": "Value error, two sources are called a, scans; every source needs a name of its own"
     }
-
-
-# ----------------------------------------------------------------------------------------------------------------- cron
-
-
-@pytest.mark.parametrize(
-    "cron",
-    [
-        "0 2 * * *",
-        "*/15 * * * *",
-        "0,30 8-18/2 1-7 jan-mar MON",
-        "5/10 0 29 2 *",
-        "59 23 31 12 7",
-        "0 0 31 2,3 *",
-        "0   2 *\t* *",
-    ],
-)
-def test_a_cron_line_is_kept_as_it_is_written(cron):
-    assert CronSettings(cron=cron) == CronSettings(cron=cron, timezone="UTC")
-    assert CronSettings(cron=cron).cron == cron
-
-
-MINUTES = "is no minute: write 0 to 59, a range such as 1-5, *, or every second as */2; several are separated by commas"
-
-
-@pytest.mark.parametrize(
-    ("cron", "reason"),
-    [
-        ("", "a cron line has five fields, such as `0 2 * * *`"),
-        ("0 2 * *", "a cron line has five fields, such as `0 2 * * *`"),
-        ("0 0 2 * * *", "a cron line has five fields, such as `0 2 * * *`"),
-        ("@daily", "a cron line has five fields, such as `0 2 * * *`"),
-        ("99 * * * *", f"'99' {MINUTES}"),
-        ("a * * * *", f"'a' {MINUTES}"),
-        ("-1 * * * *", f"'-1' {MINUTES}"),
-        ("30-10 * * * *", f"'30-10' {MINUTES}"),
-        ("1,,2 * * * *", f"'' {MINUTES}"),
-        ("*/0 * * * *", f"'*/0' {MINUTES}"),
-        ("*/61 * * * *", f"'*/61' {MINUTES}"),
-        ("1/2/3 * * * *", f"'1/2/3' {MINUTES}"),
-        ("* 24 * * *", "'24' is no hour: write 0 to 23, "),
-        ("* * 0 * *", "'0' is no day of month: write 1 to 31, "),
-        ("* * L * *", "'l' is no day of month: write 1 to 31, "),
-        ("* * * 13 *", "'13' is no month: write 1 to 12 or jan to dec, "),
-        ("* * * january *", "'january' is no month"),
-        ("* * * * 8", "'8' is no day of week: write 0 to 7 or sun to sat, "),
-        ("* * * * mon-", "'mon-' is no day of week"),
-        ("٣ * * * *", "'٣' is no minute"),
-        ("0 0 31 2 *", "day 31 is in none of its months"),
-        ("0 0 31 4,6,9,11 *", "day 31 is in none of its months"),
-        ("0 0 30,31 feb mon", "day 30 is in none of its months"),
-    ],
-)
-def test_a_wrong_cron_line_is_told_by_its_wrong_field(cron, reason):
-    with pytest.raises(ValidationError) as error:
-        CronSettings(cron=cron)
-    assert explain(error)["cron"].startswith(f"Value error, {reason}")
-
-
-def cron_fields(low: int, high: int, *words: str) -> st.SearchStrategy[str]:
-    values = st.integers(low, high).map(str) | (st.sampled_from(words) if words else st.nothing())
-    ranges = st.tuples(st.integers(low, high), st.integers(low, high)).map(lambda pair: f"{min(pair)}-{max(pair)}")
-    steps = st.integers(1, high - low + 1)
-    items = st.one_of(
-        st.just("*"),
-        values,
-        ranges,
-        st.tuples(st.just("*") | values | ranges, steps).map(lambda pair: f"{pair[0]}/{pair[1]}"),
-    )
-    return st.lists(items, min_size=1, max_size=3).map(",".join)
-
-
-CRON_LINES = st.tuples(
-    cron_fields(0, 59),
-    cron_fields(0, 23),
-    cron_fields(1, 31),
-    cron_fields(1, 12, "jan", "Feb", "DEC"),
-    cron_fields(0, 7, "sun", "Mon", "SAT"),
-).map(" ".join)
-
-
-@given(cron=CRON_LINES)
-def test_dagster_takes_every_cron_line_that_is_taken_here(cron):
-    try:
-        settings = CronSettings(cron=cron)
-    except ValidationError as error:
-        assert "is in none of its months" in str(error)
-    else:
-        assert dg.AutomationCondition.cron_tick_passed(settings.cron, settings.timezone)
-
-
-@given(cron=st.text(alphabet="0123456789*/,-aujn ", max_size=16))
-def test_any_text_is_a_schedule_to_dagster_too_or_refused_in_words(cron):
-    try:
-        settings = CronSettings(cron=cron)
-    except ValidationError as error:
-        assert "Value error, " in str(error)
-    else:
-        assert dg.AutomationCondition.cron_tick_passed(settings.cron, settings.timezone)
-
-
-@pytest.mark.parametrize("timezone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"])
-def test_a_time_zone_is_one_that_dagster_knows(timezone):
-    assert dg.AutomationCondition.cron_tick_passed(
-        "0 2 * * *", CronSettings(cron="0 2 * * *", timezone=timezone).timezone
-    )
-
-
-@pytest.mark.parametrize("timezone", ["Europe/Bonn", "Europe", "", "../UTC", "/etc/localtime", "Berlin\0", "+01:00"])
-def test_a_wrong_time_zone_is_told_with_an_example(timezone):
-    with pytest.raises(ValidationError) as error:
-        CronSettings(cron="0 2 * * *", timezone=timezone)
-    assert explain(error) == {"timezone": f"Value error, {timezone!r} is not an IANA time zone such as Europe/Berlin"}
 
 
 # ------------------------------------------------------------------------------------------------- a pipeline in its place

@@ -20,10 +20,11 @@ from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.orchestration.automation import follow_changes, observe_regularly, train_on_schedule
 from vqa_pipeline.orchestration.dead_runs import build_sensor, find_marks, hold_run
 from vqa_pipeline.orchestration.narrator import Narrator
-from vqa_pipeline.pipeline import CronSettings, Pipeline
+from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import Display, Progress, ProgressLines
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.reporting.dataset_changes import changes_markdown
+from vqa_pipeline.schedule import CronSettings
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
 from vqa_pipeline.training_client import TrainingClient

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from vqa_pipeline.pipeline import CronSettings
+from vqa_pipeline.schedule import CronSettings
 
 AC = dg.AutomationCondition
 Condition = dg.AutomationCondition[Any]
