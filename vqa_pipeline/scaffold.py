@@ -74,7 +74,7 @@ _DECLARATION = textwrap.dedent("""\
       champion:
         minimum_effect: 0.01               # the smallest gain in accuracy that is worth knowing of
         max_slice_drop: 0.05               # a slice that loses more, beyond chance, holds the challenger
-      retrain: manual                      # or {{cron: "0 2 * * *", timezone: Europe/Berlin}}
+      retrain: manual                      # or on_change, or {{cron: "0 2 * * *", timezone: Europe/Berlin}}
     """)
 
 _TEMPLATE = re.compile(r"\{[{%#]")

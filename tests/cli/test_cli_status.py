@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
+from cli_world import DECLARATION
 from reporting_world import make_reject
 
 METRICS = {
@@ -45,7 +49,8 @@ def test_json_has_every_published_asset_under_dagsters_key(call, project):
                 "numbers": METRICS,
                 "path": "data/store/clinic/metrics/versions/v1",
             },
-        }
+        },
+        "pipelines": {"clinic": {"retrain": "manual", "next_training_at": None, "daemon_is_running": False}},
     }
 
 
@@ -62,14 +67,33 @@ def test_the_table_has_the_graphs_order_and_the_headline_of_each_asset(call, pro
         "clinic/predictions    2026-01-02 12:00  data version  1,188 predictions",
         "clinic/metrics        2026-01-02 12:05  data version  0.901 VQA accuracy, 0.376 from the question alone",
         "clinic/champion       2026-01-02 12:06  data version  0.901 VQA accuracy, 0.021 against the champion",
+        "",
+        "clinic: nothing runs by itself (`retrain: manual`)",
     ]
+
+
+def test_when_the_next_training_is_due_and_that_no_daemon_runs(call, project):
+    project.declare("ward", DECLARATION + "  retrain: {{cron: '0 2 * * *', timezone: Europe/Berlin}}\n")
+    project.declare("lab", DECLARATION + "  retrain: on_change\n")
+    lines = call("status").out.splitlines()
+    assert "clinic: nothing runs by itself (`retrain: manual`)" in lines
+    assert "lab: trains when the content changed" in lines
+    [ward] = [line for line in lines if line.startswith("ward: ")]
+    pattern = r"ward: trains at a tick of the cron, if the content changed; the next is (.*) \(Europe/Berlin\)"
+    due = datetime.strptime(re.fullmatch(pattern, ward)[1], "%Y-%m-%d %H:%M").replace(tzinfo=ZoneInfo("Europe/Berlin"))
+    assert timedelta(0) < due - datetime.now(UTC) <= timedelta(hours=25)
+    assert due.hour == 2
+    assert lines.count("Dagster's daemon does not run: `make ui`, or `dagster dev`, starts it.") == 2
+    told = json.loads(call("status", "--json").out)["pipelines"]["ward"]
+    assert datetime.fromisoformat(told["next_training_at"]) == due
+    assert not (project.root / ".dagster").exists(), "looking leaves nothing behind"
 
 
 def test_what_is_missing_is_shown_as_missing(call, project):
     project.publish("raw/scans")
     lines = call("status").out.splitlines()
     assert lines[1].split() == ["clinic/raw/scans", "2026-01-02", "12:00", "data", "version"]
-    assert [line.split() for line in lines[2:]] == [
+    assert [line.split() for line in lines[2:9]] == [
         [f"clinic/{asset}", "not", "yet"]
         for asset in ("records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")
     ]
@@ -133,7 +157,7 @@ def test_damaged_versions_are_told_in_their_rows_and_the_others_as_always(call, 
         assert rows[asset].split(maxsplit=1) == ["damaged", reason]
     assert rows["clinic/raw/scans"].endswith("1,506 files")
     assert rows["clinic/metrics"].endswith("0.901 VQA accuracy, 0.376 from the question alone")
-    assert lines[9:] == ["", "The next run makes again what is damaged."]
+    assert lines[9:11] == ["", "The next run makes again what is damaged."]
 
 
 def test_json_says_of_a_damaged_version_what_is_wrong_and_nothing_that_could_be_taken_for_a_result(call, project):
@@ -154,7 +178,7 @@ def test_without_damage_nothing_is_said_of_it(call, project):
 
 def test_a_number_that_is_not_known_is_left_out(call, project):
     project.publish("metrics", {"vqa_accuracy": None, "baseline_question_only": 0.4})
-    assert call("status").out.splitlines()[-2].endswith("  0.400 from the question alone")
+    assert call("status").out.splitlines()[7].endswith("  0.400 from the question alone")
 
 
 def test_a_candidate_that_failed_a_gate_is_told_with_its_page(call, project):
@@ -162,4 +186,4 @@ def test_a_candidate_that_failed_a_gate_is_told_with_its_page(call, project):
     assert "gate" not in call("status").out
     project.fail_gate(make_reject())
     told = "clinic/dataset: a newer candidate failed a gate and was not published: "
-    assert call("status").out.splitlines()[-1] == f"{told}data/store/clinic/dataset/candidates/c1/page.html"
+    assert call("status").out.splitlines()[-3] == f"{told}data/store/clinic/dataset/candidates/c1/page.html"

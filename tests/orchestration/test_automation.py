@@ -20,6 +20,7 @@ from vqa_pipeline.orchestration.assets import build_definitions
 NIGHTLY = {"cron": "0 2 * * *", "timezone": "UTC"}
 HOURS = (12, 13, 14, 15, 16, 26, 27)
 OBSERVED = {"raw/scans"}
+WHOLE = ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")
 Requests = list[tuple[datetime, set[str]]]
 
 
@@ -97,11 +98,7 @@ def as_keys(*assets: str) -> list[dg.AssetKey]:
 def world(tmp_path: Path) -> World:
     """A world at noon where everything was made by hand, and the daemon has looked at it once."""
     world = World(tmp_path)
-    world.run(
-        *as_keys(
-            "raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion"
-        )
-    )
+    world.run(*as_keys(*WHOLE))
     assert world.tick(world.noon - timedelta(minutes=40)) == set()
     assert len(world.stages.trained_with) == 1
     return world
@@ -257,3 +254,74 @@ def test_generated_files_are_made_once(tmp_path):
         {"metrics"},
         {"champion"},
     ]
+
+
+# ------------------------------------------------------------------------------------------------------------ on change
+
+
+ON_CHANGE = {"retrain": "on_change"}
+
+
+@pytest.fixture
+def eager(tmp_path: Path) -> World:
+    """As `world`, with `retrain: on_change`."""
+    world = World(tmp_path, **ON_CHANGE)
+    world.run(*as_keys(*WHOLE))
+    assert world.tick(world.noon - timedelta(minutes=40)) == set()
+    return world
+
+
+def test_on_change_a_real_change_trains_once_at_once(eager):
+    eager.put("what is it|cat", "how many|2", "how many|3")
+    requests = eager.pass_days(2)
+    assert trainings(requests) == ["01 16:01"]
+    assert len(eager.stages.trained_with) == 2
+
+
+def test_on_change_a_cosmetic_change_trains_nothing(eager):
+    eager.put("how many|2", "what is it|cat", "what is it|cat")
+    assert trainings(eager.pass_days(2)) == []
+
+
+def test_on_change_bad_data_trains_nothing_until_it_is_mended(eager):
+    eager.put("what is it|cat", "BAD|4")
+    assert trainings(eager.pass_days(2)) == []
+    eager.put("what is it|cat", "how many|4")
+    assert trainings(eager.pass_days(1)) == ["03 16:01"]
+
+
+def test_on_change_a_failed_training_is_tried_again_once_a_night(eager):
+    eager.stages.failures["checkpoint"] = TrainingError("the GPU is on fire")
+    eager.put("what is it|cat", "how many|4")
+    assert trainings(eager.pass_days(3)) == ["01 16:01", "02 02:01", "03 02:01", "04 02:01"]
+    del eager.stages.failures["checkpoint"]
+    assert trainings(eager.pass_days(2)) == ["05 02:01"]
+
+
+def test_on_change_a_change_during_a_training_gets_its_own(eager):
+    def change() -> None:
+        eager.stages.while_training = lambda: None
+        eager.put("what is it|cat", "how many|2", "how many|5")
+        eager.run(*as_keys("records/scans", "dataset", "vocabulary"))
+
+    eager.stages.while_training = change
+    eager.put("what is it|cat", "how many|2", "how many|4")
+    assert trainings(eager.pass_days(2)) == ["01 16:01", "02 12:01"], "it waits until what the change brings is made"
+
+
+def test_on_change_a_change_of_settings_trains(eager):
+    eager.declare(**ON_CHANGE, training={"backbone": "tiny", "epochs": 6})
+    assert trainings(eager.pass_days(2)) == ["01 12:01"]
+
+
+def test_the_files_are_looked_at_when_the_settings_say(tmp_path):
+    world = World(tmp_path, observe="0 15 * * *")
+    world.run(*as_keys(*WHOLE))
+    looks = [(hour, world.tick(world.noon + timedelta(hours=hour, minutes=1))) for hour in (-1, 0, 1, 2, 3, 4)]
+    assert [hour for hour, assets in looks if assets == OBSERVED] == [3]
+
+
+def test_by_hand_nothing_has_a_condition(tmp_path):
+    definitions = build_definitions(make_pipeline(tmp_path, retrain="manual"), FakeStages(tmp_path))
+    graph = definitions.resolve_asset_graph()
+    assert {graph.get(key).automation_condition for key in graph.get_all_asset_keys()} == {None}

@@ -183,14 +183,14 @@ def test_conditions_are_told_in_words(tmp_path):
         )
     }
     assert labels == {
-        "raw/scans": "time_to_look_at_the_files",
-        "records/scans": "inputs_changed",
-        "dataset": "inputs_changed",
-        "vocabulary": "inputs_changed",
-        "checkpoint": "nightly_if_changed",
-        "predictions": "inputs_changed",
-        "metrics": "inputs_changed",
-        "champion": "inputs_changed",
+        "raw/scans": "time to look at the files",
+        "records/scans": "follows its inputs",
+        "dataset": "follows its inputs",
+        "vocabulary": "follows its inputs",
+        "checkpoint": "trains at a tick of the cron, if the content changed",
+        "predictions": "follows its inputs",
+        "metrics": "follows its inputs",
+        "champion": "follows its inputs",
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 from fake_stages import FakeStages, make_pipeline
 
 from vqa_pipeline.errors import SourceError
-from vqa_pipeline.orchestration.running import RunResult, _open_instance, _open_progress_bar, run_assets
+from vqa_pipeline.orchestration.running import RunResult, _open_progress_bar, open_instance, run_assets
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import ProgressBar, ProgressLines
 
@@ -161,7 +161,7 @@ def test_runs_that_open_a_new_instance_at_once_all_can(tmp_path_factory, monkeyp
 
     def open_one():
         together.wait()
-        with _open_instance(home) as instance:
+        with open_instance(home) as instance:
             assert instance.get_runs() == []
 
     processes = [forking.Process(target=open_one) for _ in range(together.parties)]

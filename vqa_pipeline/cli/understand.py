@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,10 +14,15 @@ from vqa_pipeline.cli.history import history
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipelines
 from vqa_pipeline.cli.tables import format_table
 from vqa_pipeline.cli.trace import trace
+from vqa_pipeline.cli.why import tell_daemon, tell_schedule, why
 from vqa_pipeline.errors import DamagedVersion
+from vqa_pipeline.lineage.decisions import find_next_training
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.project import choose_pipeline
 from vqa_pipeline.store import Store, Version
+
+if TYPE_CHECKING:
+    from vqa_pipeline.orchestration.instance_state import Daemon
 
 _GROUP = "Understand"
 _ASSETS = ("dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")
@@ -36,12 +42,12 @@ _HEADLINES = {
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    for command in (status, history, compare, trace):
+    for command in (status, history, why, compare, trace):
         app.command(rich_help_panel=_GROUP)(command)
 
 
 def status(pipeline: PipelineName = None, file: DeclarationFile = None, as_json: AsJson = False) -> None:
-    """What is published: version, time, numbers and folder of every asset."""
+    """What is published: version, time, numbers and folder of every asset; when the next training is due."""
     found = find_pipelines(file)
     chosen = [choose_pipeline(found, pipeline)] if pipeline else found
     if as_json:
@@ -51,7 +57,8 @@ def status(pipeline: PipelineName = None, file: DeclarationFile = None, as_json:
             for asset, version in list_versions(one).items()
             if version is not None
         }
-        print(json.dumps({"assets": assets}, indent=1))
+        schedules = {one.name: _describe_schedule(one) for one in chosen}
+        print(json.dumps({"assets": assets, "pipelines": schedules}, indent=1))
         return
     rows = [_format(one.name, asset, version) for one in chosen for asset, version in list_versions(one).items()]
     print(format_table(rows, ("asset", "published (UTC)", "data version", "")))
@@ -59,6 +66,7 @@ def status(pipeline: PipelineName = None, file: DeclarationFile = None, as_json:
         print("\nThe next run makes again what is damaged.")
     for one in chosen:
         _warn_of_candidate(one)
+        _tell_schedule(one)
 
 
 def list_versions(pipeline: Pipeline) -> dict[str, Version | DamagedVersion | None]:
@@ -66,6 +74,29 @@ def list_versions(pipeline: Pipeline) -> dict[str, Version | DamagedVersion | No
     store = Store(pipeline.store_folder, pipeline.scratch_folder)
     sources = [f"{kind}/{source.name}" for source in pipeline.settings.sources for kind in ("raw", "records")]
     return {asset: _find_version(store, asset) for asset in (*sources, *_ASSETS)}
+
+
+def _tell_schedule(pipeline: Pipeline) -> None:
+    now = datetime.now(UTC)
+    print(f"\n{pipeline.name}: {tell_schedule(pipeline, find_next_training(pipeline, now))}")
+    if pipeline.settings.retrain != "manual":
+        print(f"Dagster's daemon {tell_daemon(_read_daemon(pipeline, now))}.")
+
+
+def _describe_schedule(pipeline: Pipeline) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    due_at, daemon = find_next_training(pipeline, now), _read_daemon(pipeline, now)
+    return {
+        "retrain": pipeline.settings.model_dump(mode="json")["retrain"],
+        "next_training_at": due_at.isoformat() if due_at else None,
+        "daemon_is_running": daemon.is_running,
+    }
+
+
+def _read_daemon(pipeline: Pipeline, now: datetime) -> Daemon:
+    from vqa_pipeline.orchestration.instance_state import read_state
+
+    return read_state(pipeline, now).daemon
 
 
 def _find_version(store: Store, asset: str) -> Version | DamagedVersion | None:

@@ -17,16 +17,16 @@ from pydantic import create_model
 from vqa_pipeline import schemas, stages
 from vqa_pipeline.errors import GateFailed, VqaPipelineError, WorkerFailed
 from vqa_pipeline.modeling.settings import TrainingSettings
-from vqa_pipeline.orchestration.automation import follow_changes, observe_regularly, train_on_schedule
+from vqa_pipeline.orchestration.automation import follow_changes, observe_regularly, train
 from vqa_pipeline.orchestration.dead_runs import build_sensor, find_marks, hold_run
 from vqa_pipeline.orchestration.narrator import Narrator
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import Display, Progress, ProgressLines
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.reporting.dataset_changes import changes_markdown
-from vqa_pipeline.schedule import CronSettings
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
+from vqa_pipeline.stages.stage import list_inputs
 from vqa_pipeline.training_client import TrainingClient
 
 ON_GPU = {"pool": "gpu"}
@@ -90,26 +90,23 @@ class _Builder:
         self.pipeline, self.steps, self.client, self.progress = pipeline, steps, client, progress
         self.marks = find_marks(pipeline)
         retrain = pipeline.settings.retrain
-        self.scheduled = isinstance(retrain, CronSettings)
-        self.follow = follow_changes() if self.scheduled else None
-        self.train_when = train_on_schedule(retrain) if isinstance(retrain, CronSettings) else None
+        self.by_itself = retrain != "manual"
+        self.look_when = observe_regularly(pipeline.settings.observe) if self.by_itself else None
+        self.follow = follow_changes() if self.by_itself else None
+        self.train_when = None if retrain == "manual" else train(retrain)
 
     def build(self) -> dg.Definitions:
-        names = [source.name for source in self.pipeline.settings.sources]
-        raw, records = [f"raw/{name}" for name in names], [f"records/{name}" for name in names]
         assets = [asset for source in self.pipeline.settings.sources for asset in self._build_source(source)]
         assets += [
-            self._build_stage("dataset", [*records, *raw], self._build_dataset),
-            self._build_stage("vocabulary", ["dataset"], self._call("build_vocabulary")),
+            self._build_stage("dataset", self._build_dataset),
+            self._build_stage("vocabulary", self._call("build_vocabulary")),
             self._build_checkpoint(),
-            self._build_stage("predictions", ["dataset", "checkpoint"], self._predict, works_on_gpu=True),
-            self._build_stage("metrics", ["dataset", "predictions"], self._call("evaluate")),
-            self._build_stage(
-                "champion", ["dataset", "checkpoint", "predictions", "metrics"], self._call("decide_champion")
-            ),
+            self._build_stage("predictions", self._predict, works_on_gpu=True),
+            self._build_stage("metrics", self._call("evaluate")),
+            self._build_stage("champion", self._call("decide_champion")),
             self._describe_curve(),
         ]
-        automation = [self._build_sensor()] if self.scheduled else []
+        automation = [self._build_sensor()] if self.by_itself else []
         return dg.Definitions(assets=assets, sensors=[build_sensor(self.pipeline), *automation])
 
     def key(self, asset: str) -> dg.AssetKey:
@@ -124,7 +121,6 @@ class _Builder:
         if isinstance(source, ShapesSource):
             raw = self._build_stage(
                 f"raw/{source.name}",
-                [],
                 lambda context: observe(context.log.info, self._show_progress(context)),
                 description=described,
             )
@@ -133,7 +129,6 @@ class _Builder:
         build = partial(self.steps.build_records, self.pipeline, source.name)
         records = self._build_stage(
             f"records/{source.name}",
-            [f"raw/{source.name}"],
             lambda context: build(context.log.info, self._show_progress(context)),
         )
         return [raw, records]
@@ -143,7 +138,7 @@ class _Builder:
             key=self.key(f"raw/{source.name}"),
             group_name=self.pipeline.name,
             description=description,
-            automation_condition=observe_regularly() if self.scheduled else None,
+            automation_condition=self.look_when,
             tags={f"dagster/kind/{kind}": "" for kind in _KINDS["raw"]},
         )
         def raw(context: dg.OpExecutionContext) -> dg.ObserveResult:
@@ -157,13 +152,12 @@ class _Builder:
     def _build_stage(
         self,
         asset: str,
-        inputs: list[str],
         run: Callable[[dg.AssetExecutionContext], Outcome],
         description: str | None = None,
         *,
         works_on_gpu: bool = False,
     ) -> dg.AssetsDefinition:
-        declared = self._declare(asset, inputs, description) | (ON_GPU if works_on_gpu else {})
+        declared = self._declare(asset, description) | (ON_GPU if works_on_gpu else {})
 
         def stage(context: dg.AssetExecutionContext) -> Events:
             with _explaining(), hold_run(self.marks, context.run_id):
@@ -173,7 +167,7 @@ class _Builder:
 
     def _build_checkpoint(self) -> dg.AssetsDefinition:
         config_class = build_run_config(self.pipeline.settings.training)
-        declared = self._declare("checkpoint", ["dataset", "vocabulary"], None) | ON_GPU
+        declared = self._declare("checkpoint", None) | ON_GPU
 
         def checkpoint(context: dg.AssetExecutionContext, config: config_class) -> Events:  # type: ignore[valid-type]
             training = TrainingSettings.model_validate(config.model_dump())  # type: ignore[attr-defined]
@@ -205,7 +199,7 @@ class _Builder:
 
     # ----------------------------------------------------------------------------------------------------- declarations
 
-    def _declare(self, asset: str, inputs: list[str], description: str | None) -> dict[str, Any]:
+    def _declare(self, asset: str, description: str | None) -> dict[str, Any]:
         stage = asset.partition("/")[0]
         source = asset.partition("/")[2]
         checks = self.steps.CHECKS.get(stage, ())
@@ -214,7 +208,7 @@ class _Builder:
             metadata["dagster/column_schema"] = build_table_schema(_COLUMNS[stage])
         return {
             "key": self.key(asset),
-            "deps": [self.key(name) for name in inputs],
+            "deps": [self.key(name) for name in list_inputs(self.pipeline, asset)],
             "group_name": self.pipeline.name,
             "kinds": _KINDS[stage],
             "description": description or _DESCRIPTIONS[stage].format(source),

@@ -2,32 +2,34 @@
 
 The conditions are latched: a change is handled when a run is *requested* for it, so one that lands while a training
 runs keeps its own turn. Training's gate opens only on a tick of the cron, so a change at noon waits for the night, and
-closes again when the data turns out to be bad.
+closes again when the data turns out to be bad. What the conditions are called is in `lineage.decisions`, which tells
+the same from what is published.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
+from vqa_pipeline.lineage import decisions as words
 from vqa_pipeline.schedule import CronSettings
 
 AC = dg.AutomationCondition
 Condition = dg.AutomationCondition[Any]
 
-OBSERVATION_CRON = "*/30 * * * *"
-"""How often the files of sources are looked at."""
+_RETRY_CRON = "0 2 * * *"
+"""When a training that failed is tried again where no cron says it, in UTC."""
 
 
 def _content_changed() -> Condition:
     """A data version of an input, or the stage itself, is another than at the last look: true for one look only."""
-    return (AC.any_deps_match(AC.data_version_changed()) | AC.code_version_changed()).with_label("content_changed_now")
+    return (AC.any_deps_match(AC.data_version_changed()) | AC.code_version_changed()).with_label(words.CHANGED_NOW)
 
 
 def _unhandled_change() -> Condition:
     """A change since the last request; one that is seen right after a request is not lost to it."""
     changed = _content_changed()
     handled = (AC.newly_requested() & ~changed) | AC.initial_evaluation()
-    return changed.since(handled).with_label("content_changed_since_last_request")
+    return changed.since(handled).with_label(words.CHANGED)
 
 
 def _settled() -> Condition:
@@ -37,14 +39,13 @@ def _settled() -> Condition:
 
 def _ready() -> Condition:
     """Nothing upstream is missing, running or bad."""
-    return (~AC.any_deps_missing() & _settled() & ~AC.in_progress() & AC.all_deps_blocking_checks_passed()).with_label(
-        "inputs_ready_and_healthy"
-    )
+    ready = ~AC.any_deps_missing() & _settled() & ~AC.in_progress() & AC.all_deps_blocking_checks_passed()
+    return ready.with_label(words.READY)
 
 
-def observe_regularly() -> Condition:
-    """For sources: look at the files every half hour."""
-    return (AC.cron_tick_passed(OBSERVATION_CRON) & ~AC.in_progress()).with_label("time_to_look_at_the_files")
+def observe_regularly(cron: str) -> Condition:
+    """For sources: look at the files at these times, in UTC."""
+    return (AC.cron_tick_passed(cron) & ~AC.in_progress()).with_label(words.LOOK)
 
 
 def follow_changes() -> Condition:
@@ -52,18 +53,37 @@ def follow_changes() -> Condition:
     due = (_unhandled_change() | AC.newly_missing() | (AC.missing() & AC.initial_evaluation())).since(
         AC.newly_requested() & ~_content_changed()
     )
-    return (due & _ready()).with_label("inputs_changed")
+    return (due.with_label(words.CHANGED_OR_MISSING) & _ready()).with_label(words.FOLLOW)
 
 
-def train_on_schedule(retrain: CronSettings) -> Condition:
-    """For the checkpoint: at a tick of the cron, if the content changed since the last training was requested.
+def train(retrain: Literal["on_change"] | CronSettings) -> Condition:
+    """For the checkpoint: at once where the content changed, or at a tick of the cron."""
+    return _train_on_schedule(retrain) if isinstance(retrain, CronSettings) else _train_on_change()
+
+
+def _train_on_schedule(retrain: CronSettings) -> Condition:
+    """At a tick of the cron, if the content changed since the last training was requested.
 
     A failed training is tried again at the next tick, once per tick. A tick that finds bad data, or data that turns out
     to be bad, passes unused; the change waits for the next one.
     """
-    tick = AC.cron_tick_passed(retrain.cron, retrain.timezone)
-    wanted = _unhandled_change() | AC.execution_failed() | AC.missing()
+    tick = AC.cron_tick_passed(retrain.cron, retrain.timezone).with_label(words.TICK)
+    wanted = _unhandled_change() | _failed() | AC.missing().with_label(words.MISSING)
     healthy = AC.all_deps_blocking_checks_passed()
     over = AC.newly_requested() | AC.initial_evaluation() | (~healthy & _settled())
     due = (tick & wanted & healthy).since(over)
-    return (due.with_label("tick_found_an_unhandled_change") & _ready()).with_label("nightly_if_changed")
+    return (due.with_label(words.TICK_FOUND_CHANGE) & _ready()).with_label(words.TRAIN_AT_TICK)
+
+
+def _train_on_change() -> Condition:
+    """As soon as the content changed; a training that failed is tried again once a night."""
+    missing = AC.newly_missing() | (AC.missing() & AC.initial_evaluation())
+    again = AC.cron_tick_passed(_RETRY_CRON) & _failed()
+    handled = AC.newly_requested() & ~(_content_changed() | again)
+    wanted = _unhandled_change() | missing.with_label(words.MISSING) | again.with_label(words.RETRY)
+    due = wanted.since(handled)
+    return (due.with_label(words.CHANGED_OR_MISSING) & _ready()).with_label(words.TRAIN_ON_CHANGE)
+
+
+def _failed() -> Condition:
+    return AC.execution_failed().with_label(words.FAILED)

@@ -61,13 +61,13 @@ def run_assets(
         steps: The stages; a module or object with the functions of `stages`.
         instance: Where the run is recorded, closed after it; None: in the project's own.
     """
-    os.environ.setdefault("DAGSTER_HOME", str(_find_instance(pipeline.project_root)))
+    home = find_instance(pipeline.project_root)
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.filterwarnings("ignore", category=category)
     run_id, marks = str(uuid4()), find_marks(pipeline)
     with (
         _open_progress_bar() as progress,
-        instance or _open_instance(Path(os.environ["DAGSTER_HOME"])) as opened,
+        instance or open_instance(home) as opened,
         hold_run(marks, run_id),
     ):
         settle_dead_runs(opened, marks)
@@ -116,15 +116,15 @@ def _find_holders(instance: dg.DagsterInstance, pool: str) -> list[str]:
     return sorted({slot.run_id for slot in claimed})
 
 
-def _find_instance(project: Path) -> Path:
-    """Where the project's runs are recorded: as its dagster.yaml says, else in `.dagster`."""
-    if (project / "dagster.yaml").exists():
-        return project
-    make_folder(project / ".dagster")
-    return project / ".dagster"
+def find_instance(project: Path) -> Path:
+    """Where the project's runs are recorded: as $DAGSTER_HOME or its dagster.yaml says, else in `.dagster`."""
+    told = os.environ.get("DAGSTER_HOME")
+    if told:
+        return Path(told)
+    return project if (project / "dagster.yaml").exists() else project / ".dagster"
 
 
-def _open_instance(home: Path) -> dg.DagsterInstance:
+def open_instance(home: Path) -> dg.DagsterInstance:
     """The instance of a folder, opened by one process at a time.
 
     Dagster looks whether its SQLite tables are there and then makes them: of two processes that open a new instance
@@ -134,6 +134,7 @@ def _open_instance(home: Path) -> dg.DagsterInstance:
         DiskError: there is no such folder, and none can be made.
     """
     make_folder(home)
+    os.environ["DAGSTER_HOME"] = str(home)  # Dagster, and the workers that it starts, take it from here only
     folder = os.open(home, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)

@@ -78,6 +78,21 @@ def _observe_source_files(pipeline: Pipeline, settings: Source, progress: Progre
     return states
 
 
+def look_at_source(pipeline: Pipeline, source: str, raw: Version) -> tuple[dict[str, str], dict[str, str]]:
+    """The digests of a source's files as `raw` has them, and as they are now; a generated source's are the same.
+
+    Raises:
+        SourceError: a file or folder that the settings name does not exist.
+    """
+    from vqa_pipeline.sources.formats.shapes import ShapesSource
+
+    settings = pipeline.source(source)
+    if isinstance(settings, ShapesSource):
+        return {}, {}
+    now = _observe_source_files(pipeline, settings)
+    return list_raw_files(raw), {name: state.sha256 for name, state in now.items()}
+
+
 def read_observed(pipeline: Pipeline, source: str) -> dict[str, FileState]:
     """What the last look found of every file of a source; nothing where scratch does not remember."""
     from vqa_pipeline.sources.observation import FileState

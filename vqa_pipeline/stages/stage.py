@@ -73,6 +73,33 @@ _NOT_IN_ROWS = {"license"}
 """Settings of a source that its files and records do not depend on."""
 
 
+_INPUTS: dict[str, tuple[str, ...]] = {
+    "vocabulary": ("dataset",),
+    "checkpoint": ("dataset", "vocabulary"),
+    "predictions": ("dataset", "checkpoint"),
+    "metrics": ("dataset", "predictions"),
+    "champion": ("dataset", "checkpoint", "predictions", "metrics"),
+}
+"""What each stage reads, where that does not depend on the sources; DESIGN: conditions see direct inputs only."""
+
+
+def list_assets(pipeline: Pipeline) -> list[str]:
+    """Every asset of a pipeline, each after those that it reads."""
+    sources = [source.name for source in pipeline.settings.sources]
+    return [f"{kind}/{name}" for name in sources for kind in ("raw", "records")] + ["dataset", *_INPUTS]
+
+
+def list_inputs(pipeline: Pipeline, asset: str) -> list[str]:
+    """The assets that a stage reads."""
+    stage, _, source = asset.partition("/")
+    if stage == "dataset":
+        sources = [source.name for source in pipeline.settings.sources]
+        return [f"{kind}/{name}" for kind in ("records", "raw") for name in sources]
+    if stage == "records":
+        return [f"raw/{source}"]
+    return list(_INPUTS.get(stage, ()))
+
+
 def open_store(pipeline: Pipeline) -> Store:
     """The store of a pipeline's versions."""
     return Store(pipeline.store_folder, pipeline.scratch_folder)

@@ -1,0 +1,253 @@
+"""Why an asset runs by itself or does not: the words of Dagster's conditions, told from what is published.
+
+The store is the truth: what an asset was made from is in its manifest, what it would be made from now is published
+beside it, and the settings are in the YAML. What only Dagster knows (runs that failed or go on) whoever asks adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from vqa_pipeline.errors import DamagedVersion
+from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.schedule import CronSettings
+from vqa_pipeline.schemas import Frozen
+from vqa_pipeline.stages.checkpoint import Recipe
+from vqa_pipeline.stages.raw import look_at_source
+from vqa_pipeline.stages.stage import CHECKS, STAGE_NUMBERS, list_assets, list_inputs, open_store, stage_settings
+from vqa_pipeline.store import Store, Version
+
+LOOK = "time to look at the files"
+CHANGED_NOW = "content changed just now"
+CHANGED = "content changed since the last request"
+CHANGED_OR_MISSING = "content changed since the last request, or never made"
+MISSING = "never made"
+FAILED = "the last run failed"
+RETRY = "the last run failed, and the night's retry is due"
+READY = "inputs are there, settled and passed their checks"
+TICK = "a tick of the cron"
+TICK_FOUND_CHANGE = "a tick of the cron found a change that no run was requested for"
+FOLLOW = "follows its inputs"
+TRAIN_AT_TICK = "trains at a tick of the cron, if the content changed"
+TRAIN_ON_CHANGE = "trains when the content changed"
+
+Outcome = Literal["up to date", "runs at the next tick", "runs soon", "runs by hand", "waits"]
+
+
+class Difference(Frozen):
+    """Something that an asset would be made from now, and was not."""
+
+    kind: Literal["missing", "damaged", "stage number", "setting", "input", "files", "checks"]
+    name: str = Field(description="Of the setting, input or file; empty where there is only one.")
+    before: str | None
+    now: str | None
+    told: str = Field("", description="What that means, where it is known.")
+
+    def describe(self) -> str:
+        """One clause, such as `setting epochs: 5, now 6`."""
+        name = f"{self.kind} {self.name}".rstrip()
+        values = "" if self.before is None and self.now is None else f": {_show(self.before)}, now {_show(self.now)}"
+        return name + values + (f" ({self.told})" if self.told else "")
+
+
+class Decision(Frozen):
+    """What becomes of an asset by itself, and why."""
+
+    asset: str
+    made_at: AwareDatetime | None = Field(description="When its current version was published; null: never.")
+    outcome: Outcome
+    differences: tuple[Difference, ...] = Field(description="What changed since; empty: nothing.")
+    obstacles: tuple[str, ...] = Field(description="What it waits for.")
+    due_at: AwareDatetime | None = Field(None, description="The next tick, in the schedule's time zone.")
+
+
+def decide(pipeline: Pipeline, now: datetime) -> list[Decision]:
+    """The decision on every asset, in the order of the graph. Looks at the files of the sources; publishes nothing.
+
+    Args:
+        pipeline: The pipeline.
+        now: An aware time; the next tick comes after it.
+
+    Raises:
+        SourceError: a file or folder that the settings name does not exist.
+        DiskError: the store cannot be read.
+    """
+    store = open_store(pipeline)
+    decisions: dict[str, Decision] = {}
+    for asset in list_assets(pipeline):
+        decisions[asset] = _decide(pipeline, store, asset, decisions, now)
+    return list(decisions.values())
+
+
+def find_next_training(pipeline: Pipeline, now: datetime) -> datetime | None:
+    """The next time at which a training may start by itself; None: there is no such time."""
+    retrain = pipeline.settings.retrain
+    return retrain.find_next(now) if isinstance(retrain, CronSettings) else None
+
+
+def _decide(pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, Decision], now: datetime) -> Decision:
+    version, differences = _compare(pipeline, store, asset)
+    obstacles = _find_obstacles(pipeline, store, asset, known)
+    if not differences and not obstacles:
+        outcome: Outcome = "up to date"
+    elif obstacles:
+        outcome = "waits"
+    else:
+        outcome = _choose_outcome(pipeline, asset)
+    due_at = find_next_training(pipeline, now) if asset == "checkpoint" else None
+    made_at = version.manifest.created_at if version else None
+    return Decision(
+        asset=asset,
+        made_at=made_at,
+        outcome=outcome,
+        differences=tuple(differences),
+        obstacles=tuple(obstacles),
+        due_at=due_at,
+    )
+
+
+def _choose_outcome(pipeline: Pipeline, asset: str) -> Outcome:
+    if pipeline.settings.retrain == "manual":
+        return "runs by hand"
+    waits_for_tick = asset == "checkpoint" and isinstance(pipeline.settings.retrain, CronSettings)
+    return "runs at the next tick" if waits_for_tick else "runs soon"
+
+
+def _find_obstacles(pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, Decision]) -> list[str]:
+    """A gate that its candidate did not pass, and inputs that are not what they will be."""
+    failed = store.find_failed(asset)
+    if failed is not None:
+        return [f"its newest candidate did not pass a blocking check; see {_locate(pipeline, failed)}"]
+    waiting = [name for name in list_inputs(pipeline, asset) if known[name].outcome != "up to date"]
+    return [f"{name} {known[name].outcome}" for name in waiting]
+
+
+def _locate(pipeline: Pipeline, path: Any) -> str:
+    page = path / "page.html"
+    found = page if page.is_file() else path
+    return str(found.relative_to(pipeline.project_root)) if found.is_relative_to(pipeline.project_root) else str(found)
+
+
+# -------------------------------------------------------------------------------------------------------- differences
+
+
+def _compare(pipeline: Pipeline, store: Store, asset: str) -> tuple[Version | None, list[Difference]]:
+    """The current version, and what it would be made from now and was not."""
+    try:
+        version = store.current_whole(asset)
+    except DamagedVersion as damage:
+        told = f"{damage.path.name if hasattr(damage.path, 'name') else damage.path} {damage.reason}"
+        return None, [Difference(kind="damaged", name="", before=None, now=None, told=told)]
+    if version is None:
+        return None, [Difference(kind="missing", name="", before=None, now=None, told=MISSING)]
+    differences = [
+        *_compare_stage(version, asset),
+        *_compare_settings(version, _read_settings(pipeline, store, asset)),
+        *_compare_inputs(pipeline, store, version, asset),
+    ]
+    if asset.startswith("raw/"):
+        differences += _compare_files(pipeline, version, asset.partition("/")[2])
+    return version, differences
+
+
+def _compare_stage(version: Version, asset: str) -> list[Difference]:
+    stage, manifest = asset.partition("/")[0], version.manifest
+    found: list[Difference] = []
+    if manifest.stage_number != STAGE_NUMBERS[stage]:
+        numbers = str(manifest.stage_number), str(STAGE_NUMBERS[stage])
+        found.append(Difference(kind="stage number", name="", before=numbers[0], now=numbers[1]))
+    added = {check.name for check in CHECKS.get(stage, ())} - {check.name for check in manifest.checks}
+    if added:
+        found.append(Difference(kind="checks", name="", before=None, now=None, told=f"new: {', '.join(sorted(added))}"))
+    return found
+
+
+def _read_settings(pipeline: Pipeline, store: Store, asset: str) -> Mapping[str, Any]:
+    """The settings that decide a result now; those of a training know the files of its backbone, too."""
+    if asset == "checkpoint":
+        dataset, vocabulary = store.current("dataset"), store.current("vocabulary")
+        if dataset is not None and vocabulary is not None:
+            recipe = Recipe(store, dataset, vocabulary, pipeline.settings.training, pipeline.project_root)
+            return recipe.collect_settings()
+    return stage_settings(pipeline, asset)
+
+
+def _compare_settings(version: Version, settings: Mapping[str, Any]) -> list[Difference]:
+    """Those that the stage has; what it recorded beside them, such as a champion, follows from the store."""
+    before, overridden = version.manifest.settings, version.manifest.details.get("overridden", {})
+    return [
+        Difference(
+            kind="setting",
+            name=name,
+            before=_write(before.get(name)),
+            now=_write(value),
+            told="it was set for one run" if name in overridden else "",
+        )
+        for name, value in settings.items()
+        if before.get(name) != value
+    ]
+
+
+def _compare_inputs(pipeline: Pipeline, store: Store, version: Version, asset: str) -> list[Difference]:
+    before = version.manifest.inputs
+    found: list[Difference] = []
+    for name in list_inputs(pipeline, asset):
+        now, read = _find_current(store, name), before.get(name)
+        if now is not None and (read is None or read.data_version != now.manifest.data_version):
+            told = _tell_rows(now, read.version if read else None) if name == "dataset" else ""
+            versions = read.data_version[:12] if read else None, now.manifest.data_version[:12]
+            found.append(Difference(kind="input", name=name, before=versions[0], now=versions[1], told=told))
+    gone = [name for name in before if name not in list_inputs(pipeline, asset)]
+    found += [
+        Difference(kind="input", name=name, before=before[name].data_version[:12], now=None, told="no source any more")
+        for name in gone
+    ]
+    return found
+
+
+def _find_current(store: Store, asset: str) -> Version | None:
+    try:
+        return store.current(asset)
+    except DamagedVersion:
+        return None
+
+
+_ROWS = {
+    "num_added": "added",
+    "num_removed": "removed",
+    "num_reanswered": "with other answers",
+    "num_reworded": "with another text",
+    "num_images_replaced": "with another image",
+    "num_moved": "in another split",
+}
+
+
+def _tell_rows(dataset: Version, before: str | None) -> str:
+    """What changed in its rows, where it is told against the version that was read."""
+    changes = dataset.manifest.details.get("changes")
+    if changes is None or changes["since"] != before:
+        return ""
+    counts = {name: sum(source[name] for source in changes["sources"].values()) for name in _ROWS}
+    return ", ".join(f"{count:,} questions {_ROWS[name]}" for name, count in counts.items() if count)
+
+
+def _compare_files(pipeline: Pipeline, version: Version, source: str) -> list[Difference]:
+    """Files that are not as at the last look; a generated source has none but those that are published."""
+    before, now = look_at_source(pipeline, source, version)
+    added, removed = sorted(now.keys() - before.keys()), sorted(before.keys() - now.keys())
+    changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
+    told = [(added, "added"), (removed, "removed"), (changed, "changed")]
+    parts = [f"{len(names):,} {word}, such as {names[0]}" for names, word in told if names]
+    return [Difference(kind="files", name="", before=None, now=None, told="; ".join(parts))] if parts else []
+
+
+def _write(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _show(value: str | None) -> str:
+    return "none" if value is None else value
