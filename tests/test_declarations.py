@@ -165,7 +165,7 @@ CRON = "write 0 to 59, a range such as 1-5, *, or every second as */2; several a
         (
             "  training",
             "  retrain: nightly\n  training",
-            "line 10, `retrain` should be 'manual' or a section of cron, timezone, not 'nightly'",
+            "line 10, `retrain` should be 'manual' or 'on_change' or a section of cron, timezone, not 'nightly'",
         ),
         (
             "files: raw/*.csv",
