@@ -148,6 +148,7 @@ def test_a_source_is_all_that_must_be_said():
         },
         "champion": {"minimum_effect": 0.01, "max_slice_drop": 0.05, "allow_overridden": False},
         "retrain": "manual",
+        "keep": 5,
         "observe": "*/30 * * * *",
     }
     assert settings.training.model_dump() == {
@@ -209,6 +210,7 @@ def test_a_source_is_all_that_must_be_said():
             "train + val + test must be 1, not 1.1",
         ),
         ({"retrain": "nightly"}, "retrain.", "should be 'manual' or 'on_change'"),
+        ({"keep": 0}, "keep", "should be greater than or equal to 1"),
         ({"observe": "often"}, "observe", "a cron line has five fields"),
     ],
 )  # fmt: skip

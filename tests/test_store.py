@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from full_disk import files_of_at_most
 
-from vqa_pipeline.errors import DamagedVersion, DiskError, NotPublished, StoreBusy
+from vqa_pipeline.errors import DamagedVersion, DiskError, NotPublished, StoreBusy, StoreFormat
 from vqa_pipeline.store import Draft, Store, Version
 
 
@@ -421,3 +421,27 @@ def test_current_json_names_only_the_version(tmp_path):
     store = make_store(tmp_path)
     version = publish(store, "hello")
     assert json.loads((store.root / "dataset" / "current.json").read_text()) == {"version": version.manifest.version}
+
+
+@pytest.mark.parametrize(
+    ("found", "fix"), [(0, "Move the store away and run again"), (2, "A newer vqa_pipeline wrote it: upgrade this one")]
+)
+def test_a_store_of_another_format_is_refused_with_both_numbers_and_stays(tmp_path, found, fix):
+    store = make_store(tmp_path)
+    manifest = publish(store, "hello").path / "manifest.json"
+    other = json.dumps({"format": found, "a field of that format": 1})
+    manifest.write_text(other)
+    with pytest.raises(StoreFormat, match=f"has format {found}, and this package reads 1. {fix}"):
+        store.require("dataset")
+    with pytest.raises(StoreFormat):
+        store.forget_unreadable("dataset")
+    assert manifest.read_text() == other
+
+
+def test_a_manifest_without_a_format_is_of_the_first(tmp_path):
+    store = make_store(tmp_path)
+    manifest = publish(store, "hello").path / "manifest.json"
+    told = json.loads(manifest.read_bytes())
+    assert told.pop("format") == 1
+    manifest.write_text(json.dumps(told))
+    assert store.require("dataset").manifest.format == 1

@@ -7,6 +7,7 @@
     ├── GateFailed              a candidate did not pass; nothing was published
     ├── StoreError              the store cannot be used as asked
     │   ├── NotPublished        an asset has no published version yet
+    │   ├── StoreFormat         a version was written in another form than this package reads
     │   ├── DamagedVersion      a published version is not what its manifest says
     │   ├── StaleInput          two inputs of a stage belong to different states of the data
     │   ├── StoreBusy           another run is publishing this asset
@@ -112,6 +113,18 @@ class NotPublished(StoreError):
     def __init__(self, asset: str, root: Path | str) -> None:
         self.asset, self.root = asset, root
         super().__init__(f"{asset} has no published version in {root}. Materialize {asset} first.")
+
+
+class StoreFormat(StoreError):
+    """A version was written in another form than this package reads."""
+
+    def __init__(self, path: Path | str, found: int, known: int) -> None:
+        self.path, self.found, self.known = path, found, known
+        newer = "A newer vqa_pipeline wrote it: upgrade this one."
+        older = "Move the store away and run again: everything is computed anew, trainings too."
+        super().__init__(
+            f"{path}: the store has format {found}, and this package reads {known}. {newer if found > known else older}"
+        )
 
 
 class DamagedVersion(StoreError):

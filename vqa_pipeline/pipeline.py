@@ -42,6 +42,11 @@ class PipelineSettings(Frozen):
         description="manual; on_change: train again as soon as the content changed; or {cron, timezone}: if it did, at "
         "these times.",
     )
+    keep: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        5,
+        description="How many versions of each asset `vqa-pipeline prune` leaves, or all; what they, the current ones "
+        "and the champion were made from stays too.",
+    )
     observe: CronLine = Field(
         "*/30 * * * *",
         description="When the files of the sources are looked at, in UTC, where retraining is not manual.",

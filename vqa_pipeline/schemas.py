@@ -356,9 +356,14 @@ class Check(Frozen):
     numbers: dict[str, float | int | None] = Field(default_factory=dict)
 
 
+STORE_FORMAT = 1
+"""Raised by hand when this package cannot read what older ones wrote, or they cannot read what it writes."""
+
+
 class Manifest(Frozen):
     """The account of one published version; written last, so that a version without it does not exist."""
 
+    format: int = Field(STORE_FORMAT, description="Form of the store; absent: the first.")
     asset: str = Field(description="Key of the asset below its pipeline, such as `records/shapes`.")
     version: str = Field(description="Digest of everything inside the version but this manifest.")
     data_version: str = Field(description="Covers what matters downstream; Dagster's data version.")

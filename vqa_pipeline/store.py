@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from vqa_pipeline.errors import DamagedVersion, DiskError, NotPublished, StoreBusy
+from vqa_pipeline.errors import DamagedVersion, DiskError, NotPublished, StoreBusy, StoreFormat
 from vqa_pipeline.files import digest_file, make_folder, name_disk_errors, sync_folder, write_atomically
-from vqa_pipeline.schemas import Check, Frozen, Input, Manifest
+from vqa_pipeline.schemas import STORE_FORMAT, Check, Frozen, Input, Manifest
 
 MANIFEST = "manifest.json"
 _WORTH_LINKING = 1 << 20
@@ -106,7 +106,7 @@ class Store:
                 return None
             except (ValueError, KeyError, TypeError) as error:
                 raise DamagedVersion(asset, "current", pointer, f"is not a pointer ({error})") from error
-            return self._read(asset, str(version))
+            return self.read(asset, str(version))
 
     def current_whole(self, asset: str) -> Version | None:
         """The current version, with the size of each of its files checked; None when nothing was published yet.
@@ -141,7 +141,7 @@ class Store:
             DamagedVersion: there is none, or a file is missing or has another size than the manifest says.
             DiskError: it cannot be read.
         """
-        found = self._read(asset, version)
+        found = self.read(asset, version)
         damage = find_damage(found)
         if damage is not None:
             raise damage
@@ -152,7 +152,7 @@ class Store:
         found = []
         for folder in (self.root / asset / "versions").glob("*"):
             with suppress(DamagedVersion, OSError):
-                found.append(self._read(asset, folder.name))
+                found.append(self.read(asset, folder.name))
         return sorted(found, key=lambda version: (version.manifest.created_at, version.manifest.version))
 
     def find(self, asset: str, data_version: str) -> Version | None:
@@ -163,16 +163,24 @@ class Store:
     def _pointer(self, asset: str) -> Path:
         return self.root / asset / "current.json"
 
-    def _read(self, asset: str, version: str) -> Version:
+    def read(self, asset: str, version: str) -> Version:
+        """A version by its id; its files are not looked at.
+
+        Raises:
+            DamagedVersion: its manifest is missing or no JSON of its kind.
+            StoreFormat: it is of another format than this package writes.
+        """
         folder = self.root / asset / "versions" / version
         try:
-            return Version(folder, Manifest.model_validate_json((folder / MANIFEST).read_bytes()))
+            told = (folder / MANIFEST).read_bytes()
+            _check_format(folder / MANIFEST, told)
+            return Version(folder, Manifest.model_validate_json(told))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise DamagedVersion(asset, version, folder / MANIFEST, "is missing") from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            told = ": ".join([*map(str, first["loc"]), first["msg"]])
-            raise DamagedVersion(asset, version, folder / MANIFEST, f"is not a manifest ({told})") from error
+            reason = ": ".join([*map(str, first["loc"]), first["msg"]])
+            raise DamagedVersion(asset, version, folder / MANIFEST, f"is not a manifest ({reason})") from error
 
     # --------------------------------------------------------------------------------------------------- publishing
 
@@ -297,6 +305,15 @@ class Store:
     def drop_failed(self, asset: str) -> None:
         """Remove the candidate that failed a gate: what stopped it is settled. For a run that holds the asset."""
         shutil.rmtree(self.root / asset / "candidates", ignore_errors=True)
+
+
+def _check_format(path: Path, told: bytes) -> None:
+    """Before a manifest is validated: that of another format may have other fields."""
+    with suppress(ValueError):
+        read = json.loads(told)
+        found = read.get("format", STORE_FORMAT) if isinstance(read, dict) else STORE_FORMAT
+        if isinstance(found, int) and found != STORE_FORMAT:
+            raise StoreFormat(path, found, STORE_FORMAT)
 
 
 def _list_files(folder: Path) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Commands that keep house: champion, export."""
+"""Commands that keep house: champion, prune, export."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from vqa_pipeline.cli.champion import champion
 from vqa_pipeline.cli.options import AsJson, DeclarationFile, PipelineName, find_pipeline
+from vqa_pipeline.cli.prune import prune
 from vqa_pipeline.progress import show_on
 from vqa_pipeline.schemas import SPLITS
 from vqa_pipeline.store import Store
@@ -21,6 +22,7 @@ _GROUP = "Keep house"
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.command(rich_help_panel=_GROUP)(champion)
+    app.command(rich_help_panel=_GROUP)(prune)
     app.command(rich_help_panel=_GROUP)(export)
 
 
