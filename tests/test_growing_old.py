@@ -12,7 +12,7 @@ from colours_world import Runner, make_pipeline, write_source
 from vqa_pipeline import stages
 from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.orchestration.assets import build_definitions
-from vqa_pipeline.retention import list_disposables, prune
+from vqa_pipeline.retention.pruning import list_disposables, prune
 from vqa_pipeline.stages import open_store
 
 ASSETS = ("records/colours", "dataset", "vocabulary", "checkpoint", "predictions", "metrics", "champion")

@@ -14,7 +14,7 @@ from vqa_pipeline.progress import format_bytes
 from vqa_pipeline.store import Store
 
 if TYPE_CHECKING:
-    from vqa_pipeline.retention import Disposable
+    from vqa_pipeline.retention.pruning import Disposable
 
 
 def prune(
@@ -27,11 +27,11 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """What may go by the setting `keep`, and why; --yes deletes it. Never what is in use or what that was made from."""
-    from vqa_pipeline import retention
+    from vqa_pipeline.retention import pruning
 
     chosen = find_pipeline(pipeline, file)
     store = Store(chosen.store_folder, chosen.scratch_folder)
-    take = retention.prune if yes else retention.list_disposables
+    take = pruning.prune if yes else pruning.list_disposables
     found = take(chosen, store, caches=caches)
     total = sum(one.num_bytes for one in found)
     if as_json:

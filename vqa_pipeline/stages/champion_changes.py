@@ -56,14 +56,14 @@ def roll_back_champion(pipeline: Pipeline, reason: str) -> Champion:
         DamagedVersion: the checkpoint before is not in the store any more.
     """
     store = open_store(pipeline)
-    *before, _ = _list_line(Deployment(store).read_history()) or [""]
+    *before, _ = list_line(Deployment(store).read_history()) or [""]
     if not before:
         fix = "`vqa-pipeline champion pin` chooses one of `vqa-pipeline history`."
         raise SettingsError("rollback", "no other checkpoint was in use before", fix)
     return _deploy(pipeline, store, store.require_version("checkpoint", before[-1]), "rolled back", reason)
 
 
-def _list_line(history: Sequence[Change]) -> list[str]:
+def list_line(history: Sequence[Change]) -> list[str]:
     """Versions that came into use one after another up to the champion, without those that were gone back from."""
     line: list[str] = []
     for change in history:
@@ -78,7 +78,7 @@ def _list_line(history: Sequence[Change]) -> list[str]:
 def _deploy(pipeline: Pipeline, store: Store, checkpoint: Version, how: Any, reason: str) -> Champion:
     from vqa_pipeline.reporting.model_card import render_model_card
 
-    metrics = _find_metrics(store, checkpoint)
+    metrics = find_metrics(store, checkpoint)
     told = json.loads((metrics.path / "metrics.json").read_bytes()) if metrics else None
     dataset = metrics.manifest.inputs["dataset"].version if metrics else None
     scored_on = store.require_version("dataset", dataset) if dataset else store.require("dataset")
@@ -100,7 +100,7 @@ def _find_checkpoint(store: Store, name: str) -> Version:
     return store.require_version("checkpoint", found.pop())
 
 
-def _find_metrics(store: Store, checkpoint: Version) -> Version | None:
+def find_metrics(store: Store, checkpoint: Version) -> Version | None:
     """The newest metrics of a checkpoint's predictions."""
     made_by = {
         version.manifest.version

@@ -1,90 +1,22 @@
-"""What a store may lose: never what is kept, in use, or what these were made from."""
+"""What a store may lose: what is shown is what goes, and nothing that is in use."""
 
 from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from lineage_world import Published
 
 from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.errors import DamagedVersion, StoreBusy
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
-from vqa_pipeline.retention import DAYS_OF_JOBS, Key, find_kept, list_disposables, prune
-from vqa_pipeline.schemas import Input, Manifest
+from vqa_pipeline.retention.pruning import list_disposables, prune
+from vqa_pipeline.retention.scratch import DAYS_OF_JOBS
+from vqa_pipeline.stages.checkpoint import TRAININGS
 from vqa_pipeline.store import MANIFEST, Store, find_damage
-
-ASSETS = ("raw/x", "dataset", "checkpoint", "metrics")
-
-
-def make_manifest(asset: str, number: int, inputs: dict[str, int]) -> Manifest:
-    return Manifest(
-        asset=asset,
-        version=f"v{number}",
-        data_version=f"d{number}",
-        stage_number=1,
-        settings={},
-        inputs={name: Input(version=f"v{one}", data_version=f"d{one}") for name, one in inputs.items()},
-        numbers={},
-        files={},
-        seconds=1.0,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number),
-        packages={},
-        git_commit=None,
-    )
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Manifest]:
-    """Versions published one after another, each made from earlier ones of the assets before its own."""
-    manifests: list[Manifest] = []
-    for number, asset in enumerate(draw(st.lists(st.sampled_from(ASSETS), max_size=25))):
-        before = [name for name in ASSETS[: ASSETS.index(asset)] if any(one.asset == name for one in manifests)]
-        inputs = {
-            name: draw(st.sampled_from([int(one.version[1:]) for one in manifests if one.asset == name]))
-            for name in before
-        }
-        manifests.append(make_manifest(asset, number, inputs))
-    return manifests
-
-
-@given(histories(), st.integers(1, 4), st.data())
-def test_nothing_that_is_reachable_from_what_stays_ever_goes(manifests, keep, data):
-    keys = [Key(one.asset, one.version) for one in manifests]
-    anchors = data.draw(st.lists(st.sampled_from(keys), max_size=3)) if keys else []
-    kept = find_kept(manifests, keep, anchors)
-    assert kept >= set(anchors)
-    for asset in ASSETS:
-        newest = [key for key in keys if key.asset == asset][-keep:]
-        assert kept >= set(newest)
-    for one in manifests:
-        if Key(one.asset, one.version) in kept:
-            assert kept >= {Key(name, read.version) for name, read in one.inputs.items()}
-
-
-@given(histories())
-def test_all_stays_where_all_is_kept(manifests):
-    assert find_kept(manifests, None, ()) == {Key(one.asset, one.version) for one in manifests}
-
-
-def test_where_an_input_is_gone_the_newest_of_its_content_stays_in_its_place():
-    twin = make_manifest("dataset", 1, {})
-    newer = [make_manifest("dataset", number, {}) for number in (2, 3)]
-    user = make_manifest("checkpoint", 4, {"dataset": 1})
-    user = user.model_copy(update={"inputs": {"dataset": Input(version="gone", data_version="d1")}})
-    assert find_kept([twin, *newer, user], 1, ()) == {
-        Key("dataset", "v1"),
-        Key("dataset", "v3"),
-        Key("checkpoint", "v4"),
-    }
-
-
-# -------------------------------------------------------------------------------------------------- a store on the disk
 
 
 def make_pipeline(project: Path, keep: object = 1) -> Pipeline:
@@ -123,6 +55,44 @@ def test_prune_leaves_the_newest_and_what_the_champions_were_made_from(tmp_path)
     assert [one.what.split()[0] for one in gone] == ["checkpoint", "dataset", "raw/scans", "image"]
     assert list_disposables(make_pipeline(tmp_path), store) == []
     assert Deployment(store).require_champion().data_version == "c1"
+
+
+def test_who_rolled_back_can_go_on_rolling_back(tmp_path):
+    published = Published(tmp_path)
+    deployment = Deployment(published.store)
+    first, second, third, _ = [published.publish("checkpoint", {"w": name}, name) for name in "1234"]
+    for checkpoint in (first, second, third):
+        deployment.deploy(checkpoint, "card", "promoted", "it is better")
+    deployment.deploy(second, "card", "rolled back", "it was not")
+    prune(make_pipeline(tmp_path), published.store)
+    assert name_data_versions(published.store, "checkpoint") == ["1", "2", "4"]
+    assert sorted(folder.name for folder in (deployment.root / "deployed").iterdir()) == sorted(
+        [first.manifest.version, second.manifest.version]
+    )
+
+
+def test_what_the_champion_was_judged_by_stays(tmp_path):
+    published = Published(tmp_path)
+    for number in range(3):
+        data = published.publish("dataset", {"d": f"{number}"}, f"d{number}")
+        checkpoint = published.publish("checkpoint", {"w": f"{number}"}, f"c{number}", (data,))
+        predictions = published.publish("predictions", {"p": f"{number}"}, f"p{number}", (data, checkpoint))
+        published.publish("metrics", {"m": f"{number}"}, f"m{number}", (data, predictions))
+        if number == 0:
+            Deployment(published.store).deploy(checkpoint, "card", "promoted", "it is the first")
+    prune(make_pipeline(tmp_path), published.store)
+    assert name_data_versions(published.store, "metrics") == ["m0", "m2"]
+    assert name_data_versions(published.store, "predictions") == ["p0", "p2"]
+
+
+def test_what_a_killed_publishing_left_goes(tmp_path):
+    store = publish_generations(Published(tmp_path), count=1)
+    left = store.root / "dataset" / "versions" / "half"
+    left.mkdir()
+    (left / "rows").write_text("x")
+    (one,) = prune(make_pipeline(tmp_path), store)
+    assert (one.what, one.num_bytes) == ("dataset version half", 1)
+    assert not left.exists()
 
 
 def test_looking_changes_nothing_and_tells_the_bytes_that_deleting_frees(tmp_path):
@@ -183,7 +153,9 @@ def test_nothing_goes_while_a_manifest_cannot_be_read(tmp_path):
 def test_overtaken_trainings_and_old_jobs_go_and_caches_when_asked(tmp_path):
     published, pipeline = Published(tmp_path), make_pipeline(tmp_path)
     scratch = published.store.scratch
-    files = [scratch / name for name in ("trainings/old/p", "trainings/done/p", "trainings/new/p", "cache/pixels/x")]
+    files = [
+        scratch / name for name in (f"{TRAININGS}/old/p", f"{TRAININGS}/done/p", f"{TRAININGS}/new/p", "cache/pixels/x")
+    ]
     files += [scratch / "jobs" / "old.log", scratch / "jobs" / "new.log"]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
