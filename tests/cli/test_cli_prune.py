@@ -48,3 +48,21 @@ def test_programs_read_the_same(call, old):
 
 def test_of_a_pipeline_that_never_ran_nothing_may_go(call, project):
     assert call("prune").out == "Nothing may go (keep: 5).\n"
+
+
+@pytest.mark.parametrize("command", ["status", "history", "prune"])
+def test_a_store_of_a_newer_format_is_told_in_a_line(call, project, command):
+    manifest = project.publish("checkpoint") / "manifest.json"
+    manifest.write_text('{"format": 2}')
+    ended = call(command)
+    assert ended.status == 1
+    assert "the store has format 2, and this package reads 1" in " ".join(ended.err.split())
+    assert "Traceback" not in ended.err
+
+
+def test_while_a_run_works_prune_says_so_and_deletes_nothing(call, old, project):
+    with Published(project.root, "old").store.lock("dataset"):
+        ended = call("prune", "--pipeline", "old", "--yes")
+    assert ended.status == 1
+    assert "another run is working on dataset" in " ".join(ended.err.split())
+    assert old.is_dir()
