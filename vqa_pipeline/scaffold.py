@@ -75,6 +75,8 @@ _DECLARATION = textwrap.dedent("""\
         minimum_effect: 0.01               # the smallest gain in accuracy that is worth knowing of
         max_slice_drop: 0.05               # a slice that loses more, beyond chance, holds the challenger
       retrain: manual                      # or on_change, or {{cron: "0 2 * * *", timezone: Europe/Berlin}}
+      observe: "*/30 * * * *"              # when the files are looked at, in UTC, where retraining is not manual
+      keep: 5                              # versions of each asset that `vqa-pipeline prune` leaves, or all
     """)
 
 _TEMPLATE = re.compile(r"\{[{%#]")
