@@ -14,9 +14,9 @@ from vqa_pipeline.pipeline import Pipeline
 
 COMMANDS = {
     "Train": ["run", "train", "predict"],
-    "Understand": ["status", "history", "compare", "trace"],
+    "Understand": ["status", "history", "why", "compare", "trace"],
     "Data": ["new", "inspect", "validate", "rejects"],
-    "Keep house": ["champion", "export"],
+    "Keep house": ["champion", "prune", "export"],
 }
 
 COMMON = ["--pipeline", "--file"]
@@ -65,6 +65,10 @@ HELP = {
     "champion": (
         "[ACTION]:[show|list|pin|release|rollback] [VERSION] The checkpoint in use, its history, or another by your choice.",
         [*COMMON, "--reason", "--json"],
+    ),
+    "prune": (
+        "What may go by the setting keep, and why; --yes deletes it. Never what is in use or what that was made from.",
+        [*COMMON, "--yes", "--caches", "--json"],
     ),
     "export": (
         "ASSET:{dataset} OUT The current dataset as one folder: questions joined with the bytes of their images, and a card.",

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def prune(
     pipeline: PipelineName = None,
     file: DeclarationFile = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, this only shows what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete what may go; without this, it is only shown.")] = False,
     caches: Annotated[
         bool, typer.Option("--caches", help="Pixels and hidden states too; the next training makes them again.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What may go by the setting `keep`, and why; --yes deletes it. Never what is in use or what that was made from."""
+    """What may go by the setting keep, and why; --yes deletes it. Never what is in use or what that was made from."""
     from vqa_pipeline.retention import pruning
 
     chosen = find_pipeline(pipeline, file)
