@@ -118,6 +118,8 @@ class Year:
         """The next training that really happens finds other rows when it is done; sometimes they are curated already."""
 
         def change() -> None:
+            if self.is_burning:
+                return  # it does not really happen
             self.world.stages.while_training = lambda: None
             self.trained.append(self.what_it_would_be)
             self.world.put(*self.rows, f"what came at night {self.random.randrange(10**6)}|owl")
