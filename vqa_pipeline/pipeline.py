@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from vqa_pipeline.answers.settings import VocabularySettings
+from vqa_pipeline.cron import CronLine, CronSettings
 from vqa_pipeline.curation.settings import ComputeSettings, DatasetSettings
 from vqa_pipeline.evaluation.settings import ChampionSettings, EvaluationSettings
 from vqa_pipeline.modeling.settings import TrainingSettings
-from vqa_pipeline.schedule import CronLine, CronSettings
 from vqa_pipeline.schemas import Frozen, Name
 from vqa_pipeline.sources.formats import Source
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
+from vqa_pipeline.cron import CronSettings
 from vqa_pipeline.errors import DamagedVersion
 from vqa_pipeline.pipeline import Pipeline
-from vqa_pipeline.schedule import CronSettings
 from vqa_pipeline.schemas import Frozen
 from vqa_pipeline.stages.checkpoint import Recipe
 from vqa_pipeline.stages.raw import look_at_source

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from vqa_pipeline.cron import CronSettings
 from vqa_pipeline.lineage import decisions as words
-from vqa_pipeline.schedule import CronSettings
 
 AC = dg.AutomationCondition
 Condition = dg.AutomationCondition[Any]

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vqa_pipeline.schedule import CronSettings
+from vqa_pipeline.cron import CronSettings
 
 
 def explain(error: pytest.ExceptionInfo[ValidationError]) -> dict[str, str]:
