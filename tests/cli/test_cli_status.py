@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 from cli_world import DECLARATION
 from reporting_world import make_reject
 
@@ -72,7 +74,9 @@ def test_the_table_has_the_graphs_order_and_the_headline_of_each_asset(call, pro
     ]
 
 
-def test_when_the_next_training_is_due_and_that_no_daemon_runs(call, project):
+@pytest.mark.parametrize("home", ["", str(Path(__file__).parents[2])])
+def test_when_the_next_training_is_due_and_that_no_daemon_runs(call, project, monkeypatch, home):
+    monkeypatch.setenv("DAGSTER_HOME", home)
     project.declare("ward", DECLARATION + "  retrain: {{cron: '0 2 * * *', timezone: Europe/Berlin}}\n")
     project.declare("lab", DECLARATION + "  retrain: on_change\n")
     lines = call("status").out.splitlines()

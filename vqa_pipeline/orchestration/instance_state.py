@@ -49,7 +49,7 @@ class InstanceState(NamedTuple):
 def read_state(pipeline: Pipeline, now: datetime) -> InstanceState:
     """What the project's own instance knows; where there is none yet, nothing."""
     home = find_instance(pipeline.project_root)
-    if not _was_used(home):
+    if not _was_used(home, pipeline.project_root):
         return InstanceState(Daemon(is_running=False, seen_at=None), {}, {})
     with chdir(pipeline.project_root), open_instance(home) as instance:
         assets = {"/".join(key.path[1:]): key for key in instance.all_asset_keys() if key.path[0] == pipeline.name}
@@ -57,11 +57,14 @@ def read_state(pipeline: Pipeline, now: datetime) -> InstanceState:
         return InstanceState(_read_daemon(instance, now), running, _find_failures(instance, assets))
 
 
-def _was_used(home: Path) -> bool:
-    """Whether anything was ever recorded; opening would make the files. A database elsewhere is asked."""
+def _was_used(home: Path, project: Path) -> bool:
+    """Whether anything was ever recorded; opening would make the files. A database elsewhere is asked.
+
+    The folders that our dagster.yaml names are relative to the project.
+    """
     declared = home / "dagster.yaml"
     elsewhere = declared.is_file() and "sqlite" not in declared.read_text(encoding="utf-8")
-    return elsewhere or any((home / name).is_dir() for name in (".dagster", "history", "storage"))
+    return elsewhere or any(folder.is_dir() for folder in (project / ".dagster", home / "history", home / "storage"))
 
 
 def _read_daemon(instance: dg.DagsterInstance, now: datetime) -> Daemon:

@@ -112,7 +112,7 @@ def describe_files(source: Source, root: Path) -> FilesSummary:
 
 
 def observe_source_files(
-    source: Source, root: Path, known: Mapping[str, FileState], keep: Keep = forget, progress: Progress = silent
+    source: Source, root: Path, known: Mapping[str, FileState], progress: Progress = silent, keep: Keep = forget
 ) -> dict[str, FileState]:
     """The state of every file of a source by its path relative to the source's base.
 
@@ -120,8 +120,8 @@ def observe_source_files(
         source: Settings of the source.
         root: Folder that relative paths in the settings start from.
         known: What was found the last time.
-        keep: Is given what is known so far now and then, so that a look that is interrupted goes on where it was.
         progress: Is told how much of the files that moved is digested.
+        keep: Is given what is known so far now and then, so that a look that is interrupted goes on where it was.
 
     Raises:
         SourceError: a file or folder that the settings name does not exist, or one cannot be read.
@@ -129,7 +129,7 @@ def observe_source_files(
     """
     try:
         base = source_base(source, root)
-        return observe_files(find_source_files(source, root), base, known, keep, progress, f"digesting {source.name}")
+        return observe_files(find_source_files(source, root), base, known, progress, f"digesting {source.name}", keep)
     except FileNotFoundError as error:
         raise SourceChanged(source.name, error.filename) from error
     except OSError as error:
@@ -141,9 +141,9 @@ def observe_files(
     paths: Iterable[Path],
     base: Path,
     known: Mapping[str, FileState],
-    keep: Keep = forget,
     progress: Progress = silent,
     task: str = "digesting files",
+    keep: Keep = forget,
 ) -> dict[str, FileState]:
     """The state of each file by its path relative to `base`; digests of unmoved files are taken from `known`.
 

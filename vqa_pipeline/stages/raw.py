@@ -72,7 +72,7 @@ def _observe_source_files(pipeline: Pipeline, settings: Source, progress: Progre
     def keep(states: Mapping[str, FileState]) -> None:
         write_atomically(_name_observed(pipeline, settings.name), json.dumps(states).encode())
 
-    states = observe_source_files(settings, pipeline.project_root, known, keep, progress)
+    states = observe_source_files(settings, pipeline.project_root, known, progress, keep)
     if states != known:
         keep(states)
     return states
