@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from colours_world import Runner, make_pipeline, write_source
+from fake_stages import FakeStages
 
+from vqa_pipeline.errors import TrainingError
 from vqa_pipeline.orchestration.instance_state import read_state
 from vqa_pipeline.orchestration.running import run_assets
 
@@ -110,3 +112,23 @@ def test_a_run_that_failed_is_told_with_its_reason_until_one_succeeds(call, root
     assert line.startswith(f"  the last run failed (run {result.run_id[:8]}): source 'colours', `files`: ")
     assert run_assets(pipeline, ["raw/colours"]).success
     assert "the last run failed" not in call("why", "raw/colours").out
+
+
+@pytest.mark.parametrize(
+    ("retrain", "told"),
+    [
+        (NIGHTLY, "it is tried again at the next tick"),
+        ("on_change", "it is tried again at 02:00 UTC"),
+        ("manual", "it is not tried again by itself"),
+    ],
+)
+def test_a_training_that_failed_is_told_with_when_it_is_tried_again(call, root, retrain, told):
+    declare(root, retrain=retrain)
+    steps = FakeStages(root / "fake", {"colours": ["what is it|cat"]})
+    steps.failures["checkpoint"] = TrainingError("the GPU is on fire")
+    pipeline = make_pipeline(root, training={"backbone": "tiny", "epochs": 5})
+    assert not run_assets(pipeline, steps=steps).success
+    lines = call("why").out.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("  the last run failed (run "))
+    assert lines[place].endswith(": the GPU is on fire")
+    assert lines[place + 1] == f"  {told}"

@@ -149,6 +149,16 @@ def test_what_was_set_for_one_run_is_told_so(root):
     assert list_changed(declare(root))["checkpoint"] == ["setting epochs: 3, now 10 (it was set for one run)"]
 
 
+def test_what_was_trained_before_is_used_again_and_that_is_told(root):
+    """A, B, and A again: Dagster asks for a run, and the run trains nothing."""
+    first = stages.open_store(declare(root)).require("checkpoint").manifest.version
+    Runner(declare(root, training={"backbone": "tiny", "epochs": 6})).run("checkpoint")
+    told = tell(declare(root))["checkpoint"]
+    assert (told.outcome, told.reuses) == ("runs at the next tick", first)
+    other = tell(declare(root, training={"backbone": "tiny", "epochs": 7}))["checkpoint"]
+    assert (other.outcome, other.reuses) == ("runs at the next tick", None)
+
+
 def test_a_damaged_version_is_named_by_its_file(root):
     [file] = (root / "data" / "store" / "clinic" / "vocabulary" / "versions").glob("*/vocabulary.json")
     file.unlink()

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from vqa_pipeline.orchestration.instance_state import Daemon, InstanceState
 
 _TRAINING = "checkpoint"
+_RETRIES = {
+    "manual": "it is not tried again by itself",
+    "on_change": "it is tried again at 02:00 UTC",
+    "cron": "it is tried again at the next tick",
+}
 _RETRAIN = {"manual": "nothing runs by itself (`retrain: manual`)", "on_change": words.TRAIN_ON_CHANGE}
 
 
@@ -89,10 +94,18 @@ def _tell_one(pipeline: Pipeline, decision: Decision, state: InstanceState) -> l
         lines.append(f"  no {words.CHANGED}")
     if decision.obstacles:
         lines.append(f"  not yet: {words.READY}: {'; '.join(decision.obstacles)}")
+    if decision.reuses:
+        lines.append(f"  trained before on the same: version {decision.reuses} is used again, nothing is trained")
     failure = state.failures.get(decision.asset)
     if failure is not None:
         lines.append(f"  {words.FAILED} (run {failure.run_id[:8]}): {failure.message}")
+        lines += [f"  {_RETRIES[_name_retrain(pipeline)]}"] if decision.asset == _TRAINING else []
     return lines
+
+
+def _name_retrain(pipeline: Pipeline) -> str:
+    retrain = pipeline.settings.retrain
+    return retrain if isinstance(retrain, str) else "cron"
 
 
 def _tell_outcome(decision: Decision, state: InstanceState) -> str:

@@ -62,6 +62,7 @@ class Decision(Frozen):
     outcome: Outcome
     differences: tuple[Difference, ...] = Field(description="What changed since; empty: nothing.")
     obstacles: tuple[str, ...] = Field(description="What it waits for.")
+    reuses: str | None = Field(None, description="Version that was made of the same before: it is used again.")
     due_at: AwareDatetime | None = Field(None, description="The next tick, in the schedule's time zone.")
 
 
@@ -106,8 +107,23 @@ def _decide(pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, De
         outcome=outcome,
         differences=tuple(differences),
         obstacles=tuple(obstacles),
+        reuses=_find_trained(pipeline, store) if asset == "checkpoint" and outcome.startswith("runs") else None,
         due_at=due_at,
     )
+
+
+def _find_trained(pipeline: Pipeline, store: Store) -> str | None:
+    """The checkpoint that was trained before on what is published now, with these settings."""
+    recipe = _read_recipe(pipeline, store)
+    trained = recipe and store.find("checkpoint", recipe.compute_fingerprint())
+    return trained.manifest.version if trained else None
+
+
+def _read_recipe(pipeline: Pipeline, store: Store) -> Recipe | None:
+    dataset, vocabulary = _find_current(store, "dataset"), _find_current(store, "vocabulary")
+    if dataset is None or vocabulary is None:
+        return None
+    return Recipe(store, dataset, vocabulary, pipeline.settings.training, pipeline.project_root)
 
 
 def _choose_outcome(pipeline: Pipeline, asset: str) -> Outcome:
@@ -168,12 +184,8 @@ def _compare_stage(version: Version, asset: str) -> list[Difference]:
 
 def _read_settings(pipeline: Pipeline, store: Store, asset: str) -> Mapping[str, Any]:
     """The settings that decide a result now; those of a training know the files of its backbone, too."""
-    if asset == "checkpoint":
-        dataset, vocabulary = store.current("dataset"), store.current("vocabulary")
-        if dataset is not None and vocabulary is not None:
-            recipe = Recipe(store, dataset, vocabulary, pipeline.settings.training, pipeline.project_root)
-            return recipe.collect_settings()
-    return stage_settings(pipeline, asset)
+    recipe = _read_recipe(pipeline, store) if asset == "checkpoint" else None
+    return recipe.collect_settings() if recipe else stage_settings(pipeline, asset)
 
 
 def _compare_settings(version: Version, settings: Mapping[str, Any]) -> list[Difference]:
