@@ -24,6 +24,17 @@ attributes:
   training: {{backbone: tiny, epochs: 5}}
 """
 
+COLOURS_DECLARATION = """
+type: vqa_pipeline.VqaPipeline
+attributes:
+  name: clinic
+  sources:
+    - {{name: colours, format: table, files: raw/questions.csv, image_root: raw/images,
+       columns: {{id: id, image: image, question: question, answers: answer}}, splits: {{column: split}}}}
+  training: {{backbone: tiny, epochs: {epochs}}}
+"""
+"""The source of colours_world; sections may follow."""
+
 
 class Ended(NamedTuple):
     """How a command ended."""

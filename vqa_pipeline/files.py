@@ -10,6 +10,7 @@ import io
 import json
 import lzma
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ LARGEST_RATIO = 200
 """Text of records compresses to a tenth, repeated rows to a fiftieth; DEFLATE could do a thousandth (RFC 1951)."""
 
 _HARMLESS = 256 << 20
+_WORTH_LINKING = 1 << 20
 _BLOCK = 1 << 16
 
 
@@ -259,3 +261,46 @@ def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON, atomically; the same value gives the same bytes."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
+
+
+def link_file(source: Path, published: Path, target: Path) -> bool:
+    """Link a target to a published file with the bytes of the source; whether that was worth it and possible.
+
+    Raises:
+        DiskError: one of them cannot be read.
+    """
+    with name_disk_errors(target):
+        if target.exists() or source.stat().st_size < _WORTH_LINKING or not _is_same(source, published):
+            return False
+    try:
+        os.link(published, target)
+    except OSError:  # a disk without links: it is copied
+        return False
+    return True
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file so that it is whole or absent; its name outlives a power failure when its folder is synced.
+
+    Raises:
+        DiskError: it cannot be read or written.
+    """
+    with name_disk_errors(target):
+        if _is_same(source, target):
+            return
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with source.open("rb") as read, unfinished.open("wb") as written:
+                shutil.copyfileobj(read, written, 1 << 20)
+                written.flush()
+                os.fsync(written.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    """Whether the target is whole already; a size alone does not tell that a disk kept the bytes."""
+    if not target.is_file() or target.stat().st_size != source.stat().st_size:
+        return False
+    return digest_file(target) == digest_file(source)

@@ -14,28 +14,31 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from vqa_pipeline.errors import DamagedVersion, DiskError, NotPublished, StoreBusy, StoreFormat
-from vqa_pipeline.files import digest_file, make_folder, name_disk_errors, sync_folder, write_atomically
+from vqa_pipeline.files import (
+    copy_file,
+    digest_file,
+    link_file,
+    make_folder,
+    name_disk_errors,
+    sync_folder,
+    write_atomically,
+)
 from vqa_pipeline.schemas import STORE_FORMAT, Check, Frozen, Input, Manifest
+from vqa_pipeline.software import read_git_commit, read_package_versions
 
 MANIFEST = "manifest.json"
-_WORTH_LINKING = 1 << 20
 _ID_LENGTH = 16  # hex digits: 64 bits tell the versions of one asset apart
-_PACKAGES = ("vqa-pipeline", "numpy", "pandas", "pillow", "polars", "pyarrow", "pydantic", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -271,7 +274,7 @@ class Store:
         name = f"shared/{digest_file(file)}{file.suffix}"
         target = self.root / asset / name
         make_folder(target.parent)
-        _copy(file, target)
+        copy_file(file, target)
         sync_folder(target.parent)
         return name
 
@@ -367,70 +370,11 @@ def copy_files(folder: Path, names: Iterable[str], target: Path, before: Path | 
         for parent in parents:
             make_folder(parent)
         for name, path in targets.items():
-            if before is None or not _link(folder / name, before / name, path):
-                _copy(folder / name, path)
+            if before is None or not link_file(folder / name, before / name, path):
+                copy_file(folder / name, path)
         for parent in parents:
             sync_folder(parent)
     except DiskError:
         if not (target / MANIFEST).exists():
             shutil.rmtree(target, ignore_errors=True)
         raise
-
-
-def _link(source: Path, published: Path, target: Path) -> bool:
-    """Link a target to a published file with the bytes of the source; whether that was worth it and possible."""
-    with name_disk_errors(target):
-        if target.exists() or source.stat().st_size < _WORTH_LINKING or not _is_same(source, published):
-            return False
-    try:
-        os.link(published, target)
-    except OSError:  # a disk without links: it is copied
-        return False
-    return True
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file so that it is whole or absent; its name outlives a power failure when its folder is synced."""
-    with name_disk_errors(target):
-        if _is_same(source, target):
-            return
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with source.open("rb") as read, unfinished.open("wb") as written:
-                shutil.copyfileobj(read, written, 1 << 20)
-                written.flush()
-                os.fsync(written.fileno())
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-
-
-def _is_same(source: Path, target: Path) -> bool:
-    """Whether the target is whole already; a size alone does not tell that a disk kept the bytes."""
-    if not target.is_file() or target.stat().st_size != source.stat().st_size:
-        return False
-    return digest_file(target) == digest_file(source)
-
-
-def read_package_versions() -> dict[str, str]:
-    """Versions of the installed packages that results depend on."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = package_version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def read_git_commit() -> str | None:
-    """Commit of the source tree that this code runs from, `+` appended when it was changed; None outside of one."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()  # noqa: S603
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

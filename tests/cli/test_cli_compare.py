@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli_world import Project
+from cli_world import COLOURS_DECLARATION, Project
 from colours_world import Runner, write_source
 from fake_worker import FakeWorker
 from reporting_world import HOSTILE, Page
@@ -15,16 +15,7 @@ from reporting_world import HOSTILE, Page
 from vqa_pipeline.answers.normalization import normalize
 from vqa_pipeline.project import load_pipelines
 
-DECLARATION = """
-type: vqa_pipeline.VqaPipeline
-attributes:
-  name: clinic
-  sources:
-    - {{name: colours, format: table, files: raw/questions.csv, image_root: raw/images,
-       columns: {{id: id, image: image, question: question, answers: answer}}, splits: {{column: split}}}}
-  training: {{backbone: tiny, epochs: {epochs}}}
-  evaluation: {evaluation}
-"""
+DECLARATION = COLOURS_DECLARATION + "  evaluation: {evaluation}\n"
 
 
 def run(root: Path, epochs: int, answers: dict[int, str], **evaluation: object) -> FakeWorker:

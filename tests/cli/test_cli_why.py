@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cli_world import COLOURS_DECLARATION
 from colours_world import Runner, make_pipeline, write_source
 from fake_stages import FakeStages
 
@@ -14,16 +15,7 @@ from vqa_pipeline.errors import TrainingError
 from vqa_pipeline.orchestration.instance_state import read_state
 from vqa_pipeline.orchestration.running import run_assets
 
-DECLARED = """
-type: vqa_pipeline.VqaPipeline
-attributes:
-  name: clinic
-  sources:
-    - {{name: colours, format: table, files: raw/questions.csv, image_root: raw/images,
-       columns: {{id: id, image: image, question: question, answers: answer}}, splits: {{column: split}}}}
-  training: {{backbone: tiny, epochs: {epochs}}}
-  retrain: {retrain}
-"""
+DECLARED = COLOURS_DECLARATION + "  retrain: {retrain}\n"
 NIGHTLY = "{cron: '0 2 * * *', timezone: Europe/Berlin}"
 
 

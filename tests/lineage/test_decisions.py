@@ -140,6 +140,9 @@ def test_another_stage_number_is_told_as_an_upgrade_raises_it(root):
 def test_a_check_that_a_version_never_saw_is_named(root):
     change_manifest(root, "vocabulary", checks=[])
     assert list_changed(declare(root)) == {"vocabulary": ["checks (new: coverage)"]}
+    dropped = {"name": "spelling", "passed": True, "blocking": False, "message": ""}
+    change_manifest(root, "vocabulary", checks=[dropped])
+    assert list_changed(declare(root)) == {"vocabulary": ["checks (new: coverage; gone: spelling)"]}
 
 
 def test_what_was_set_for_one_run_is_told_so(root):

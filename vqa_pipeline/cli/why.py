@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from vqa_pipeline.orchestration.instance_state import Daemon, InstanceState
 
 _TRAINING = "checkpoint"
-_RETRIES = {
-    "manual": "it is not tried again by itself",
-    "on_change": "it is tried again at 02:00 UTC",
-    "cron": "it is tried again at the next tick",
-}
 _RETRAIN = {"manual": "nothing runs by itself (`retrain: manual`)", "on_change": words.TRAIN_ON_CHANGE}
 
 
@@ -99,13 +94,18 @@ def _tell_one(pipeline: Pipeline, decision: Decision, state: InstanceState) -> l
     failure = state.failures.get(decision.asset)
     if failure is not None:
         lines.append(f"  {words.FAILED} (run {failure.run_id[:8]}): {failure.message}")
-        lines += [f"  {_RETRIES[_name_retrain(pipeline)]}"] if decision.asset == _TRAINING else []
+        lines += [f"  {_tell_retry(pipeline)}"] if decision.asset == _TRAINING else []
     return lines
 
 
-def _name_retrain(pipeline: Pipeline) -> str:
+def _tell_retry(pipeline: Pipeline) -> str:
     retrain = pipeline.settings.retrain
-    return retrain if isinstance(retrain, str) else "cron"
+    if retrain == "manual":
+        return "it is not tried again by itself"
+    if retrain == "on_change":
+        due_at = words.RETRY_ON_CHANGE.find_next(datetime.now(UTC))
+        return f"it is tried again at {due_at:%H:%M} {words.RETRY_ON_CHANGE.timezone}"
+    return "it is tried again at the next tick"
 
 
 def _tell_outcome(decision: Decision, state: InstanceState) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
@@ -34,6 +35,9 @@ TICK_FOUND_CHANGE = "a tick of the cron found a change that no run was requested
 FOLLOW = "follows its inputs"
 TRAIN_AT_TICK = "trains at a tick of the cron, if the content changed"
 TRAIN_ON_CHANGE = "trains when the content changed"
+
+RETRY_ON_CHANGE = CronSettings(cron="0 2 * * *")
+"""When a training that failed is tried again where `retrain` names no time."""
 
 Outcome = Literal["up to date", "runs at the next tick", "runs soon", "runs by hand", "waits"]
 
@@ -142,7 +146,7 @@ def _find_obstacles(pipeline: Pipeline, store: Store, asset: str, known: Mapping
     return [f"{name} {known[name].outcome}" for name in waiting]
 
 
-def _locate(pipeline: Pipeline, path: Any) -> str:
+def _locate(pipeline: Pipeline, path: Path) -> str:
     page = path / "page.html"
     found = page if page.is_file() else path
     return str(found.relative_to(pipeline.project_root)) if found.is_relative_to(pipeline.project_root) else str(found)
@@ -156,7 +160,7 @@ def _compare(pipeline: Pipeline, store: Store, asset: str) -> tuple[Version | No
     try:
         version = store.current_whole(asset)
     except DamagedVersion as damage:
-        told = f"{damage.path.name if hasattr(damage.path, 'name') else damage.path} {damage.reason}"
+        told = f"{Path(damage.path).name} {damage.reason}"
         return None, [Difference(kind="damaged", name="", before=None, now=None, told=told)]
     if version is None:
         return None, [Difference(kind="missing", name="", before=None, now=None, told=MISSING)]
@@ -176,9 +180,11 @@ def _compare_stage(version: Version, asset: str) -> list[Difference]:
     if manifest.stage_number != STAGE_NUMBERS[stage]:
         numbers = str(manifest.stage_number), str(STAGE_NUMBERS[stage])
         found.append(Difference(kind="stage number", name="", before=numbers[0], now=numbers[1]))
-    added = {check.name for check in CHECKS.get(stage, ())} - {check.name for check in manifest.checks}
-    if added:
-        found.append(Difference(kind="checks", name="", before=None, now=None, told=f"new: {', '.join(sorted(added))}"))
+    now, before = {check.name for check in CHECKS.get(stage, ())}, {check.name for check in manifest.checks}
+    told = [(sorted(now - before), "new"), (sorted(before - now), "gone")]
+    parts = [f"{word}: {', '.join(names)}" for names, word in told if names]
+    if parts:
+        found.append(Difference(kind="checks", name="", before=None, now=None, told="; ".join(parts)))
     return found
 
 

@@ -16,9 +16,6 @@ from vqa_pipeline.lineage import decisions as words
 AC = dg.AutomationCondition
 Condition = dg.AutomationCondition[Any]
 
-_RETRY_CRON = "0 2 * * *"
-"""When a training that failed is tried again where no cron says it, in UTC."""
-
 
 def _content_changed() -> Condition:
     """A data version of an input, or the stage itself, is another than at the last look: true for one look only."""
@@ -78,7 +75,7 @@ def _train_on_schedule(retrain: CronSettings) -> Condition:
 def _train_on_change() -> Condition:
     """As soon as the content changed; a training that failed is tried again once a night."""
     missing = AC.newly_missing() | (AC.missing() & AC.initial_evaluation())
-    again = AC.cron_tick_passed(_RETRY_CRON) & _failed()
+    again = AC.cron_tick_passed(words.RETRY_ON_CHANGE.cron, words.RETRY_ON_CHANGE.timezone) & _failed()
     handled = AC.newly_requested() & ~(_content_changed() | again)
     wanted = _unhandled_change() | missing.with_label(words.MISSING) | again.with_label(words.RETRY)
     due = wanted.since(handled)

@@ -159,8 +159,8 @@ class Recipe:
             if _PARENT in manifest.settings and told == (STAGE_NUMBERS["checkpoint"], versions, settings):
                 parent: str | None = manifest.settings[_PARENT]
                 return parent
-        champion = Deployment(self.store).find_champion()
-        return champion.data_version if champion else None
+        history = Deployment(self.store).read_history()
+        return history[-1].data_version if history else None
 
     def _locate_parent(self) -> str:
         """The folder of the champion to go on from, or that there is none.
