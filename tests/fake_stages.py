@@ -107,9 +107,8 @@ class FakeStages:
         is_known = fingerprint in self.checkpoints
         if not is_known:
             self.while_training()
-        outcome = self._make(
-            "checkpoint", fingerprint, {"num_steps": 7}, log, details={"overridden": overridden}, is_known=is_known
-        )
+        details, checks = {"overridden": overridden}, self._check("checkpoint", {})
+        outcome = self._make("checkpoint", fingerprint, {"num_steps": 7}, log, checks, details, is_known=is_known)
         self.checkpoints += [] if is_known else [fingerprint]
         return outcome
 

@@ -20,6 +20,7 @@ class FakeWorker:
 
     def __init__(self, answers: Mapping[str, str] | None = None) -> None:
         self.answers = answers or {}
+        self.reloaded = {"num_questions": 2, "num_same_answers": 2, "largest_difference": 0.0, "problem": None}
         self.jobs: list[TrainJob | PredictJob] = []
 
     def __call__(self, job: TrainJob | PredictJob) -> None:
@@ -63,6 +64,7 @@ class FakeWorker:
             "threads": 1,
             "switches": {"threads": {"value": 1, "reason": "asked for"}},
             "warm_start": None,
+            "reloaded": self.reloaded,
             "frozen_work": {"num_layers": 0, "num_questions": 0, "num_cached": 0},
             "backbone": job.settings.backbone,
             "settings": job.settings.model_dump(mode="json"),

@@ -208,6 +208,20 @@ def test_overridden_settings_train_another_checkpoint_and_are_recorded(project):
     assert runner.worker.num_trainings == 2
 
 
+def test_a_checkpoint_that_does_not_answer_as_its_model_is_not_published(project):
+    runner = Runner(make_pipeline(project))
+    good = runner.run("checkpoint")["checkpoint"]
+    [check] = good.checks
+    assert (check.name, check.blocking, check.passed) == ("reloads", True, True)
+    assert check.numbers == {"num_questions": 2, "num_same_answers": 2, "largest_difference": 0.0}
+    write_source(project, change={1: {"answer": "grün"}})
+    runner.worker.reloaded |= {"num_same_answers": 0, "largest_difference": 0.2, "problem": "it answers otherwise"}
+    with pytest.raises(GateFailed, match="it answers otherwise") as failed:
+        runner.run("checkpoint")
+    assert failed.value.checks[0].numbers["largest_difference"] == 0.2
+    assert stages.open_store(runner.pipeline).require("checkpoint") == good.version
+
+
 def test_too_many_rejects_publish_nothing_and_keep_the_candidate(project):
     runner = Runner(make_pipeline(project))
     good = runner.run("dataset")["dataset"]

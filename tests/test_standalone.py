@@ -11,7 +11,7 @@ import pytest
 from colours_world import Runner, make_pipeline, write_source
 from fake_worker import FakeWorker
 
-from vqa_pipeline.errors import DamagedVersion, NotPublished, SettingsError, StoreBusy
+from vqa_pipeline.errors import DamagedVersion, GateFailed, NotPublished, SettingsError, StoreBusy
 from vqa_pipeline.modeling.jobs import PredictJob, TrainJob
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.stages.standalone import Published, find_published, open_published, predict_into, train_into
@@ -54,6 +54,16 @@ def test_a_checkpoint_that_is_there_is_not_trained_again_and_one_of_other_settin
     other = train(project / "out", published, worker, TrainingSettings(backbone="tiny", epochs=3))
     assert worker.num_trainings == 2
     assert other["fingerprint"] != first["fingerprint"]
+
+
+def test_a_checkpoint_that_does_not_answer_as_its_model_is_told_and_trained_again(project):
+    published, worker = find_published(make_pipeline(project)), FakeWorker()
+    worker.reloaded["problem"] = "scores differ by up to 0.200. Run it again"
+    with pytest.raises(GateFailed, match=r"scores differ by up to 0\.200\. Run it again"):
+        train(project / "out", published, worker)
+    worker.reloaded["problem"] = None
+    assert train(project / "out", published, worker)["reloaded"]["problem"] is None
+    assert worker.num_trainings == 2
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "training.json"])

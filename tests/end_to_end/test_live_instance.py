@@ -16,6 +16,7 @@ CHECKS = {
     "records/shapes": {"corrections_fit"},
     "dataset": {"ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects", "drift"},
     "vocabulary": {"coverage"},
+    "checkpoint": {"reloads"},
     "metrics": {"looks_at_images", "calibrated"},
     "champion": {"no_regression"},
 }

@@ -50,7 +50,7 @@ def test_the_folder_has_these_files_and_no_others(trained: Path) -> None:
 def test_it_comes_back_as_it_was(folder: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(folder, VOCABULARY)
     assert checkpoint.vocabulary == VOCABULARY
-    save_checkpoint(checkpoint, {"fingerprint": "f"}, tmp_path / "again")
+    save_checkpoint(checkpoint, lambda folder: {"fingerprint": "f"}, tmp_path / "again")
     for name in ("model.safetensors", "config.json", "processor_config.json", "vocabulary.json"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
 
@@ -59,7 +59,7 @@ def test_an_existing_folder_is_replaced_as_a_whole(folder: Path, tmp_path: Path)
     target = tmp_path / "target"
     target.mkdir()
     (target / "stale.txt").write_text("old")
-    save_checkpoint(load_checkpoint(folder), {}, target)
+    save_checkpoint(load_checkpoint(folder), lambda folder: {}, target)
     assert not (target / "stale.txt").exists()
     assert (target / "model.safetensors").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "target"]
@@ -69,7 +69,7 @@ def test_a_failure_leaves_what_was_there(folder: Path, tmp_path: Path) -> None:
     before = sorted(path.name for path in folder.iterdir())
     checkpoint = load_checkpoint(folder)
     with pytest.raises(ValueError, match="JSON"):
-        save_checkpoint(checkpoint, {"loss": float("nan")}, folder)
+        save_checkpoint(checkpoint, lambda folder: {"loss": float("nan")}, folder)
     assert sorted(path.name for path in folder.iterdir()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
@@ -123,6 +123,6 @@ def test_what_a_killed_run_left_unfinished_is_swept_away(folder: Path, tmp_path:
     for left in (".target.unfinished", ".target.replaced"):
         (tmp_path / left).mkdir()
         (tmp_path / left / "stale.txt").write_text("old")
-    save_checkpoint(load_checkpoint(folder), {}, tmp_path / "target")
+    save_checkpoint(load_checkpoint(folder), lambda folder: {}, tmp_path / "target")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "target"]
     assert not (tmp_path / "target" / "stale.txt").exists()

@@ -154,6 +154,7 @@ def test_a_step_that_waits_for_its_turn_says_who_has_it(tmp_path, capsys, holder
     assert split(capsys.readouterr().out) == [
         ("clinic/checkpoint", told),
         ("clinic/checkpoint", "checkpoint: told by the stage"),
+        ("clinic/checkpoint", "check reloads passed"),
         ("", "the run succeeded"),
     ]
 

@@ -80,6 +80,7 @@ def test_checks_gate_or_warn_as_the_stages_declare(tmp_path):
         "dataset:no_rejects": False,
         "dataset:drift": False,
         "vocabulary:coverage": False,
+        "checkpoint:reloads": True,
         "metrics:looks_at_images": False,
         "metrics:calibrated": False,
         "champion:no_regression": False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +41,14 @@ class Checkpoint(NamedTuple):
     calibration: Calibration
 
 
-def save_checkpoint(checkpoint: Checkpoint, training: Mapping[str, Any], folder: Path) -> None:
+def save_checkpoint(checkpoint: Checkpoint, describe: Callable[[Path], Mapping[str, Any]], folder: Path) -> None:
     """Write a checkpoint; a folder that was there before is replaced as a whole.
+
+    Args:
+        checkpoint: What to write.
+        describe: Tells what `training.json` says, when everything else is written and can be loaded from the folder
+            that it is given; what it raises leaves things as they were.
+        folder: Where the checkpoint will be.
 
     Raises:
         OSError: the folder cannot be written; what was there stays.
@@ -52,14 +58,17 @@ def save_checkpoint(checkpoint: Checkpoint, training: Mapping[str, Any], folder:
     unfinished.mkdir(parents=True)
     try:
         with raise_os_errors(folder):
-            _write(checkpoint, training, unfinished)
+            _write(checkpoint, unfinished)
+        training = dict(describe(unfinished))
+        with raise_os_errors(folder):
+            write_json(unfinished / TRAINING_FILE, training)
         _sync_files(unfinished)
         replace_folder(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _write(checkpoint: Checkpoint, training: Mapping[str, Any], folder: Path) -> None:
+def _write(checkpoint: Checkpoint, folder: Path) -> None:
     config = checkpoint.model.config
     config.vocabulary_fingerprint = checkpoint.vocabulary.fingerprint
     config.name_or_path = ""
@@ -67,7 +76,6 @@ def _write(checkpoint: Checkpoint, training: Mapping[str, Any], folder: Path) ->
     checkpoint.processor.save_pretrained(folder)
     write_atomically(folder / VOCABULARY_FILE, checkpoint.vocabulary.to_json().encode())
     write_json(folder / CALIBRATION_FILE, checkpoint.calibration.model_dump(mode="json"))
-    write_json(folder / TRAINING_FILE, dict(training))
 
 
 def _sync_files(folder: Path) -> None:

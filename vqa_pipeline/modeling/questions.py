@@ -45,6 +45,15 @@ class Asked:
         self.shas.append(row["image_sha256"])
         self.answer_types.append(row.get("answer_type"))
 
+    def select(self, positions: Iterable[int]) -> Asked:
+        """Some of the questions, by their numbers."""
+        chosen, some = list(positions), Asked()
+        some.question_ids = [self.question_ids[position] for position in chosen]
+        some.questions = [self.questions[position] for position in chosen]
+        some.shas = [self.shas[position] for position in chosen]
+        some.answer_types = [self.answer_types[position] for position in chosen]
+        return some
+
     def show_other_images(self) -> Asked:
         """The same questions, each about the image of another; there are at least two.
 

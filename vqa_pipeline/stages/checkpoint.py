@@ -42,6 +42,7 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
     A checkpoint with the same fingerprint that was published before is used again.
 
     Raises:
+        GateFailed: the checkpoint, read back from its files, answers otherwise than the model that was trained.
         StaleInput: the vocabulary was made from another dataset.
         SettingsError: there is nothing to train on or to choose by.
         TrainingError: training did not end well; the next run resumes.
@@ -65,6 +66,7 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
         work.data_version = fingerprint
         work.numbers = _count_training(told)
         work.packages = told.get("packages", {})
+        _check_that_it_reloads(work, told["reloaded"])
         declared = stage_settings(pipeline, "checkpoint")
         overridden = {name: stage.settings[name] for name in declared if declared[name] != stage.settings[name]}
         work.details = {"overridden": overridden, "training": told}
@@ -72,6 +74,12 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
         work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden, "curves": curves}))
 
     return run_stage(store, stage, build, log)
+
+
+def _check_that_it_reloads(work: Work, told: Mapping[str, Any]) -> None:
+    """Refuse files that do not answer as the model that was trained."""
+    numbers = {name: told[name] for name in ("num_questions", "num_same_answers", "largest_difference")}
+    work.check("reloads", [told["problem"]] if told["problem"] else [], **numbers)
 
 
 @dataclass(frozen=True)

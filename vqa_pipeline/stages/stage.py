@@ -43,6 +43,9 @@ CHECKS: dict[str, tuple[CheckDeclaration, ...]] = {
         CheckDeclaration("drift", False, "Rows and answers are much as in the version before, and no field is lost."),
     ),
     "vocabulary": (CheckDeclaration("coverage", False, "The vocabulary covers 95 % of the training questions."),),
+    "checkpoint": (
+        CheckDeclaration("reloads", True, "Read back from its files, it answers as the model that was trained."),
+    ),
     "metrics": (
         CheckDeclaration(
             "looks_at_images", False, "The model is better than all that do not see the image, beyond chance."

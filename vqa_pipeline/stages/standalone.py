@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vqa_pipeline.errors import NotPublished, SettingsError
+from vqa_pipeline.errors import GateFailed, NotPublished, SettingsError
 from vqa_pipeline.files import make_folder
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.pipeline import Pipeline
@@ -81,16 +81,21 @@ def train_into(folder: Path, published: Published, training: TrainingSettings, r
         SettingsError: the folder holds something else, or there is nothing to train on or to choose by.
         NotPublished: no vocabulary was made from the dataset.
         StoreBusy: another run trains.
+        GateFailed: the checkpoint, read back from its files, answers otherwise than the model that was trained.
         TrainingError: training did not end well; the next run resumes.
     """
     folder = folder.resolve()
     recipe = Recipe(published.store, published.dataset, _find_vocabulary(published), training, published.root)
     before = _read_training(folder, "--output")
-    if before.get("fingerprint") == recipe.compute_fingerprint():
+    is_good = not before.get("reloaded", {}).get("problem")
+    if is_good and before.get("fingerprint") == recipe.compute_fingerprint():
         return dict(before)
     with published.store.lock("checkpoint"):
         run_worker(recipe.make_job(folder))
-    return dict(_read_training(folder, "--output"))
+    told = dict(_read_training(folder, "--output"))
+    if problem := told["reloaded"]["problem"]:
+        raise GateFailed("checkpoint", [problem], folder)
+    return told
 
 
 def predict_into(

@@ -33,12 +33,13 @@ from vqa_pipeline.modeling.ragged import Credits
 from vqa_pipeline.modeling.strategies import STRATEGIES, Learnable, choose_learnable, finish_learning
 from vqa_pipeline.modeling.switches import Checkpointing, Switches, choose_switches, compile_forward
 from vqa_pipeline.modeling.tensor_files import digest_tensors
-from vqa_pipeline.modeling.training.calibrating import calibrate
+from vqa_pipeline.modeling.training.calibrating import BestAnswers, answer_best
 from vqa_pipeline.modeling.training.frozen_work import FrozenWork
 from vqa_pipeline.modeling.training.known_sizes import KnownSizes
 from vqa_pipeline.modeling.training.loop import Setup, ShouldStop, Training
 from vqa_pipeline.modeling.training.processes import Processes, join_processes
 from vqa_pipeline.modeling.training.rate_search import RATES_FILE, RateSearch, find_rates, search_rates
+from vqa_pipeline.modeling.training.reloading import Reading, Reloaded, compare_reloaded
 from vqa_pipeline.modeling.training.saved_progress import SavedProgress
 from vqa_pipeline.modeling.training.state import TrainingState
 from vqa_pipeline.modeling.training.tensorboard import TensorBoard
@@ -85,7 +86,8 @@ class _Run:
         _check_not_empty(train=self._num_train, val=self._num_val)
         self._leave_if_asked()
         shas = sorted({*train[0].shas, *val[0].shas})
-        packs = ImagePacks(_to_paths(job.image_packs), shas)
+        self._packs = packs = ImagePacks(_to_paths(job.image_packs), shas)
+        self._asked = val[0]
         self._backbone = self._build_backbone(train[0], packs)
         self._checkpointing = Checkpointing(self._backbone.model, job.settings.gradient_checkpointing)
         self._switches = self._choose_switches()
@@ -214,15 +216,16 @@ class _Run:
         self._switches.tell(self._report)
 
     def finish(self, progress: SavedProgress, state: TrainingState) -> None:
-        """Calibrate, and write the checkpoint.
+        """Calibrate, write the checkpoint, and see that its files answer as the model does.
 
         Raises:
             TrainingCancelled: somebody asked it to stop meanwhile; the next run comes here again.
         """
         model, settings = self._backbone.model, self._job.settings
-        calibration = calibrate(model, self._val, settings.batch_size, partial(log, self._report), self._should_stop)
-        if calibration is None:
+        best = answer_best(model, self._val, settings.batch_size, partial(log, self._report), self._should_stop)
+        if best is None:
             raise TrainingCancelled(state.step, progress.folder / state.name)
+        calibration = best.fit_calibration()
         finish_learning(model, settings)
         checkpoint = Checkpoint(model.cpu(), self._backbone.processor, self._vocabulary, calibration)
         told = _describe(self._job, self._backbone, self._learnable, state, self._vocabulary)
@@ -239,10 +242,26 @@ class _Run:
             "calibration": calibration.model_dump(mode="json"),
             **measure_memory(self._placement.device),
         }
-        save_checkpoint(checkpoint, told, Path(self._job.output_folder))
+
+        def describe(folder: Path) -> dict[str, Any]:
+            try:
+                return told | {"reloaded": self._reload(folder, best)._asdict()}
+            except TrainingCancelled:
+                raise TrainingCancelled(state.step, progress.folder / state.name) from None
+
+        save_checkpoint(checkpoint, describe, Path(self._job.output_folder))
         progress.prune(kept=1)  # enough to write the checkpoint again, should it get lost before it is published
         finished = ("num_steps", "best_epoch", "best_val_accuracy", "seconds")
         self._report({"event": "finished", **{name: told[name] for name in finished}})
+
+    def _reload(self, folder: Path, best: BestAnswers) -> Reloaded:
+        settings, threads = self._job.settings, self._switches.threads.value
+        cache = Path(self._job.cache_folder)
+        reading = Reading(self._placement, threads, settings.batch_size, self._packs, cache)
+        found = compare_reloaded(folder, self._vocabulary, self._asked, best, reading, self._should_stop)
+        if found.problem:
+            log(self._report, f"The checkpoint is not the model that was trained: {found.problem}.")
+        return found
 
 
 def _to_paths(files: tuple[str, ...]) -> list[Path]:
