@@ -60,6 +60,7 @@ class FakeWorker:
             "num_train_questions": 4,
             "num_val_questions": 2,
             "device": "cpu",
+            "hardware": "CPU (x86_64)",
             "precision": "fp32",
             "threads": 1,
             "switches": {"threads": {"value": 1, "reason": "asked for"}},

@@ -49,6 +49,8 @@ class Outcome:
     version: Version
     reused: bool
     """True: nothing had changed, the current version stays."""
+    provenance: str = ""
+    """Where a checkpoint comes from, as Markdown; empty for what is none."""
 
     @property
     def checks(self) -> tuple[Check, ...]:

@@ -312,6 +312,8 @@ def _describe(stage: str, outcome: Outcome) -> dict[str, Any]:
         "stage_seconds": manifest.seconds,
         "reused": outcome.reused,
     }
+    if outcome.provenance:
+        metadata["provenance"] = dg.MetadataValue.md(outcome.provenance)
     if stage in _ROW_COUNTS:
         metadata["dagster/row_count"] = manifest.numbers[_ROW_COUNTS[stage]]
     if stage == "checkpoint":

@@ -9,7 +9,8 @@ from vqa_pipeline.deployment import CHAMPION, Deployment
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.retention.kept import Key, find_kept
 from vqa_pipeline.schemas import Manifest
-from vqa_pipeline.stages.champion_changes import find_metrics, list_line
+from vqa_pipeline.stages.champion_changes import list_line
+from vqa_pipeline.stages.provenance import find_metrics
 from vqa_pipeline.store import MANIFEST, Store, Version
 
 SOURCE_STAGES = ("raw", "records")

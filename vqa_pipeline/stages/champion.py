@@ -8,14 +8,16 @@ one sees a promotion that is still owed and carries it out.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vqa_pipeline.deployment import Champion, Deployment
 from vqa_pipeline.errors import StaleInput
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
+from vqa_pipeline.stages.provenance import find_metrics, write_provenance, write_section
 from vqa_pipeline.stages.stage import check_made_from, make_stage, open_store
-from vqa_pipeline.store import Version
+from vqa_pipeline.store import Store, Version
 
 if TYPE_CHECKING:
     from vqa_pipeline.evaluation.promotion import Verdict
@@ -63,7 +65,14 @@ def decide_champion(pipeline: Pipeline, log: Log) -> Outcome:
     stage = stage._replace(settings=stage.settings | {"changed_by_hand": _find_change_by_hand(deployment)})
     outcome = run_stage(store, stage, build, log)
     _carry_out(pipeline, deployment, outcome, inputs, log)
-    return outcome
+    return replace(outcome, provenance=_tell_provenance(store, outcome))
+
+
+def _tell_provenance(store: Store, outcome: Outcome) -> str:
+    """Where the checkpoint in use comes from, be it the new one or not; empty where none is in use."""
+    in_use = outcome.version.manifest.details["champion"]
+    checkpoint = store.find("checkpoint", in_use) if in_use else None
+    return write_provenance(store, checkpoint, find_metrics(store, checkpoint)) if checkpoint else ""
 
 
 def _find_change_by_hand(deployment: Deployment) -> str | None:
@@ -138,6 +147,7 @@ def _carry_out(
     card = render_model_card(
         pipeline.name, checkpoint.manifest, inputs["dataset"].manifest, _read_metrics(inputs["metrics"]), reason
     )
+    card += write_section(open_store(pipeline), checkpoint, inputs["metrics"])
     deployed = deployment.deploy(checkpoint, card, "promoted", reason)
     log(f"champion: checkpoint {deployed.version} is in use: {reason}")
 

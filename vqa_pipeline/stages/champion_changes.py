@@ -9,6 +9,7 @@ from typing import Any
 from vqa_pipeline.deployment import Champion, Change, Deployment
 from vqa_pipeline.errors import SettingsError
 from vqa_pipeline.pipeline import Pipeline
+from vqa_pipeline.stages.provenance import find_metrics, write_section
 from vqa_pipeline.stages.stage import open_store
 from vqa_pipeline.store import Store, Version
 
@@ -85,6 +86,7 @@ def _deploy(pipeline: Pipeline, store: Store, checkpoint: Version, how: Any, rea
     words = f"{how.capitalize()}: {reason}" if reason else how.capitalize()
     scored = told if told and told["num_scored"] else None
     card = render_model_card(pipeline.name, checkpoint.manifest, scored_on.manifest, scored, words)
+    card += write_section(store, checkpoint, metrics)
     return Deployment(store).deploy(checkpoint, card, how, reason)
 
 
@@ -98,14 +100,3 @@ def _find_checkpoint(store: Store, name: str) -> Version:
         told = f"may be {', '.join(sorted(found))}" if found else "is the beginning of no checkpoint's id"
         raise SettingsError(name, told, "`vqa-pipeline history` lists them; four characters are the fewest.")
     return store.require_version("checkpoint", found.pop())
-
-
-def find_metrics(store: Store, checkpoint: Version) -> Version | None:
-    """The newest metrics of a checkpoint's predictions."""
-    made_by = {
-        version.manifest.version
-        for version in store.versions("predictions")
-        if version.manifest.inputs["checkpoint"].data_version == checkpoint.manifest.data_version
-    }
-    found = [one for one in store.versions("metrics") if one.manifest.inputs["predictions"].version in made_by]
-    return found[-1] if found else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from vqa_pipeline.modeling.settings import CHAMPION_PARENT, NO_PARENT, TINY, Tra
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, compute_fingerprint, run_stage
 from vqa_pipeline.stages.dataset import find_image_packs, find_questions
+from vqa_pipeline.stages.provenance import write_provenance
 from vqa_pipeline.stages.stage import (
     STAGE_NUMBERS,
     RunWorker,
@@ -73,7 +74,8 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
         curves = os.path.relpath(locate_curves(store.scratch / TRAININGS, fingerprint), pipeline.project_root)
         work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden, "curves": curves}))
 
-    return run_stage(store, stage, build, log)
+    outcome = run_stage(store, stage, build, log)
+    return replace(outcome, provenance=write_provenance(store, outcome.version))
 
 
 def _check_that_it_reloads(work: Work, told: Mapping[str, Any]) -> None:

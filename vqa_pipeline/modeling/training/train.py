@@ -233,6 +233,7 @@ class _Run:
             "num_train_questions": self._num_train,
             "num_val_questions": self._num_val,
             "device": self._placement.device.type,
+            "hardware": describe_device(self._placement.device),
             "precision": self._placement.precision,
             "threads": self._switches.threads.value,
             "switches": self._switches._replace(gradient_checkpointing=self._checkpointing.choice).describe(),
