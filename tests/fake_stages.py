@@ -17,7 +17,7 @@ from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.pipeline import Pipeline, PipelineSettings
 from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
-from vqa_pipeline.schemas import Check, Manifest
+from vqa_pipeline.schemas import Check, Input, Manifest
 from vqa_pipeline.store import Version
 
 GOOD_ROWS = ("what is it|cat", "how many|2")
@@ -52,6 +52,8 @@ class FakeStages:
         self.trained_with: list[TrainingSettings] = []
         self.checkpoints: list[str] = []
         """Fingerprints in the order in which they were trained; one that was trained before is used again."""
+        self.files: dict[str, dict[str, int]] = {}
+        """What an asset publishes beside its page; by key below the pipeline, sizes by name."""
         self.shown_by: list[Progress] = []
         """Whom raw, records and dataset would tell how far they are."""
         self._current: dict[str, Version] = {}
@@ -69,7 +71,15 @@ class FakeStages:
         self.shown_by.append(progress)
         rows = sorted(set(self.rows.get(source, [])))
         checks = self._check("records", {})
-        return self._make(f"records/{source}", compute_fingerprint(rows), {"num_questions": len(rows)}, log, checks)
+        raw = Input(version="v", data_version=compute_fingerprint(self.rows.get(source, [])))
+        return self._make(
+            f"records/{source}",
+            compute_fingerprint(rows),
+            {"num_questions": len(rows)},
+            log,
+            checks,
+            inputs={f"raw/{source}": raw},
+        )
 
     def build_dataset(self, pipeline: Pipeline, log: Callable[[str], None], progress: Progress = silent) -> Outcome:
         self.shown_by.append(progress)
@@ -144,6 +154,7 @@ class FakeStages:
         log: Callable[[str], None],
         checks: tuple[Check, ...] = (),
         details: dict[str, Any] | None = None,
+        inputs: dict[str, Input] | None = None,
         *,
         is_known: bool = False,
     ) -> Outcome:
@@ -159,11 +170,11 @@ class FakeStages:
             data_version=data_version,
             stage_number=1,
             settings={},
-            inputs={},
+            inputs=inputs or {},
             numbers=numbers,
             details=details or {},
             checks=checks,
-            files={},
+            files=self.files.get(asset, {}),
             seconds=0.25,
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
             packages={},

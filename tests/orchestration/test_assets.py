@@ -6,13 +6,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from fake_stages import FakeStages, make_pipeline
+from fake_stages import GOOD_ROWS, FakeStages, make_pipeline
 from pydantic import ValidationError
 
 from vqa_pipeline.errors import BackboneError, SourceError, StoreBusy, WorkerFailed
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.orchestration.assets import build_definitions, build_run_config
 from vqa_pipeline.progress import ProgressLines
+from vqa_pipeline.publishing import compute_fingerprint
 
 ALL = ("raw/scans", "records/scans", "dataset", "vocabulary", "checkpoint", "predictions", "metrics")
 
@@ -87,6 +88,24 @@ def test_an_observation_records_the_data_version_of_the_files(project):
     version = project.stages._current["raw/scans"].manifest.data_version
     assert observation.tags["dagster/data_version"] == version
     assert observation.metadata["num_files"].value == 1
+
+
+def test_what_is_made_without_an_observation_tells_what_it_read(project):
+    """Dagster's button for all assets leaves out those that are only observed."""
+    project.run("records/scans", "dataset")
+    version = compute_fingerprint(list(GOOD_ROWS))
+    assert project.materialization("records/scans").tags["dagster/input_data_version/clinic/raw/scans"] == version
+    assert project.materialization("dataset").tags["dagster/input_data_version/clinic/raw/scans"] == version
+    [seen] = project.instance.fetch_observations(key("raw/scans"), limit=2).records
+    assert seen.asset_observation.tags == {"dagster/data_version": version}
+
+
+def test_the_report_is_on_the_page_of_the_metrics_where_there_is_one(project):
+    project.stages.files["metrics"] = {"report.html": 7}
+    project.run()
+    report = project.stages.root / "store" / "metrics" / project.stages._current["metrics"].manifest.data_version
+    assert project.materialization("metrics").metadata["report"].value == str(report / "report.html")
+    assert "report" not in project.materialization("dataset").metadata
 
 
 def test_numbers_page_and_place_are_on_the_asset_s_page(project):

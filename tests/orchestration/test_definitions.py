@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from fake_stages import FakeStages, make_pipeline
 
+from vqa_pipeline.lineage import decisions
 from vqa_pipeline.orchestration.assets import build_definitions
 from vqa_pipeline.project import load_pipelines
 
@@ -113,6 +114,8 @@ def test_tables_show_their_columns(tmp_path):
     assert columns["native_id"] == ("string", True)
     assert columns["split"] == ("string", False)
     assert {column.name for column in schemas["dataset"].columns if not column.description} == set()
+    told = {column.name: column.description for column in schemas["dataset"].columns}
+    assert told["question_id"] == r"&lt;source\>/&lt;native id\>, unique in a dataset", "the page shows it as markdown"
     assert columns["locator"][0].startswith("struct<file: string, record: int64, ")
 
 
@@ -219,3 +222,9 @@ def test_loading_the_definitions_loads_nothing_heavy(module):
     )
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True, cwd=PROJECT)
     assert done.stdout.split("\n")[0] == ("[] True" if module.endswith("definitions") else "[] False")
+
+
+def test_labels_of_conditions_differ_in_as_much_as_dagster_s_page_shows_of_them():
+    labels = {value for name, value in vars(decisions).items() if name.isupper() and isinstance(value, str)}
+    assert len(labels) == 13
+    assert len({label[:38] for label in labels}) == len(labels)

@@ -25,7 +25,7 @@ from vqa_pipeline.store import Store, Version
 LOOK = "time to look at the files"
 CHANGED_NOW = "content changed just now"
 CHANGED = "content changed since the last request"
-CHANGED_OR_MISSING = "content changed since the last request, or never made"
+CHANGED_OR_MISSING = "content changed, or never made"
 MISSING = "never made"
 FAILED = "the last run failed"
 RETRY = "the last run failed, and the night's retry is due"

@@ -24,6 +24,7 @@ from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import Display, Progress, ProgressLines
 from vqa_pipeline.publishing import Outcome, compute_fingerprint
 from vqa_pipeline.reporting.dataset_changes import changes_markdown
+from vqa_pipeline.reporting.escaping import escape_markdown
 from vqa_pipeline.sources.formats import Source
 from vqa_pipeline.sources.formats.shapes import ShapesSource
 from vqa_pipeline.stages.stage import list_inputs
@@ -32,6 +33,10 @@ from vqa_pipeline.training_client import TrainingClient
 ON_GPU = {"pool": "gpu"}
 """What starts a worker waits for the GPU."""
 Events = Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]
+
+_REPORT = "report.html"
+_DATA_VERSION, _INPUT_DATA_VERSION = "dagster/data_version", "dagster/input_data_version"
+"""Tags of Dagster's events: an asset's data version, and below the second those that it was made from, by asset."""
 
 _DESCRIPTIONS = {
     "records": "The rows of source `{}`, read and validated, each with its locator; rejected rows beside them.",
@@ -126,12 +131,18 @@ class _Builder:
             )
         else:
             raw = self._build_observable(source, observe, described)
-        build = partial(self.steps.build_records, self.pipeline, source.name)
-        records = self._build_stage(
-            f"records/{source.name}",
-            lambda context: build(context.log.info, self._show_progress(context)),
+        return [raw, self._build_stage(f"records/{source.name}", partial(self._build_records, source))]
+
+    def _build_records(self, source: Source, context: dg.AssetExecutionContext) -> Outcome:
+        outcome: Outcome = self.steps.build_records(
+            self.pipeline, source.name, context.log.info, self._show_progress(context)
         )
-        return [raw, records]
+        if not isinstance(source, ShapesSource):
+            # "Materialize all" leaves out what is only observed: what was read here would seem never to have been seen.
+            [read] = outcome.version.manifest.inputs.values()
+            tags = {_DATA_VERSION: read.data_version}
+            context.log_event(dg.AssetObservation(self.key(f"raw/{source.name}"), tags=tags))
+        return outcome
 
     def _build_observable(self, source: Source, observe: Callable[..., Outcome], description: str) -> Any:
         @dg.observable_source_asset(
@@ -266,8 +277,17 @@ def _report(asset: str, key: dg.AssetKey, run: Callable[[], Outcome]) -> Events:
     yield from (_translate_check(check, key) for check in outcome.checks)
     version = dg.DataVersion(outcome.version.manifest.data_version)
     yield dg.MaterializeResult(
-        asset_key=key, data_version=version, metadata=_describe(asset.partition("/")[0], outcome)
+        asset_key=key,
+        data_version=version,
+        metadata=_describe(asset.partition("/")[0], outcome),
+        tags=_tell_inputs(key.path[0], outcome),
     )
+
+
+def _tell_inputs(pipeline: str, outcome: Outcome) -> dict[str, str]:
+    """The data versions that the stage read; Dagster would note those that it knew of when the step began."""
+    inputs = outcome.version.manifest.inputs
+    return {f"{_INPUT_DATA_VERSION}/{pipeline}/{name}": read.data_version for name, read in inputs.items()}
 
 
 @contextmanager
@@ -316,6 +336,8 @@ def _describe(stage: str, outcome: Outcome) -> dict[str, Any]:
         metadata["provenance"] = dg.MetadataValue.md(outcome.provenance)
     if stage in _ROW_COUNTS:
         metadata["dagster/row_count"] = manifest.numbers[_ROW_COUNTS[stage]]
+    if _REPORT in manifest.files:
+        metadata["report"] = dg.MetadataValue.path(str(outcome.version.path / _REPORT))
     if stage == "checkpoint":
         overridden: Mapping[str, Any] = manifest.details.get("overridden", {})
         metadata |= {"overridden": dg.MetadataValue.json(dict(overridden)), "declared_in_yaml": not overridden}
@@ -337,7 +359,7 @@ def build_table_schema(schema: pa.Schema) -> dg.TableSchema:
             dg.TableColumn(
                 field.name,
                 str(field.type),
-                description=field.metadata[b"description"].decode(),
+                description=escape_markdown(field.metadata[b"description"].decode()),
                 constraints=dg.TableColumnConstraints(nullable=field.nullable),
             )
             for field in schema

@@ -20,7 +20,8 @@ from vqa_pipeline.reporting.plots.axes import (
 )
 
 _MAX_EPOCH_LABELS = 7
-_PNG_SCALE, _PNG_SMOOTHING = 2, 2
+_PNG_SMOOTHING = 4
+"""A PNG is drawn so much finer than it is; Dagster shows every pixel of it, and cuts off what is too wide."""
 _INK, _SOFT, _LINE = "#1c2430", "#5b6675", "#dfe3e8"
 _COLORS = {"accuracy": "#1d5fd1", "loss": "#c2571a"}
 
@@ -101,14 +102,14 @@ def _draw_mark_svg(panel: Panel, point: Point) -> str:
 
 
 def draw_curve_png(curve: Sequence[Mapping[str, Any]]) -> str:
-    """The learning curve as a PNG data URI, at twice the size that it is meant to be seen at; empty without points."""
+    """The learning curve as a PNG data URI; empty without points."""
     from PIL import Image, ImageDraw
 
     from vqa_pipeline.reporting.images import encode_png
 
     if not curve:
         return ""
-    scale = _PNG_SCALE * _PNG_SMOOTHING
+    scale = _PNG_SMOOTHING
     panels = arrange_panels(curve)
     image = Image.new("RGB", (WIDTH * scale * len(panels), HEIGHT * scale), "white")
     for number, panel in enumerate(panels):
