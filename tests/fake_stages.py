@@ -90,7 +90,8 @@ class FakeStages:
             self.calls.append("dataset")
             raise GateFailed("dataset", [f"{len(bad)} rows are bad"], self.root / "candidate", checks, "**rejected**")
         numbers = {"num_questions": len(rows), "num_rows": len(rows), "nothing": None}
-        return self._make("dataset", compute_fingerprint(rows), numbers, log, checks)
+        inputs = {name: one.as_input() for name, one in self._current.items() if name.startswith("records/")}
+        return self._make("dataset", compute_fingerprint(rows), numbers, log, checks, inputs=inputs)
 
     def build_vocabulary(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
         rows = {row for source in pipeline.settings.sources for row in self.rows.get(source.name, [])}
@@ -124,7 +125,8 @@ class FakeStages:
 
     def predict(self, pipeline: Pipeline, run_worker: Callable[[Any], None], log: Callable[[str], None]) -> Outcome:
         made_from = [self._current[name].manifest.data_version for name in ("dataset", "checkpoint")]
-        return self._make("predictions", compute_fingerprint(made_from), {"num_predictions": 2}, log)
+        inputs = {name: self._current[name].as_input() for name in ("dataset", "checkpoint")}
+        return self._make("predictions", compute_fingerprint(made_from), {"num_predictions": 2}, log, inputs=inputs)
 
     def evaluate(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
         version = compute_fingerprint(self._current["predictions"].manifest.data_version)

@@ -20,6 +20,17 @@ from vqa_pipeline.schemas import Frozen, Name
 from vqa_pipeline.sources.formats import Source
 
 
+class FreshnessSettings(Frozen):
+    """When Dagster says that something is too old. Content that does not change grows old, too: so only if asked."""
+
+    dataset_days: float | None = Field(
+        None, gt=0, description="Days without a new dataset after which it is too old; null: never."
+    )
+    champion_days: float | None = Field(
+        None, gt=0, description="Days without a decision on a champion after which it is overdue; null: never."
+    )
+
+
 class PipelineSettings(Frozen):
     """A whole VQA pipeline: what it reads, how it trains, and how it scores."""
 
@@ -50,6 +61,10 @@ class PipelineSettings(Frozen):
     observe: CronLine = Field(
         "*/30 * * * *",
         description="When the files of the sources are looked at, in UTC, where retraining is not manual.",
+    )
+
+    freshness: FreshnessSettings = Field(
+        FreshnessSettings(), description="After how long without anything new Dagster warns."
     )
 
     @field_validator("sources")

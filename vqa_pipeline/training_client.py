@@ -59,7 +59,7 @@ class TrainingClient:
         file = self._name_file(job, run_id)
         make_folder(file.parent)
         file.write_text(job.model_dump_json(indent=1), encoding="utf-8")
-        log, events = file.with_suffix(".log"), file.with_suffix(".events")
+        log, events = self.locate_log(job, run_id), file.with_suffix(".events")
         on_event({"event": "log", "message": f"{job.task} in a process of its own; its log is {log}"})
         events.write_bytes(b"")
         try:
@@ -74,7 +74,11 @@ class TrainingClient:
 
     def read_farewell(self, job: TrainJob | PredictJob, run_id: str) -> TrainingCancelled:
         """What the worker of an interrupted run said last: where the next run goes on."""
-        return TrainingCancelled.from_message(_read_lines(self._name_file(job, run_id).with_suffix(".log"))[-1])
+        return TrainingCancelled.from_message(_read_lines(self.locate_log(job, run_id))[-1])
+
+    def locate_log(self, job: TrainJob | PredictJob, run_id: str) -> Path:
+        """Where everything goes that a worker writes, warnings of libraries among it."""
+        return self._name_file(job, run_id).with_suffix(".log")
 
     def _name_file(self, job: TrainJob | PredictJob, run_id: str) -> Path:
         return self.scratch / "jobs" / f"{job.task}-{run_id}.json"

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from vqa_pipeline.errors import BackboneError, SourceError, StoreBusy, WorkerFailed
 from vqa_pipeline.modeling.settings import TrainingSettings
-from vqa_pipeline.orchestration.assets import build_definitions, build_run_config
+from vqa_pipeline.orchestration.assets import build_definitions
+from vqa_pipeline.orchestration.launchpad import build_run_config
 from vqa_pipeline.progress import ProgressLines
 from vqa_pipeline.publishing import compute_fingerprint
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -46,6 +47,45 @@ def test_the_demo_s_graph():
         "demo/metrics": {"demo/dataset", "demo/predictions"},
         "demo/champion": {"demo/dataset", "demo/checkpoint", "demo/predictions", "demo/metrics"},
         "demo/training_curve": {"demo/checkpoint"},
+    }
+
+
+def test_every_asset_links_to_the_function_that_makes_it():
+    definitions = load_demo()
+    expected = {
+        "demo/raw/shapes": "raw.py: observe_source",
+        "demo/records/shapes": "records.py: build_records",
+        "demo/dataset": "dataset.py: build_dataset",
+        "demo/vocabulary": "vocabulary.py: build_vocabulary",
+        "demo/checkpoint": "checkpoint.py: train_checkpoint",
+        "demo/predictions": "predictions.py: predict",
+        "demo/metrics": "metrics.py: evaluate",
+        "demo/champion": "champion.py: decide_champion",
+    }
+    for key, label in expected.items():
+        local = node(definitions, key).metadata["dagster/code_references"].code_references[0]
+        assert local.label == label
+        name = label.split(": ")[1]
+        assert Path(local.file_path).read_text().splitlines()[local.line_number - 1].startswith(f"def {name}(")
+
+
+def test_nothing_is_too_old_unless_somebody_says_when(tmp_path):
+    definitions = build_definitions(make_pipeline(tmp_path))
+    for key in definitions.resolve_asset_graph().get_all_asset_keys():
+        assert definitions.resolve_asset_graph().get(key).freshness_policy is None
+
+
+def test_a_dataset_and_a_champion_are_too_old_after_the_days_that_were_set(tmp_path):
+    freshness = {"dataset_days": 7, "champion_days": 30.5}
+    definitions = build_definitions(make_pipeline(tmp_path, freshness=freshness))
+    policies = {
+        key.path[-1]: policy
+        for key in definitions.resolve_asset_graph().get_all_asset_keys()
+        if (policy := definitions.resolve_asset_graph().get(key).freshness_policy)
+    }
+    assert policies == {
+        "dataset": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7)),
+        "champion": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30, hours=12)),
     }
 
 

@@ -7,6 +7,8 @@ import dagster as dg
 from fake_stages import FakeStages, make_pipeline
 from worker_script import JOB_ASKED, make_client
 
+from vqa_pipeline.modeling.jobs import PredictJob, TrainJob
+from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.orchestration.assets import build_definitions
 
 STARTED = {
@@ -57,15 +59,15 @@ class Bar:
 
 
 def run_checkpoint(
-    folder: Path, events: list[dict], bar: Bar | None = None
+    folder: Path, events: list[dict], bar: Bar | None = None, job: TrainJob | PredictJob = JOB_ASKED
 ) -> tuple[dg.ExecuteInProcessResult, dg.DagsterInstance]:
     """The pipeline's own checkpoint asset, with a worker that tells `events`."""
     client = make_client(folder, f"for event in json.loads({json.dumps(events)!r}): tell(event)")
     stages, instance = FakeStages(folder), dg.DagsterInstance.ephemeral()
-    stages.job = JOB_ASKED
-    job = build_definitions(make_pipeline(folder), stages, client, bar).resolve_implicit_global_asset_job_def()
+    stages.job = job
+    whole = build_definitions(make_pipeline(folder), stages, client, bar).resolve_implicit_global_asset_job_def()
     keys = [dg.AssetKey(["clinic", name]) for name in ("dataset", "vocabulary", "checkpoint")]
-    return job.execute_in_process(instance=instance, asset_selection=keys), instance
+    return whole.execute_in_process(instance=instance, asset_selection=keys), instance
 
 
 def read_curve(instance: dg.DagsterInstance) -> list[dict]:
@@ -77,10 +79,10 @@ def read_curve(instance: dg.DagsterInstance) -> list[dict]:
 def test_the_curve_is_observed_on_an_asset_of_its_own(tmp_path):
     memory = {"host_memory_bytes": 2**30, "gpu_memory_bytes": None}
     result, instance = run_checkpoint(tmp_path, [STARTED, STEP | memory, STEP | memory, EPOCH])
-    run_id = {"run_id": result.run_id}
+    told = {"run_id": result.run_id, "log": str(tmp_path / "scratch" / "jobs" / f"predict-{result.run_id}.log")}
     of_step = {name: value for name, value in STEP.items() if name != "event"}
     assert read_curve(instance) == [
-        {**of_step, "host_memory_bytes": 2**30, **run_id},
+        {**of_step, "host_memory_bytes": 2**30, **told},
         {
             "step": 9,
             "epoch": 1,
@@ -89,9 +91,28 @@ def test_the_curve_is_observed_on_an_asset_of_its_own(tmp_path):
             "val_accuracy (number)": 0.25,
             "val_accuracy (yes/no)": 0.75,
             "learning_rate": 0.01,
-            **run_id,
+            **told,
         },
     ], "steps are thinned out, every epoch is there"
+
+
+def test_beside_a_training_s_curve_stands_where_tensorboard_finds_it(tmp_path):
+    train = TrainJob(
+        fingerprint="f" * 16,
+        settings=TrainingSettings(backbone="tiny"),
+        metric="normalized",
+        train_questions=(),
+        val_questions=(),
+        image_packs=(),
+        vocabulary="v",
+        cache_folder="c",
+        progress_folder="scratch/training",
+        output_folder="o",
+    )
+    result, instance = run_checkpoint(tmp_path, [STARTED, STEP], job=train)
+    [point] = read_curve(instance)
+    assert point["tensorboard"] == f"scratch/training/{'f' * 16}/tensorboard"
+    assert point["log"].endswith(f"train-{result.run_id}.log")
 
 
 def test_the_run_s_log_is_readable(tmp_path, capfd):

@@ -56,8 +56,8 @@ class VqaPipeline(dg.Component):
     `vocabulary`, `checkpoint`, `predictions` and `metrics` follow.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: Pipeline, declared_in: Path | None = None) -> None:
+        self.pipeline, self.declared_in = pipeline, declared_in
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -80,8 +80,8 @@ class VqaPipeline(dg.Component):
         file = Path(positions.position.filename) if positions else Path(context.path) / "defs.yaml"
         number = context.component_path.instance_key
         declaration = find_declaration(file, number if isinstance(number, int) else 0)
-        return cls(build_pipeline(attributes.root if attributes else {}, declaration, context.project_root))
+        return cls(build_pipeline(attributes.root if attributes else {}, declaration, context.project_root), file)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
         """Every definition of the pipeline."""
-        return build_definitions(self.pipeline)
+        return build_definitions(self.pipeline, declared_in=self.declared_in)

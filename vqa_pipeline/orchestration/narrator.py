@@ -1,5 +1,9 @@
 """Tells a job's events where people follow a run: in its log, on the terminal, and as observations to plot."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import dagster as dg
 
 from vqa_pipeline.modeling.events import Shown
@@ -28,11 +32,19 @@ class Narrator:
     Args:
         context: Of the step that started it.
         curve: The asset on which a training is observed.
+        files: Where more is told of this training, by name; shown beside its curve.
         bar: Of the terminal, if there is one; None: the log says how far the work is, in a line now and then.
     """
 
-    def __init__(self, context: dg.AssetExecutionContext, curve: dg.AssetKey, bar: Display | None = None) -> None:
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        curve: dg.AssetKey,
+        files: Mapping[str, Path],
+        bar: Display | None = None,
+    ) -> None:
         self.context, self.curve = context, curve
+        self.files = {name: dg.MetadataValue.path(str(path)) for name, path in files.items()}
         self.shown = Shown(_BarBesideLog(context, bar) if bar else ProgressLines(context.log.info))
         self.due = Throttle(_SECONDS_BETWEEN_OBSERVATIONS)
 
@@ -48,7 +60,7 @@ class Narrator:
 
     def _observe(self, numbers: dict[str, float | None]) -> None:
         known = {name: number for name, number in numbers.items() if number is not None}
-        metadata = {**known, "run_id": self.context.run_id}
+        metadata: dict[str, Any] = {**known, "run_id": dg.MetadataValue.dagster_run(self.context.run_id), **self.files}
         self.context.log_event(dg.AssetObservation(asset_key=self.curve, metadata=metadata))
 
 

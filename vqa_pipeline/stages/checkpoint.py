@@ -70,8 +70,8 @@ def train_checkpoint(pipeline: Pipeline, training: TrainingSettings, run_worker:
         _check_that_it_reloads(work, told["reloaded"])
         declared = stage_settings(pipeline, "checkpoint")
         overridden = {name: stage.settings[name] for name in declared if declared[name] != stage.settings[name]}
-        work.details = {"overridden": overridden, "training": told}
         curves = os.path.relpath(locate_curves(store.scratch / TRAININGS, fingerprint), pipeline.project_root)
+        work.details = {"overridden": overridden, "training": told, "curves": curves}
         work.write(PAGE, checkpoint_markdown({**told, "overridden": overridden, "curves": curves}))
 
     outcome = run_stage(store, stage, build, log)
