@@ -77,6 +77,7 @@ _DECLARATION = textwrap.dedent("""\
       retrain: manual                      # or on_change, or {{cron: "0 2 * * *", timezone: Europe/Berlin}}
       observe: "*/30 * * * *"              # when the files are looked at, in UTC, where retraining is not manual
       keep: 5                              # versions of each asset that `vqa-pipeline prune` leaves, or all
+      freshness: {{dataset_days: null, champion_days: null}}   # too old after so many days without anything new
     """)
 
 _TEMPLATE = re.compile(r"\{[{%#]")
