@@ -258,7 +258,8 @@ def test_a_gate_names_the_most_frequent_rules_of_rejects_with_a_reason(project):
     [failure] = caught.value.failures
     assert failure == (
         "4 of 20 rows (20.00%) are rejected, more than `dataset.max_reject_fraction: 0.01` allows: image_missing 3, "
-        "question_empty 1 (such as: there is no lost-3.png in the image root); the page of the candidate lists them"
+        "question_empty 1 (such as: there is no lost-3.png in the image root); the page of the candidate lists them; "
+        "correct them, or raise the limit"
     )
 
 
@@ -271,7 +272,7 @@ def test_a_source_that_lost_all_its_rows_does_not_replace_the_last_good_dataset(
         runner.run("dataset")
     [failure] = caught.value.failures
     assert failure == (
-        "no question is accepted (source colours: 0 rows); "
+        "no question is accepted (source colours: 0 rows): the page of the candidate tells why; "
         "source colours gave no row: bring its rows, or remove it from `sources`"
     )
     assert stages.open_store(runner.pipeline).require("dataset").manifest == good.version.manifest
@@ -282,7 +283,8 @@ def test_a_data_set_of_rejects_is_not_published_whatever_the_limit(project):
     with pytest.raises(GateFailed) as caught:
         Runner(make_pipeline(project, dataset={"max_reject_fraction": 1})).run("dataset")
     assert caught.value.failures == (
-        "no question is accepted (source colours: 20 rows: 20 rejected (image_missing 20))",
+        "no question is accepted (source colours: 20 rows: 20 rejected (image_missing 20)): the page of the "
+        "candidate tells why",
     )
 
 
@@ -742,7 +744,8 @@ def test_a_test_split_without_answers_is_predicted_and_not_scored(project):
     assert done["metrics"].version.manifest.numbers == {"num_questions": 4, "num_scored": 0}
     assert "no answers to score against" in done["metrics"].markdown
     [check] = [check for check in done["metrics"].checks if check.name == "looks_at_images"]
-    assert (check.passed, check.message) == (False, "nothing was scored: the test split has no answers")
+    nothing = "nothing was scored: the test split has no answers"
+    assert (check.passed, check.message) == (False, f"{nothing}. Bring them, or declare others as test")
 
 
 def test_only_the_test_split_is_scored(project):

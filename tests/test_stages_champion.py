@@ -284,7 +284,7 @@ def test_a_promotion_that_a_full_disk_prevented_is_carried_out_by_the_next_run(m
     before = find_deployment(many).require_champion()
     better = Runner(make_pipeline(many, training={"backbone": "tiny", "seed": 1}), FakeWorker(RIGHT))
     better.run("metrics")
-    with files_of_at_most(5_000), pytest.raises(DiskError):
+    with files_of_at_most(3_000), pytest.raises(DiskError):
         stages.decide_champion(better.pipeline, print)
     assert find_deployment(many).require_champion() == before
     stages.decide_champion(better.pipeline, print)

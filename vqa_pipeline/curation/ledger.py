@@ -70,7 +70,7 @@ class Ledger(Frozen):
         problems = []
         if not self.count("accepted"):
             accounts = "; ".join(f"source {name}: {source.describe()}" for name, source in self.sources.items())
-            problems.append(f"no question is accepted ({accounts})")
+            problems.append(f"no question is accepted ({accounts}): the page of the candidate tells why")
         return problems + [
             f"source {name} gave no row: bring its rows, or remove it from `sources`"
             for name, source in self.sources.items()
@@ -85,7 +85,8 @@ class Ledger(Frozen):
             if fates != source.num_rows:
                 problems.append(
                     f"source {name}: {source.num_rows} rows were read, but {fates} have a fate "
-                    f"({abs(source.num_rows - fates)} {'lost' if fates < source.num_rows else 'too many'})"
+                    f"({abs(source.num_rows - fates)} {'lost' if fates < source.num_rows else 'too many'}): this is a "
+                    "defect of vqa_pipeline, please report it"
                 )
         return problems
 

@@ -166,7 +166,7 @@ def _find_regressions(pipeline: Pipeline, told: dict[str, Any] | None) -> list[s
     ]
     if comparison.total.interval.high < 0:
         problems.insert(0, f"the checkpoint is worse than the champion: {comparison.total.difference:+.3f}")
-    return problems
+    return [*problems, "the champion stays; `vqa-pipeline compare` tells what was lost"] if problems else []
 
 
 def _pick_numbers(told: dict[str, Any] | None) -> dict[str, float | int | None]:

@@ -14,7 +14,7 @@ from vqa_pipeline.errors import DamagedVersion, SourceChanged
 from vqa_pipeline.pipeline import Pipeline
 from vqa_pipeline.progress import Progress, silent
 from vqa_pipeline.publishing import PAGE, Log, Outcome, Work, run_stage
-from vqa_pipeline.schemas import Split
+from vqa_pipeline.schemas import QUESTIONS, Split
 from vqa_pipeline.stages.dataset_changes import read_fields, tell_changes
 from vqa_pipeline.stages.raw import find_source_root, list_raw_files, observe_again, unchanged
 from vqa_pipeline.stages.stage import STAGE_NUMBERS, check_made_from, find_licenses, make_stage, open_store
@@ -148,7 +148,7 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
             (
                 f"{ledger.num_rejected} of {ledger.num_rows} rows ({rejected:.2%}) are rejected, more than "
                 f"`dataset.max_reject_fraction: {settings.max_reject_fraction:g}` allows: {summary.tell_rejects()}; "
-                "the page of the candidate lists them"
+                "the page of the candidate lists them; correct them, or raise the limit"
             )
         ]
     work.check("reject_fraction", problems, reject_fraction=rejected, num_rejected=ledger.num_rejected)
@@ -164,8 +164,8 @@ def _check_dataset(pipeline: Pipeline, work: Work, summary: DatasetSummary) -> N
         ]
     counts = {"num_leaking_images": summary.num_leaking_images, "num_leaking_groups": summary.num_leaking_groups}
     work.check("no_leakage", problems, **counts)
-    rejects = [f"{ledger.num_rejected} rows are rejected: `vqa-pipeline rejects`"] if ledger.num_rejected else []
-    work.check("no_rejects", rejects, num_rejected=ledger.num_rejected)
+    found = f"{ledger.num_rejected} rows are rejected: `vqa-pipeline rejects` lists them"
+    work.check("no_rejects", [found] if ledger.num_rejected else [], num_rejected=ledger.num_rejected)
 
 
 def _write_dataset_pages(pipeline: Pipeline, work: Work, sources: Sequence[SourceRecords]) -> None:
@@ -227,4 +227,6 @@ def read_questions(dataset: Version, splits: tuple[Split, ...], columns: list[st
 
     paths = [path for split in splits for path in find_questions(dataset, split)]
     frames = [pd.read_parquet(path, columns=columns) for path in paths]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    if not frames:  # every question of these splits was rejected
+        return pd.DataFrame(columns=columns or QUESTIONS.names)
+    return pd.concat(frames, ignore_index=True)

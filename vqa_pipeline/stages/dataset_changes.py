@@ -33,7 +33,7 @@ def tell_changes(store: Store, work: Work) -> None:
     before = _find_before(store)
     if before is None:
         work.details["changes"] = None
-        work.check("drift", [])
+        work.check("drift", [], num_before=0)
         return
     known = before.manifest.details.get("fields", {})
     fields = {name: (known[name], now) for name, now in work.details["fields"].items() if name in known}

@@ -127,13 +127,13 @@ def _read_threshold(checkpoint: Version) -> float:
 def _check_that_it_knows(work: Work, told: Mapping[str, Any] | None) -> None:
     """Warn of probabilities that cannot be taken for what they say."""
     if told is None:
-        work.check("calibrated", [])
+        work.check("calibrated", [], num_scored=0)
         return
     work.numbers |= {"ece": told["ece"], "ece_before": told["ece_before"]}
     work.numbers |= {f"coverage_at_risk_{risk}": share for risk, share in told["coverage_at_risk"].items()}
     problem = (
         f"probabilities are {told['ece']:.3f} off on average: the test questions are unlike the validation questions "
-        "that they were fitted on. Do not rely on them, nor on abstaining"
+        "that they were fitted on. Do not rely on them, nor on abstaining; bring validation questions that are alike"
     )
     is_off = told["ece"] > _LARGEST_ERROR and told["num_questions"] >= _FEWEST_ANSWERS
     work.check("calibrated", [problem] if is_off else [], ece=told["ece"])
@@ -144,8 +144,9 @@ def _write_that_nothing_is_scored(work: Work, num_questions: int) -> None:
     work.numbers = dict(told)
     work.data_version = compute_fingerprint(told)
     work.write("metrics.json", json.dumps(told))
-    work.check("calibrated", [])
-    work.check("looks_at_images", ["nothing was scored: the test split has no answers"])
+    work.check("calibrated", [], num_scored=0)
+    nothing = "nothing was scored: the test split has no answers. Bring them, or declare others as test"
+    work.check("looks_at_images", [nothing], num_scored=0)
     work.write(PAGE, "The test split has no answers to score against. Its predictions are in the asset `predictions`.")
 
 

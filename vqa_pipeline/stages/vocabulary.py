@@ -47,8 +47,9 @@ def build_vocabulary(pipeline: Pipeline, log: Log) -> Outcome:
         work.numbers = {"num_answers": len(vocabulary.answers), "num_answers_seen": len(counts)}
         for split, measured in coverages.items():
             work.numbers |= {f"coverage_{split}": measured.coverage, f"ceiling_{split}": measured.ceiling}
-        covered = coverages["train"].coverage
-        work.check("coverage", _explain_coverage(covered, suggest_min_count(counts, settings, train)))
+        measured = coverages["train"]
+        problems = _explain_coverage(measured.coverage, suggest_min_count(counts, settings, train))
+        work.check("coverage", problems, coverage=measured.coverage, ceiling=measured.ceiling)
         work.details = {"fingerprint": vocabulary.fingerprint, "metric": policy}
         work.write(PAGE, vocabulary_markdown(work.numbers, vocabulary.answers, vocabulary.counts))
 
