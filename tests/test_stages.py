@@ -283,8 +283,10 @@ def test_a_data_set_of_rejects_is_not_published_whatever_the_limit(project):
     with pytest.raises(GateFailed) as caught:
         Runner(make_pipeline(project, dataset={"max_reject_fraction": 1})).run("dataset")
     assert caught.value.failures == (
-        "no question is accepted (source colours: 20 rows: 20 rejected (image_missing 20)): the page of the "
-        "candidate tells why",
+        (
+            "no question is accepted (source colours: 20 rows: 20 rejected (image_missing 20)): the page of the "
+            "candidate tells why"
+        ),
     )
 
 

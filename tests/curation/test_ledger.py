@@ -67,8 +67,10 @@ def test_a_source_tells_what_became_of_its_rows_the_most_frequent_rule_first():
 def test_without_an_accepted_question_every_source_is_named_with_its_rows():
     lost = open_account(2, rejected={"image_missing": 2})
     assert Ledger(sources={"clinic": lost, "spare": open_account()}).find_emptiness() == [
-        "no question is accepted (source clinic: 2 rows: 2 rejected (image_missing 2); source spare: 0 rows): "
-        "the page of the candidate tells why",
+        (
+            "no question is accepted (source clinic: 2 rows: 2 rejected (image_missing 2); source spare: 0 rows): "
+            "the page of the candidate tells why"
+        ),
         "source spare gave no row: bring its rows, or remove it from `sources`",
     ]
 
