@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,22 @@ from typing import Any
 
 import pytest
 from live_project import kill, wait_until
+
+END, BACKSPACE = "\ue010", "\ue003"
+_SHIFT = "\ue008"
+"""Keys, as WebDriver writes them."""
+_PLACE = """
+const wanted = %s, named = one => [one.innerText, one.placeholder, one.title, one.ariaLabel];
+const one = [...document.querySelectorAll('body *')].filter(
+  one => named(one).some(name => name?.trim() === wanted) && one.checkVisibility({visibilityProperty: true})).at(-1);
+if (!one) return null;
+one.scrollIntoViewIfNeeded();
+const {left, top, width, height} = one.getBoundingClientRect(), [x, y] = [left + width / 2, top + height / 2];
+const hit = document.elementFromPoint(x, y);
+const free = one.contains(hit) || hit?.contains(one), usable = !one.closest("[disabled], [aria-disabled=true]");
+return free && usable ? [x, y] : null;
+"""
+"""Where the middle of the innermost element with a text, placeholder, title or label is; null: nowhere, covered, greyed."""
 
 
 class Browser:
@@ -46,6 +63,10 @@ class Browser:
         """The text that the page shows."""
         return self.run("return document.body.innerText")
 
+    def read_address(self) -> str:
+        """Where the page is."""
+        return self.run("return location.origin + location.pathname")
+
     def wait_for(self, *texts: str, seconds: float = 60) -> None:
         """Wait until the page shows all of these texts."""
         try:
@@ -59,18 +80,63 @@ class Browser:
                     all.at(-1).click(); return all.length;"""
         assert self.run(script % json.dumps(text))
 
-    def show_as(self, width: int, scheme: str) -> None:
-        """What follows is seen in a window of this width in CSS pixels, `light` or `dark`."""
+    def click(self, text: str, *, shift: bool = False, seconds: float = 30) -> None:
+        """Click with the mouse on the innermost element that has this text, once it is there, still and uncovered."""
+        x, y = self._wait_for_place(text, seconds)
+        wait = {"type": "pause"}
+        moves = [{"type": "pointerMove", "x": round(x), "y": round(y)}, {"type": "pointerDown"}, {"type": "pointerUp"}]
+        mouse = {"type": "pointer", "id": "mouse", "actions": [wait, *({**move, "button": 0} for move in moves), wait]}
+        held = [{"type": kind, "value": _SHIFT} if shift else wait for kind in ("keyDown", "keyUp")]
+        keyboard = {"type": "key", "id": "keyboard", "actions": [held[0], wait, wait, wait, held[1]]}
+        self._call("POST", f"{self.session}/actions", {"actions": [mouse, keyboard]})
+
+    def type(self, text: str) -> None:
+        """Press these keys, one after another; END and BACKSPACE are among them."""
+        presses = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
+        keyboard = {"type": "key", "id": "keyboard", "actions": presses}
+        self._call("POST", f"{self.session}/actions", {"actions": [keyboard]})
+
+    def _wait_for_place(self, text: str, seconds: float) -> tuple[float, float]:
+        def find() -> Any:
+            place = self.run(_PLACE % json.dumps(text))
+            time.sleep(0.2)
+            return place if place == self.run(_PLACE % json.dumps(text)) else None
+
+        try:
+            return wait_until(find, seconds, f"{text!r} can be clicked")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, but:\n{self.read_text()}") from None
+
+    def scroll_to(self, text: str) -> None:
+        """Have the innermost element with this text at the top."""
+        script = "[...document.querySelectorAll('*')].filter(e => e.innerText?.trim() === %s).at(-1).scrollIntoView()"
+        self.run(script % json.dumps(text))
+
+    def show_as(self, width: int, scheme: str, height: int = 1800) -> None:
+        """What follows is seen in a window of this size in CSS pixels, `light` or `dark`."""
         self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        size = {"width": width, "height": 1800, "deviceScaleFactor": 1, "mobile": False}
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._send("Emulation.setDeviceMetricsOverride", **size)
 
     def picture_whole(self, name: str, most_pixels: int = 30_000) -> Path:
         """A screenshot of the page from top to bottom, or of as much of it."""
         width, height = self.run("const all = document.documentElement; return [all.clientWidth, all.scrollHeight]")
-        clip = {"x": 0, "y": 0, "width": width, "height": min(height, most_pixels), "scale": 1}
+        return self._picture_part(name, (0, 0, width, min(height, most_pixels)))
+
+    def picture_around(self, name: str, selector: str, margin: int = 24) -> Path:
+        """A screenshot of the elements that a CSS selector means, and of what lies between them."""
+        script = """const boxes = [...document.querySelectorAll(%s)].map(one => one.getBoundingClientRect());
+                    const least = side => Math.min(...boxes.map(box => box[side]));
+                    const most = side => Math.max(...boxes.map(box => box[side]));
+                    return [least('left'), least('top'), most('right'), most('bottom')]"""
+        left, top, right, bottom = self.run(script % json.dumps(selector))
+        part = (left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin)
+        return self._picture_part(name, part)
+
+    def _picture_part(self, name: str, part: tuple[float, float, float, float]) -> Path:
+        clip = dict(zip(("x", "y", "width", "height"), part, strict=True))
         path = self.screenshots / f"{name}.png"
-        shot = self._send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        shot = self._send("Page.captureScreenshot", captureBeyondViewport=True, clip={**clip, "scale": 1})
         path.write_bytes(base64.b64decode(shot["data"]))
         return path
 

@@ -57,9 +57,9 @@ class Project:
         self.environment.pop("VQA_STORE", None)
 
     def declare(self, name: str, **changes: Any) -> None:
-        """A pipeline of the project; `changes` are sections that differ from `PIPELINE`."""
+        """A pipeline of the project, anew if it is declared; `changes` are sections that differ from `PIPELINE`."""
         file = self.root / "vqa_pipeline" / "defs" / name / "defs.yaml"
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         attributes = {**PIPELINE, "name": name, **changes}
         file.write_text(yaml.safe_dump({"type": "vqa_pipeline.VqaPipeline", "attributes": attributes}))
 
