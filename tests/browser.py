@@ -82,7 +82,7 @@ class Browser:
 
     def click(self, text: str, *, shift: bool = False, seconds: float = 30) -> None:
         """Click with the mouse on the innermost element that has this text, once it is there, still and uncovered."""
-        x, y = self._wait_for_place(text, seconds)
+        x, y = self.wait_for_place(text, seconds)
         wait = {"type": "pause"}
         moves = [{"type": "pointerMove", "x": round(x), "y": round(y)}, {"type": "pointerDown"}, {"type": "pointerUp"}]
         mouse = {"type": "pointer", "id": "mouse", "actions": [wait, *({**move, "button": 0} for move in moves), wait]}
@@ -96,7 +96,9 @@ class Browser:
         keyboard = {"type": "key", "id": "keyboard", "actions": presses}
         self._call("POST", f"{self.session}/actions", {"actions": [keyboard]})
 
-    def _wait_for_place(self, text: str, seconds: float) -> tuple[float, float]:
+    def wait_for_place(self, text: str, seconds: float = 30) -> tuple[float, float]:
+        """Wait until the innermost element with this text can be clicked; returns where."""
+
         def find() -> Any:
             place = self.run(_PLACE % json.dumps(text))
             time.sleep(0.2)
