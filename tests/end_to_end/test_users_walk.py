@@ -158,7 +158,9 @@ def change_the_data_and_see_why_it_runs(browser: Browser, server: Server) -> Non
     browser.wait_for("Unsynced (1)", seconds=150)
     browser.click("Automation")
     browser.wait_for("1 run", seconds=90)
-    look = browser.run("return [...document.querySelectorAll('tr')].find(row => row.innerText.includes('1 run')).innerText")
+    look = browser.run(
+        "return [...document.querySelectorAll('tr')].find(row => row.innerText.includes('1 run')).innerText"
+    )
     browser.click(look.partition("\n")[0])
     browser.wait_for("follows its inputs", "content changed, or never made", "True")
     browser.picture("condition")

@@ -240,7 +240,7 @@ class _Builder:
     def _build_sensor(self) -> dg.AutomationConditionSensorDefinition:
         return dg.AutomationConditionSensorDefinition(
             f"{self.pipeline.name}_automation",
-            description="Looks at the sources' files, and runs what follows as the conditions on each asset's page say.",
+            description="Looks at the sources' files, and runs each asset as the conditions on its page say.",
             target=dg.AssetSelection.groups(self.pipeline.name, include_sources=True),
             default_status=dg.DefaultSensorStatus.RUNNING,
         )
