@@ -80,7 +80,7 @@ def test_however_a_training_ends_the_gpu_is_free_and_the_next_run_goes_on(
     assert starter.stdout is not None
     worker = int(starter.stdout.readline())
     try:
-        wait_until(lambda: list(tmp_path.glob("progress/*/step-*")), seconds=120)
+        wait_until(lambda: any(tmp_path.glob("progress/*/step-*[1-9]-epoch-*")), seconds=120)
         assert measure_used() > before + _ROUNDING_BYTES, "it is at work on the GPU"
         if how == "starter killed":
             starter.kill()
