@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from live_project import STAGES, Server, live_project, read_versions, serve, wait_until
+from live_project import STAGES, Server, read_versions, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -104,6 +105,9 @@ def test_trainings_take_turns_and_one_that_is_stopped_goes_on_later(server, whol
     for _ in range(25):  # some turns of the daemon that starts runs
         assert server.status(second) == "QUEUED"
         assert len(server.project.find_workers()) == 1
+    on_cpu = server.launch("ward", STAGES[: STAGES.index("checkpoint")])
+    server.wait_for(on_cpu, "SUCCESS", 150)
+    assert server.status(second) == "QUEUED", "what needs no GPU did not wait for it"
     assert read_pool(server) == {"slots": ("gpu", 1), "runs": [first]}
     curve = server.ask("""{ assetOrError(assetKey: {path: ["clinic", "training_curve"]}) { ... on Asset {
         assetObservations(limit: 20) { runId metadataEntries { label } } } } }""")["assetOrError"]["assetObservations"]
@@ -124,32 +128,31 @@ def test_trainings_take_turns_and_one_that_is_stopped_goes_on_later(server, whol
     wait_until(ended, 150, "the second training")
     assert server.status(second) == "SUCCESS", server.read_log(second)
 
-    third = server.launch("clinic", ["checkpoint"], LONG)
+    third = server.launch("clinic", ["checkpoint"], {**LONG, "processes": 2})
     wait_until(lambda: "parameters learn" in server.read_log(third), 120, "the first training goes on")
     wait_until(lambda: "going on from step" in server.read_log(third), 5, "it says from where")
+    assert len(server.project.find_workers()) > 2, "a launcher and its ranks"
     server.terminate(third)
     server.wait_for(third, "CANCELED", 60)
     assert server.project.find_workers() == []
 
 
-def test_the_daemon_starts_a_scheduled_pipeline_s_first_training_by_itself(tmp_path):
-    with live_project(tmp_path / "project") as project:
-        project.declare("nightly", retrain={"cron": "* * * * *", "timezone": "UTC"})
-        status, told = project.run("run", "--until", "vocabulary")
-        assert status == 0, told
-        with serve(project) as server:
-            sensors = server.ask("""{ sensorsOrError(repositorySelector: {repositoryLocationName: "vqa_pipeline",
-                repositoryName: "__repository__"}) { ... on Sensors { results { name sensorState { status } } } } }""")
-            assert sensors["sensorsOrError"]["results"] == [
-                {"name": "nightly_automation", "sensorState": {"status": "RUNNING"}},
-                {"name": "nightly_dead_runs", "sensorState": {"status": "RUNNING"}},
-            ]
-            assert read_assets(server, "nightly")["checkpoint"]["assetMaterializations"] == []
+def crash(server: Server) -> None:
+    """Kill, as the kernel does when memory is out, the process of a run and that of its step."""
+    [worker] = server.project.find_workers()
+    step = worker.parent()
+    step.parent().kill()
+    step.kill()
 
-            def made() -> list[dict[str, Any]]:
-                return read_assets(server, "nightly")["checkpoint"]["assetMaterializations"]
 
-            [training] = wait_until(made, 240, "the first training")
-            query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { tags { key value } } } }"
-            tags = {tag["key"]: tag["value"] for tag in server.ask(query, id=training["runId"])["runOrError"]["tags"]}
-            assert tags["dagster/sensor_name"] == "nightly_automation"
+def test_a_crashed_training_frees_the_gpu_and_the_next_one_goes_on(server, whole_run):
+    first = server.launch("clinic", ["checkpoint"], LONG)
+    wait_until(lambda: re.search(r"epoch \d+ done", server.read_log(first)), 120, "an epoch is done")
+    crash(server)
+    wait_until(lambda: server.status(first) == "FAILURE", 150, "the crash is noticed")
+    assert server.project.find_workers() == []
+    wait_until(lambda: read_pool(server)["runs"] == [], 120, "the GPU's slot is free")
+    second = server.launch("clinic", ["checkpoint"], LONG)
+    wait_until(lambda: "going on from step" in server.read_log(second), 120, "the next training has the slot")
+    server.terminate(second)
+    server.wait_for(second, "CANCELED", 60)
