@@ -33,6 +33,14 @@ def declare(root: Path, epochs: int = 5, retrain: str = NIGHTLY) -> None:
     file.write_text(DECLARED.format(epochs=epochs, retrain=retrain))
 
 
+def fail(root: Path, asset: str) -> None:
+    """A run whose step for an asset failed, which changed nothing in the store."""
+    steps = FakeStages(root / "fake", {"colours": ["what is it|cat"]})
+    steps.failures[asset] = TrainingError("the GPU is on fire")
+    pipeline = make_pipeline(root, training={"backbone": "tiny", "epochs": 5})
+    assert not run_assets(pipeline, steps=steps).success
+
+
 def test_that_nothing_changed_and_when_the_next_look_is_are_told(call, root):
     declare(root)
     ended = call("why")
@@ -110,17 +118,55 @@ def test_a_run_that_failed_is_told_with_its_reason_until_one_succeeds(call, root
     ("retrain", "told"),
     [
         (NIGHTLY, "it is tried again at the next tick"),
-        ("on_change", "it is tried again at 02:00 UTC"),
+        ("on_change", "it is tried again at 02:00 UTC, or once the content changes"),
         ("manual", "it is not tried again by itself"),
     ],
 )
 def test_a_training_that_failed_is_told_with_when_it_is_tried_again(call, root, retrain, told):
     declare(root, retrain=retrain)
-    steps = FakeStages(root / "fake", {"colours": ["what is it|cat"]})
-    steps.failures["checkpoint"] = TrainingError("the GPU is on fire")
-    pipeline = make_pipeline(root, training={"backbone": "tiny", "epochs": 5})
-    assert not run_assets(pipeline, steps=steps).success
+    fail(root, "checkpoint")
     lines = call("why").out.splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("  the last run failed (run "))
     assert lines[place].endswith(": the GPU is on fire")
     assert lines[place + 1] == f"  {told}"
+
+
+@pytest.mark.parametrize(
+    ("retrain", "told"),
+    [(NIGHTLY, "runs at the next tick"), ("on_change", "runs at the night's retry"), ("manual", "up to date")],
+)
+def test_a_training_that_failed_is_not_up_to_date_though_nothing_changed_where_it_is_tried_again(
+    call, root, retrain, told
+):
+    declare(root, retrain=retrain)
+    fail(root, "checkpoint")
+    said = call("why").out.splitlines()
+    lines = said[next(number for number, line in enumerate(said) if line.startswith("clinic/")) :]
+    assert lines[0].startswith(f"clinic/checkpoint: {told} (made 20")
+    assert lines[2] == "  no content changed since the last request"
+    assert [line for line in lines if line.startswith("clinic/")] == lines[:1], "what follows has nothing to wait for"
+    used_again = [line for line in lines if line.startswith("  trained before on the same: version ")]
+    assert len(used_again) == (retrain != "manual")
+
+
+@pytest.mark.parametrize(
+    ("asset", "told"),
+    [
+        ("raw/colours", "it is tried again at the next look at the files"),
+        ("dataset", "it is tried again at 02:00 UTC, or once the content changes"),
+    ],
+)
+def test_each_other_asset_that_failed_is_told_with_when_it_is_tried_again(call, root, asset, told):
+    declare(root)
+    fail(root, asset)
+    lines = call("why").out.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith(f"clinic/{asset}: "))
+    assert lines[place + 2].endswith(": the GPU is on fire")
+    assert lines[place + 3] == f"  {told}"
+
+
+def test_what_failed_and_has_to_wait_is_tried_again_after_that(call, root):
+    declare(root)
+    fail(root, "checkpoint")
+    write_source(root, change={3: {"answer": "red"}})
+    assert call("why", "checkpoint").out.splitlines()[-2] == "  it is tried again when it no longer has to wait"

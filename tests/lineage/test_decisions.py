@@ -92,6 +92,25 @@ def test_a_setting_that_decides_nothing_is_no_change(root):
     assert list_changed(declare(root, training={"backbone": "tiny", "threads": 3})) == {}
 
 
+def test_a_setting_that_a_release_no_longer_has_is_a_change(root):
+    """Dagster's conditions see it as one, too: it is a part of the stage's code version."""
+    [version] = stages.open_store(declare(root)).versions("vocabulary")
+    change_manifest(root, "vocabulary", settings={**version.manifest.settings, "stemming": "porter", "quiet": None})
+    assert list_changed(declare(root)) == {
+        "vocabulary": [
+            "setting quiet (no setting any more)",
+            "setting stemming: porter, now none (no setting any more)",
+        ]
+    }
+
+
+def test_a_setting_that_a_version_never_knew_is_a_change_even_where_it_is_null(root):
+    [version] = stages.open_store(declare(root)).versions("records/colours")
+    known = {name: value for name, value in version.manifest.settings.items() if name != "corrections"}
+    change_manifest(root, "records/colours", settings=known)
+    assert list_changed(declare(root)) == {"records/colours": ["setting corrections (new)"]}
+
+
 def test_files_that_were_not_looked_at_yet_are_named(root):
     rewrite(root, "what colour", "which colour")
     (root / "raw" / "images" / "new.png").write_bytes(b"x")
@@ -124,6 +143,17 @@ def test_a_gate_that_was_not_passed_stands_in_the_way_of_all_that_follows(root):
     assert obstacle.startswith("its newest candidate did not pass a blocking check; see data/store/clinic/dataset/cand")
     assert (root / obstacle.rpartition(" ")[2]).is_file()
     assert told["checkpoint"].obstacles == ("dataset waits", "vocabulary waits")
+
+
+def test_newer_data_on_its_way_is_told_beside_a_gate_that_was_not_passed(root):
+    rewrite(root, "11.png,", "gone.png,")
+    with pytest.raises(GateFailed):
+        Runner(declare(root)).run("dataset")
+    rewrite(root, "gone.png,", "11.png,")
+    told = tell(declare(root))["dataset"]
+    gate, *coming = told.obstacles
+    assert gate.startswith("its newest candidate did not pass a blocking check; see ")
+    assert coming == ["records/colours waits", "raw/colours runs soon"]
 
 
 def change_manifest(root: Path, asset: str, **changes) -> None:
@@ -160,6 +190,25 @@ def test_what_was_trained_before_is_used_again_and_that_is_told(root):
     assert (told.outcome, told.reuses) == ("runs at the next tick", first)
     other = tell(declare(root, training={"backbone": "tiny", "epochs": 7}))["checkpoint"]
     assert (other.outcome, other.reuses) == ("runs at the next tick", None)
+
+
+@pytest.mark.parametrize(
+    ("retrain", "expected"),
+    [(NIGHTLY, "runs at the next tick"), ("on_change", "runs at the night's retry"), ("manual", "up to date")],
+)
+def test_a_training_that_failed_is_tried_again_though_nothing_changed(root, retrain, expected):
+    current = stages.open_store(declare(root)).require("checkpoint").manifest.version
+    told = {one.asset: one for one in decide(declare(root, retrain=retrain), NOON, failed=["checkpoint"])}
+    assert told["checkpoint"].outcome == expected
+    assert told["checkpoint"].differences == ()
+    assert told["checkpoint"].reuses == (None if retrain == "manual" else current)
+    assert {told[asset].outcome for asset in ("predictions", "metrics", "champion")} == {"up to date"}
+
+
+def test_what_failed_on_a_change_by_hand_runs_by_hand(root):
+    pipeline = declare(root, training={"backbone": "tiny", "epochs": 6}, retrain="manual")
+    told = {one.asset: one.outcome for one in decide(pipeline, NOON, failed=["checkpoint"])}
+    assert told["checkpoint"] == "runs by hand"
 
 
 def test_a_damaged_version_is_named_by_its_file(root):

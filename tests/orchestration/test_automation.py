@@ -111,6 +111,30 @@ def test_a_failed_training_is_tried_again_once_a_night_until_it_works(world):
     assert trainings(world.pass_days(1)) == []
 
 
+@pytest.mark.parametrize(
+    ("asset", "times", "follower"),
+    [
+        ("dataset", ["01 14:01", "02 02:01", "03 02:01"], "vocabulary"),
+        ("predictions", ["01 15:01", "02 03:01", "03 02:01"], "metrics"),
+    ],
+)
+def test_any_stage_that_failed_is_tried_again_once_a_night_until_it_works(world, asset, times, follower):
+    world.stages.failures[asset] = TrainingError("the disk is full")
+    world.put("what is it|cat", "how many|4")
+    failing = [time.strftime("%d %H:%M") for time, assets in world.pass_days(2) if asset in assets]
+    assert failing == times
+    del world.stages.failures[asset]
+    (when, retried), (_, follow), *_ = world.pass_days(1)
+    assert (when.strftime("%d %H:%M"), retried) == ("04 02:01", {asset})
+    assert follower in follow
+
+
+def test_bad_data_is_not_curated_again_night_after_night(world):
+    world.put("what is it|cat", "BAD|4")
+    curated = [time.strftime("%d %H:%M") for time, assets in world.pass_days(3) if "dataset" in assets]
+    assert curated == ["01 14:01"]
+
+
 def test_a_change_that_lands_while_a_training_runs_gets_its_own_night(world):
     def change() -> None:
         world.stages.while_training = lambda: None

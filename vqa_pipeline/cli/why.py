@@ -32,8 +32,8 @@ def why(
     from vqa_pipeline.orchestration.instance_state import read_state
 
     chosen, now = find_pipeline(pipeline, file), datetime.now(UTC)
-    told = _choose(decide(chosen, now), asset)
     state = read_state(chosen, now)
+    told = _choose(decide(chosen, now, state.failures), asset, state)
     if as_json:
         print(json.dumps(_dump(chosen, told, state), indent=1, ensure_ascii=False))
         return
@@ -56,10 +56,11 @@ def tell_schedule(pipeline: Pipeline, due_at: datetime | None) -> str:
     return f"{words.TRAIN_AT_TICK}; the next is {due_at:%Y-%m-%d %H:%M} ({retrain.timezone})"
 
 
-def _choose(decisions: list[Decision], asset: str) -> list[Decision]:
-    """The one that was asked for; or that on the training, and those on all that is not up to date."""
+def _choose(decisions: list[Decision], asset: str, state: InstanceState) -> list[Decision]:
+    """The one that was asked for; or that on the training, and those on all that failed or is not up to date."""
     if not asset:
-        return [one for one in decisions if one.asset == _TRAINING or one.outcome != "up to date"]
+        always = {_TRAINING, *state.failures}
+        return [one for one in decisions if one.asset in always or one.outcome != "up to date"]
     chosen = [one for one in decisions if one.asset == asset]
     if not chosen:
         known = ", ".join(one.asset for one in decisions)
@@ -94,18 +95,25 @@ def _tell_one(pipeline: Pipeline, decision: Decision, state: InstanceState) -> l
     failure = state.failures.get(decision.asset)
     if failure is not None:
         lines.append(f"  {words.FAILED} (run {failure.run_id[:8]}): {failure.message}")
-        lines += [f"  {_tell_retry(pipeline)}"] if decision.asset == _TRAINING else []
+        lines.append(f"  {_tell_retry(pipeline, decision)}")
     return lines
 
 
-def _tell_retry(pipeline: Pipeline) -> str:
-    retrain = pipeline.settings.retrain
-    if retrain == "manual":
+def _tell_retry(pipeline: Pipeline, decision: Decision) -> str:
+    if pipeline.settings.retrain == "manual":
         return "it is not tried again by itself"
-    if retrain == "on_change":
-        due_at = words.RETRY_ON_CHANGE.find_next(datetime.now(UTC))
-        return f"it is tried again at {due_at:%H:%M} {words.RETRY_ON_CHANGE.timezone}"
-    return "it is tried again at the next tick"
+    when = {
+        "runs at the next tick": "at the next tick",
+        "runs soon": "at the next look at the files",
+        "runs at the night's retry": f"at {_tell_night()}, or once the content changes",
+        "waits": "when it no longer has to wait",
+    }
+    return f"it is tried again {when[decision.outcome]}"
+
+
+def _tell_night() -> str:
+    retry = words.NIGHTLY_RETRY
+    return f"{retry.find_next(datetime.now(UTC)):%H:%M} {retry.timezone}"
 
 
 def _tell_outcome(decision: Decision, state: InstanceState) -> str:

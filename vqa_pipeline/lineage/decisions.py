@@ -6,7 +6,7 @@ beside it, and the settings are in the YAML. What only Dagster knows (runs that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -36,10 +36,20 @@ FOLLOW = "follows its inputs"
 TRAIN_AT_TICK = "trains at a tick of the cron, if the content changed"
 TRAIN_ON_CHANGE = "trains when the content changed"
 
-RETRY_ON_CHANGE = CronSettings(cron="0 2 * * *")
-"""When a training that failed is tried again where `retrain` names no time."""
+NIGHTLY_RETRY = CronSettings(cron="0 2 * * *")
+"""When what failed is tried again, but for a training that has a cron of its own."""
 
-Outcome = Literal["up to date", "runs at the next tick", "runs soon", "runs by hand", "waits"]
+Outcome = Literal[
+    "up to date", "runs at the next tick", "runs soon", "runs by hand", "runs at the night's retry", "waits"
+]
+
+_RECORDED_BESIDE = {
+    "raw": {"content"},
+    "checkpoint": {"backbone_digest", "warm_start_digest", "warm_start_parent"},
+    "predictions": {"champion"},
+    "champion": {"changed_by_hand"},
+}
+"""What stages write beside their settings: it follows from these and the store, and vanishes with them."""
 
 
 class Difference(Frozen):
@@ -69,13 +79,19 @@ class Decision(Frozen):
     reuses: str | None = Field(None, description="Version that was made of the same before: it is used again.")
     due_at: AwareDatetime | None = Field(None, description="The next tick, in the schedule's time zone.")
 
+    @property
+    def will_change(self) -> bool:
+        """Whether what follows has something to wait for: a training that is only tried again changes nothing."""
+        return bool(self.differences or self.obstacles)
 
-def decide(pipeline: Pipeline, now: datetime) -> list[Decision]:
+
+def decide(pipeline: Pipeline, now: datetime, failed: Collection[str] = ()) -> list[Decision]:
     """The decision on every asset, in the order of the graph. Looks at the files of the sources; publishes nothing.
 
     Args:
         pipeline: The pipeline.
         now: An aware time; the next tick comes after it.
+        failed: Assets whose last run failed, which only Dagster knows.
 
     Raises:
         SourceError: a file or folder that the settings name does not exist.
@@ -84,7 +100,7 @@ def decide(pipeline: Pipeline, now: datetime) -> list[Decision]:
     store = open_store(pipeline)
     decisions: dict[str, Decision] = {}
     for asset in list_assets(pipeline):
-        decisions[asset] = _decide(pipeline, store, asset, decisions, now)
+        decisions[asset] = _decide(pipeline, store, asset, decisions, now, has_failed=asset in failed)
     return list(decisions.values())
 
 
@@ -94,14 +110,17 @@ def find_next_training(pipeline: Pipeline, now: datetime) -> datetime | None:
     return retrain.find_next(now) if isinstance(retrain, CronSettings) else None
 
 
-def _decide(pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, Decision], now: datetime) -> Decision:
+def _decide(
+    pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, Decision], now: datetime, *, has_failed: bool
+) -> Decision:
     version, differences = _compare(pipeline, store, asset)
     obstacles = _find_obstacles(pipeline, store, asset, known)
-    if not differences and not obstacles:
-        outcome: Outcome = "up to date"
-    elif obstacles:
+    outcome: Outcome = "up to date"
+    if obstacles:
         outcome = "waits"
-    else:
+    elif has_failed:
+        outcome = _choose_retry(pipeline, asset, is_due=bool(differences))
+    elif differences:
         outcome = _choose_outcome(pipeline, asset)
     due_at = find_next_training(pipeline, now) if asset == "checkpoint" else None
     made_at = version.manifest.created_at if version else None
@@ -137,13 +156,27 @@ def _choose_outcome(pipeline: Pipeline, asset: str) -> Outcome:
     return "runs at the next tick" if waits_for_tick else "runs soon"
 
 
+def _choose_retry(pipeline: Pipeline, asset: str, *, is_due: bool) -> Outcome:
+    """What failed is tried again whether anything changed since or not; files are looked at again soon."""
+    if pipeline.settings.retrain == "manual":
+        return "runs by hand" if is_due else "up to date"
+    if asset == "checkpoint" and isinstance(pipeline.settings.retrain, CronSettings):
+        return "runs at the next tick"
+    return "runs soon" if _is_observed(pipeline, asset) else "runs at the night's retry"
+
+
+def _is_observed(pipeline: Pipeline, asset: str) -> bool:
+    """Whether it is files that are looked at regularly; generated ones are made, as other assets are."""
+    stage, _, source = asset.partition("/")
+    return stage == "raw" and pipeline.source(source).format != "shapes"
+
+
 def _find_obstacles(pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, Decision]) -> list[str]:
     """A gate that its candidate did not pass, and inputs that are not what they will be."""
     failed = store.find_failed(asset)
-    if failed is not None:
-        return [f"its newest candidate did not pass a blocking check; see {_locate(pipeline, failed)}"]
-    waiting = [name for name in list_inputs(pipeline, asset) if known[name].outcome != "up to date"]
-    return [f"{name} {known[name].outcome}" for name in waiting]
+    waiting = [name for name in list_inputs(pipeline, asset) if known[name].will_change]
+    gate = [f"its newest candidate did not pass a blocking check; see {_locate(pipeline, failed)}"] if failed else []
+    return gate + [f"{name} {known[name].outcome}" for name in waiting]
 
 
 def _locate(pipeline: Pipeline, path: Path) -> str:
@@ -166,7 +199,7 @@ def _compare(pipeline: Pipeline, store: Store, asset: str) -> tuple[Version | No
         return None, [Difference(kind="missing", name="", before=None, now=None, told=MISSING)]
     differences = [
         *_compare_stage(version, asset),
-        *_compare_settings(version, _read_settings(pipeline, store, asset)),
+        *_compare_settings(version, asset, _read_settings(pipeline, store, asset)),
         *_compare_inputs(pipeline, store, version, asset),
     ]
     if asset.startswith("raw/"):
@@ -194,19 +227,26 @@ def _read_settings(pipeline: Pipeline, store: Store, asset: str) -> Mapping[str,
     return recipe.collect_settings() if recipe else stage_settings(pipeline, asset)
 
 
-def _compare_settings(version: Version, settings: Mapping[str, Any]) -> list[Difference]:
-    """Those that the stage has; what it recorded beside them, such as a champion, follows from the store."""
+def _compare_settings(version: Version, asset: str, settings: Mapping[str, Any]) -> list[Difference]:
+    """Those that the stage has or had; what it recorded beside them is no setting of anybody's."""
     before, overridden = version.manifest.settings, version.manifest.details.get("overridden", {})
+    changed = [name for name, value in settings.items() if name not in before or before[name] != value]
+    gone = sorted(before.keys() - settings.keys() - _RECORDED_BESIDE.get(asset.partition("/")[0], set()))
+    new = [name for name in changed if name not in before]
+    told = {
+        **dict.fromkeys(new, "new"),
+        **dict.fromkeys(overridden, "it was set for one run"),
+        **dict.fromkeys(gone, "no setting any more"),
+    }
     return [
         Difference(
             kind="setting",
             name=name,
             before=_write(before.get(name)),
-            now=_write(value),
-            told="it was set for one run" if name in overridden else "",
+            now=_write(settings.get(name)),
+            told=told.get(name, ""),
         )
-        for name, value in settings.items()
-        if before.get(name) != value
+        for name in changed + gone
     ]
 
 

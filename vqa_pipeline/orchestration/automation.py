@@ -46,10 +46,15 @@ def observe_regularly(cron: str) -> Condition:
 
 
 def follow_changes() -> Condition:
-    """For stages that cost little: run as soon as the content of an input changed."""
-    due = (_unhandled_change() | AC.newly_missing() | (AC.missing() & AC.initial_evaluation())).since(
-        AC.newly_requested() & ~_content_changed()
-    )
+    """For stages that cost little: run as soon as the content of an input changed.
+
+    One that failed is tried again once a night, but what did not pass its own gate waits for other data.
+    """
+    bad = AC.any_checks_match(AC.check_failed(), blocking_only=True)
+    again = _nightly_retry() & ~bad
+    missing = AC.newly_missing() | (AC.missing() & AC.initial_evaluation())
+    wanted = _unhandled_change() | missing | again
+    due = wanted.since(AC.newly_requested() & ~(_content_changed() | again))
     return (due.with_label(words.CHANGED_OR_MISSING) & _ready()).with_label(words.FOLLOW)
 
 
@@ -75,12 +80,17 @@ def _train_on_schedule(retrain: CronSettings) -> Condition:
 def _train_on_change() -> Condition:
     """As soon as the content changed; a training that failed is tried again once a night."""
     missing = AC.newly_missing() | (AC.missing() & AC.initial_evaluation())
-    again = AC.cron_tick_passed(words.RETRY_ON_CHANGE.cron, words.RETRY_ON_CHANGE.timezone) & _failed()
+    again = _nightly_retry()
     handled = AC.newly_requested() & ~(_content_changed() | again)
-    wanted = _unhandled_change() | missing.with_label(words.MISSING) | again.with_label(words.RETRY)
+    wanted = _unhandled_change() | missing.with_label(words.MISSING) | again
     due = wanted.since(handled)
     return (due.with_label(words.CHANGED_OR_MISSING) & _ready()).with_label(words.TRAIN_ON_CHANGE)
 
 
 def _failed() -> Condition:
     return AC.execution_failed().with_label(words.FAILED)
+
+
+def _nightly_retry() -> Condition:
+    tick = AC.cron_tick_passed(words.NIGHTLY_RETRY.cron, words.NIGHTLY_RETRY.timezone)
+    return (tick & _failed()).with_label(words.RETRY)
