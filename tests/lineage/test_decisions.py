@@ -229,6 +229,25 @@ def test_a_source_that_came_or_went_is_an_input_that_came_or_went(root):
     assert all(one.endswith("now none (no source any more)") for one in told)
 
 
+@pytest.mark.parametrize(
+    ("timezone", "now", "expected"),
+    [
+        ("UTC", "2026-11-26T12:00+00:00", "2026-11-27T02:00:00+00:00"),
+        ("Europe/Berlin", "2026-11-27T00:59+00:00", "2026-11-27T02:00:00+01:00"),
+        ("Europe/Berlin", "2026-11-27T01:01+00:00", "2026-11-28T02:00:00+01:00"),
+        ("America/New_York", "2026-11-27T01:01+00:00", "2026-11-27T02:00:00-05:00"),
+        ("Asia/Kolkata", "2026-11-26T20:29+00:00", "2026-11-27T02:00:00+05:30"),
+        ("Asia/Kolkata", "2026-11-26T22:00+01:00", "2026-11-28T02:00:00+05:30"),
+        ("Europe/Berlin", "2026-10-24T12:00+00:00", "2026-10-25T02:00:00+02:00"),
+        ("Europe/Berlin", "2027-03-27T12:00+00:00", "2027-03-28T03:00:00+02:00"),
+    ],
+)
+def test_the_next_training_is_told_in_the_schedules_time_zone(tmp_path, timezone, now, expected):
+    pipeline = declare(tmp_path, retrain={"cron": "0 2 * * *", "timezone": timezone})
+    due_at = find_next_training(pipeline, datetime.fromisoformat(now))
+    assert due_at.isoformat() == expected
+
+
 @pytest.mark.parametrize("retrain", ["manual", "on_change"])
 def test_without_a_cron_there_is_no_next_time(tmp_path, retrain):
     assert find_next_training(declare(tmp_path, retrain=retrain), NOON) is None
