@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import dagster as dg
 import pytest
-from automation_world import OBSERVED, WHOLE, World, as_keys, requested, trainings
+from automation_world import OBSERVED, WHOLE, Requests, World, as_keys, requested, trainings
 from fake_stages import FakeStages, make_pipeline
 
 from vqa_pipeline.errors import TrainingError
@@ -100,6 +101,42 @@ def test_bad_data_that_went_away_leaves_no_training_behind(world):
     world.put(*good)
     assert trainings(world.pass_days(1)) == []
     assert world.stages._current["checkpoint"] == version
+
+
+def test_a_change_that_was_taken_back_before_the_tick_trains_nothing(world):
+    """A, B, A: a run is asked for, since something changed, and it finds that all is as it was."""
+    first, before = world.stages.rows["scans"], trained(world)
+    world.put("what is it|cat", "how many|4")
+    assert requested(look(world, 12, 13, 14, 15)) >= {"dataset", "vocabulary"}
+    world.put(*first)
+    assert trainings(look(world, 16, 17, 18, 19, 26, 27)) == ["02 02:01"]
+    assert trained(world) == before
+    world.noon += timedelta(days=1)
+    assert trainings(world.pass_days(2)) == []
+
+
+def test_going_back_to_what_was_trained_on_before_uses_that_version_again(world):
+    """A, B trained, A: B's checkpoint stays published, A's is the current one again."""
+    first, before = world.stages.rows["scans"], trained(world)
+    world.put("what is it|cat", "how many|4")
+    assert trainings(world.pass_days(1)) == ["02 02:01"]
+    both = trained(world)
+    assert len(both.fingerprints) == 2
+    assert both.current != before.current
+    world.put(*first)
+    assert trainings(world.pass_days(2)) == ["03 02:01"]
+    assert trained(world) == both._replace(current=before.current)
+
+
+def test_two_changes_in_one_day_are_one_training(world):
+    world.put("what is it|cat", "how many|4")
+    assert requested(look(world, 12, 13, 14, 15)) >= {"dataset", "vocabulary"}
+    world.put("what is it|cat", "how many|5")
+    world.declare(training={"backbone": "tiny", "epochs": 6})
+    assert trainings(look(world, 16, 17, 18, 19, 26, 27)) == ["02 02:01"]
+    world.noon += timedelta(days=1)
+    assert trainings(world.pass_days(2)) == []
+    assert len(world.stages.trained_with) == 2
 
 
 def test_a_failed_training_is_tried_again_once_a_night_until_it_works(world):
@@ -202,6 +239,23 @@ def test_generated_files_are_made_once(tmp_path):
         {"metrics"},
         {"champion"},
     ]
+
+
+class Trained(NamedTuple):
+    """What was ever trained, and which of it is in use."""
+
+    fingerprints: tuple[str, ...]
+    current: str
+
+
+def look(world: World, *hours: int) -> Requests:
+    """What was requested at a minute past these hours; from 24 on they are the next day's."""
+    times = [world.noon + timedelta(hours=hour - 12, minutes=1) for hour in hours]
+    return [(now, world.tick(now) - OBSERVED) for now in times]
+
+
+def trained(world: World) -> Trained:
+    return Trained(tuple(world.stages.checkpoints), world.stages._current["checkpoint"].manifest.data_version)
 
 
 # ------------------------------------------------------------------------------------------------------------ on change
