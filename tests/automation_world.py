@@ -11,6 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
+from dagster._daemon.asset_daemon import (
+    asset_daemon_cursor_from_instigator_serialized_cursor,
+    asset_daemon_cursor_to_instigator_serialized_cursor,
+)
 from fake_stages import FakeStages, make_pipeline
 
 from vqa_pipeline.orchestration.assets import build_definitions
@@ -38,6 +43,13 @@ class World:
         built = build_definitions(make_pipeline(self.root, **settings), self.stages)
         self.definitions = dg.Definitions.merge(built, quiet)
         self.job = self.definitions.resolve_implicit_global_asset_job_def()
+
+    def restart(self, **settings) -> None:
+        """The daemon ends and starts again: definitions are loaded anew, and the cursor is what it had stored."""
+        stored = asset_daemon_cursor_to_instigator_serialized_cursor(self.cursor or AssetDaemonCursor.empty())
+        self.declare(**settings)
+        graph = self.definitions.resolve_asset_graph()
+        self.cursor = asset_daemon_cursor_from_instigator_serialized_cursor(stored, graph)
 
     def put(self, *rows: str) -> None:
         """Change the files of the source."""

@@ -1,35 +1,45 @@
 """A year of random events on the pipeline's own graph: every training that was due came, once, and no other.
 
 What is due is told by a few plain rules, written down here without a word of Dagster: at each night's tick, what is
-published is trained on, unless that was done before, the newest data is bad, or the GPU is on fire.
+published is trained on, unless that was done before, the newest data is bad, or the GPU is on fire. With `on_change`,
+there is no tick: when the day is over, what is published was trained on, with the same exceptions.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from automation_world import OBSERVED, WHOLE, World, as_keys
+from fake_stages import make_pipeline
 
 from vqa_pipeline import stages
 from vqa_pipeline.errors import TrainingError
+from vqa_pipeline.publishing import compute_fingerprint
 
 MORNING, TICK = (12, 13), 26
 """Events happen before the look at noon or the one after it: by night, all that follows from them is done."""
-HOURS = (12, 13, 14, 15, 16, TICK, 27)
+HOURS, LATEST = (12, 13, 14, 15, 16, TICK, 27), 36
+
+
+Events = list[tuple[int, "Callable[[Year], None]"]]
 
 
 class Year:
     """The world, the plain rules beside it, and the events that befall both."""
 
-    def __init__(self, root: Path, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.world = World(root)
+    SETTINGS: Mapping[str, Any] = {}
+
+    def __init__(self, root: Path, seed: int, restarts: float = 0.0) -> None:
+        """`restarts`: how likely the daemon ends and starts again before a look."""
+        self.random, self.restarts = random.Random(seed), restarts
+        self.world = World(root, **self.SETTINGS)
         self.number, self.epochs, self.is_burning = stages.STAGE_NUMBERS["checkpoint"], 5, False
         self.history = [self.rows]
         self.expected: list[tuple[frozenset[str], int, int]] = []
@@ -42,6 +52,10 @@ class Year:
     @property
     def rows(self) -> list[str]:
         return self.world.stages.rows["scans"]
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        return {**self.SETTINGS, "training": {"backbone": "tiny", "epochs": self.epochs}}
 
     # ------------------------------------------------------------------------------------------------------- the rules
 
@@ -96,7 +110,7 @@ class Year:
         self.load()
 
     def load(self) -> None:
-        self.world.declare(training={"backbone": "tiny", "epochs": self.epochs})
+        self.world.declare(**self.declared)
 
     def catch_fire(self) -> None:
         self.is_burning = True
@@ -149,29 +163,93 @@ class Year:
             chosen = [(self.random.choice(MORNING), event) for event in self.random.choices(events, weights, k=due)]
             self.live_day(chosen)
 
-    def live_day(self, events: list[tuple[int, Callable[[Year], None]]]) -> None:
+    def live_day(self, events: Events) -> None:
         attempts = 0
         for hour in HOURS:
-            for when, event in events:
-                if when == hour:
-                    event(self)
-                    self.happened[event.__name__] += 1
-                    self.history.append(self.rows)
+            self.befall(events, hour)
             if hour == TICK:
                 self.expect_training()
-            requested = self.world.tick(self.world.noon + timedelta(hours=hour - 12, minutes=1)) - OBSERVED
+            requested = self.look(hour)
             assert "checkpoint" not in requested or hour >= TICK, "by day, nothing trains"
             attempts += "checkpoint" in requested
-            self.note_trainings()
         assert attempts <= 1, "a night has one training"
         assert self.trained == self.expected
         self.world.noon += timedelta(days=1)
 
+    def befall(self, events: Events, hour: int) -> None:
+        for when, event in events:
+            if when == hour:
+                event(self)
+                self.happened[event.__name__] += 1
+                self.history.append(self.rows)
+
+    def look(self, hour: int) -> set[str]:
+        """What the daemon requests at a minute past an hour of the day."""
+        if self.random.random() < self.restarts:
+            self.world.restart(**self.declared)
+            self.happened["restart"] += 1
+        requested = self.world.tick(self.world.noon + timedelta(hours=hour - 12, minutes=1)) - OBSERVED
+        self.note_trainings()
+        return requested
+
+
+class EagerYear(Year):
+    """With `retrain: on_change`."""
+
+    SETTINGS = {"retrain": "on_change"}
+
+    def live_day(self, events: Events) -> None:
+        """The day ends once nothing is asked for any more: one training may have brought the next."""
+        num_trained, attempts = len(self.trained), 0
+        for hour in HOURS:
+            self.befall(events, hour)
+            attempts += "checkpoint" in self.look(hour)
+        hour = HOURS[-1] + 1
+        while requested := self.look(hour):
+            attempts += "checkpoint" in requested
+            assert hour < LATEST, "it comes to an end"
+            hour += 1
+        num_changes = len(events) + (len(self.trained) - num_trained)  # a training may come with a change
+        assert attempts <= num_changes + self.is_burning, "nothing trains unasked"
+        is_bad = any(row.startswith("BAD") for row in self.rows)
+        if not is_bad and not self.is_burning:
+            assert self.world.stages.checkpoints, "something was trained"
+            assert self.trained_last == self.fingerprint, "what is there now is what is trained on"
+        self.world.noon += timedelta(days=1)
+
+    @property
+    def trained_last(self) -> str:
+        return self.world.stages._current["checkpoint"].manifest.data_version
+
+    @property
+    def fingerprint(self) -> str:
+        """Of a checkpoint made of what is there now."""
+        rows, answers = sorted(set(self.rows)), sorted({row.partition("|")[2] for row in self.rows})
+        settings = stages.stage_settings(make_pipeline(self.world.root, **self.declared), "checkpoint")
+        return compute_fingerprint([compute_fingerprint(rows), compute_fingerprint(answers)], settings, self.number)
+
+
+WEEK = {"num_days": 7, "num_events": 30}
+QUARTER = {"num_days": 91, "num_events": 250}
+
 
 def test_a_week_with_thirty_events(tmp_path):
     year = Year(tmp_path, seed=2)
-    year.live(num_days=7, num_events=30)
+    year.live(**WEEK)
     assert len(year.trained) > 2
+
+
+def test_a_week_with_a_daemon_that_is_restarted_at_any_moment(tmp_path):
+    year = Year(tmp_path, seed=7, restarts=0.4)
+    year.live(**WEEK)
+    assert len(year.trained) > 2
+    assert year.happened["restart"] > 10
+
+
+def test_a_week_in_which_every_change_is_trained_on_at_once(tmp_path):
+    year = EagerYear(tmp_path, seed=8)
+    year.live(**WEEK)
+    assert len(year.trained) > 5
 
 
 @pytest.mark.slow
@@ -182,3 +260,18 @@ def test_a_year_with_a_thousand_events(tmp_path):
     assert min(year.happened.values()) >= 5, year.happened
     assert len(year.trained) > 100
     assert len(year.trained) < 365
+
+
+@pytest.mark.slow
+def test_a_quarter_with_a_daemon_that_is_restarted_at_any_moment(tmp_path):
+    year = Year(tmp_path, seed=5, restarts=0.3)
+    year.live(**QUARTER)
+    assert year.happened["restart"] > 100
+    assert len(year.trained) > 25
+
+
+@pytest.mark.slow
+def test_a_quarter_in_which_every_change_is_trained_on_at_once(tmp_path):
+    year = EagerYear(tmp_path, seed=6, restarts=0.1)
+    year.live(**QUARTER)
+    assert len(year.trained) > 50
