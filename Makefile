@@ -41,7 +41,7 @@ check: setup
 	@$(BIN)/dg check defs
 
 bench: setup
-	@for name in curation reading inspecting references joining digest near_duplicates image_checks unchanged against_datasets against_datasets_with_images training; do \
+	@for name in curation reading inspecting references joining digest near_duplicates image_checks unchanged keeping_up against_datasets against_datasets_with_images training; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
