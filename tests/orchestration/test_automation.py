@@ -280,6 +280,26 @@ def test_on_change_a_real_change_trains_once_at_once(eager):
     assert len(eager.stages.trained_with) == 2
 
 
+def test_on_change_only_the_new_checkpoint_answers(eager):
+    eager.stages.calls.clear()
+    eager.put("what is it|cat", "how many|2", "how many|3")
+    requests = eager.pass_days(2)
+    answering = [time for time, assets in requests if "predictions" in assets]
+    training = [time for time, assets in requests if "checkpoint" in assets]
+    assert len(answering) == 1
+    assert answering > training
+    assert eager.stages.calls.index("checkpoint") < eager.stages.calls.index("predictions")
+    assert requests[-1][1] == {"champion"}, "and what follows is made"
+
+
+def test_at_night_the_old_checkpoint_answers_the_new_questions_by_day(world):
+    world.put("what is it|cat", "how many|2", "how many|3")
+    requests = world.pass_days(2)
+    answering = [time.strftime("%d %H") for time, assets in requests if "predictions" in assets]
+    assert len(answering) == 2
+    assert answering[0] < "02 02" < answering[1]
+
+
 def test_on_change_a_cosmetic_change_trains_nothing(eager):
     eager.put("how many|2", "what is it|cat", "what is it|cat")
     assert trainings(eager.pass_days(2)) == []

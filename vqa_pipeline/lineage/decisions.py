@@ -29,6 +29,7 @@ CHANGED_OR_MISSING = "content changed, or never made"
 MISSING = "never made"
 FAILED = "the last run failed"
 RETRY = "the last run failed, and the night's retry is due"
+NO_TRAINING_AHEAD = "no training is on its way"
 READY = "inputs are there, settled and passed their checks"
 TICK = "a tick of the cron"
 TICK_FOUND_CHANGE = "a tick of the cron found a change that no run was requested for"
@@ -114,7 +115,7 @@ def _decide(
     pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, Decision], now: datetime, *, has_failed: bool
 ) -> Decision:
     version, differences = _compare(pipeline, store, asset)
-    obstacles = _find_obstacles(pipeline, store, asset, known)
+    obstacles = _find_obstacles(pipeline, store, asset, known, has_changed=bool(differences))
     outcome: Outcome = "up to date"
     if obstacles:
         outcome = "waits"
@@ -171,12 +172,19 @@ def _is_observed(pipeline: Pipeline, asset: str) -> bool:
     return stage == "raw" and pipeline.source(source).format != "shapes"
 
 
-def _find_obstacles(pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, Decision]) -> list[str]:
+def _find_obstacles(
+    pipeline: Pipeline, store: Store, asset: str, known: Mapping[str, Decision], *, has_changed: bool
+) -> list[str]:
     """A gate that its candidate did not pass, and inputs that are not what they will be."""
     failed = store.find_failed(asset)
-    waiting = [name for name in list_inputs(pipeline, asset) if known[name].will_change]
+    waiting = [name for name in list_inputs(pipeline, asset) if _is_awaited(known[name], has_changed=has_changed)]
     gate = [f"its newest candidate did not pass a blocking check; see {_locate(pipeline, failed)}"] if failed else []
     return gate + [f"{name} {known[name].outcome}" for name in waiting]
+
+
+def _is_awaited(decision: Decision, *, has_changed: bool) -> bool:
+    """Whether an input will be another, and soon: nobody whose turn has come waits for the tick of a training."""
+    return decision.will_change and not (has_changed and decision.outcome == "runs at the next tick")
 
 
 def _locate(pipeline: Pipeline, path: Path) -> str:

@@ -13,7 +13,7 @@ import dagster as dg
 from vqa_pipeline import stages
 from vqa_pipeline.modeling.jobs import PredictJob, TrainJob, locate_curves
 from vqa_pipeline.modeling.settings import TrainingSettings
-from vqa_pipeline.orchestration.automation import follow_changes, observe_regularly, train
+from vqa_pipeline.orchestration.automation import follow_after, follow_changes, observe_regularly, train
 from vqa_pipeline.orchestration.code_links import link_code
 from vqa_pipeline.orchestration.dead_runs import build_sensor, find_marks, hold_run
 from vqa_pipeline.orchestration.descriptions import describe_asset
@@ -84,6 +84,8 @@ class _Builder:
         self.by_itself = retrain != "manual"
         self.look_when = observe_regularly(pipeline.settings.observe) if self.by_itself else None
         self.follow = follow_changes() if self.by_itself else None
+        trains_at_once = retrain == "on_change"
+        self.answer_when = follow_after(self.key("checkpoint")) if trains_at_once else self.follow
         self.train_when = None if retrain == "manual" else train(retrain)
 
     def build(self) -> dg.Definitions:
@@ -156,12 +158,13 @@ class _Builder:
         works_on_gpu: bool = False,
     ) -> dg.AssetsDefinition:
         declared = self._declare(asset) | (ON_GPU if works_on_gpu else {})
+        follow = self.answer_when if works_on_gpu else self.follow
 
         def stage(context: dg.AssetExecutionContext) -> Events:
             with explaining(), hold_run(self.marks, context.run_id):
                 yield from report(self.key(asset), lambda: run(context))
 
-        return _make_asset(stage, declared, self.follow)
+        return _make_asset(stage, declared, follow)
 
     def _build_checkpoint(self) -> dg.AssetsDefinition:
         config_class = build_run_config(self.pipeline.settings.training)

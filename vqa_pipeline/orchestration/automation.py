@@ -58,6 +58,17 @@ def follow_changes() -> Condition:
     return (due.with_label(words.CHANGED_OR_MISSING) & _ready()).with_label(words.FOLLOW)
 
 
+def follow_after(checkpoint: dg.AssetKey) -> Condition:
+    """As `follow_changes`, for what answers on the GPU: not while a training is on its way that starts at once.
+
+    The old checkpoint would answer what the new one is about to. Direct inputs do not tell: the checkpoint itself may
+    be waiting for what it needs first.
+    """
+    on_its_way = AC.any_deps_match(AC.in_progress() | AC.will_be_requested())
+    ahead = AC.any_deps_match(on_its_way).allow(dg.AssetSelection.assets(checkpoint))
+    return (follow_changes() & (~ahead).with_label(words.NO_TRAINING_AHEAD)).with_label(words.FOLLOW)
+
+
 def train(retrain: Literal["on_change"] | CronSettings) -> Condition:
     """For the checkpoint: at once where the content changed, or at a tick of the cron."""
     return _train_on_schedule(retrain) if isinstance(retrain, CronSettings) else _train_on_change()
