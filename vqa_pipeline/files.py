@@ -141,6 +141,12 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_stat(path: Path) -> FileStat:
+    """Size and time of a file."""
+    stat = path.stat()
+    return FileStat(stat.st_size, stat.st_mtime_ns)
+
+
 def list_tree(folder: Path) -> dict[str, FileStat]:
     """Every file below a folder by its relative path (`/` between parts), sorted; `list_names` says which those are.
 
@@ -151,7 +157,7 @@ def list_tree(folder: Path) -> dict[str, FileStat]:
     for name, entry in _walk(folder):
         stat = entry.stat()
         found[name] = FileStat(stat.st_size, stat.st_mtime_ns)
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in sorted(found)}
 
 
 def list_names(folder: Path) -> list[str]:
@@ -173,9 +179,11 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         parent, prefix = unread.pop()
         with os.scandir(parent) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
+                if entry.is_file(follow_symlinks=False):  # nearly all are: the folder tells, nothing is asked
+                    yield prefix + entry.name, entry
+                elif entry.is_dir(follow_symlinks=False):
                     unread.append((entry.path, f"{prefix}{entry.name}/"))
-                elif is_file(entry) and not (entry.is_symlink() and _leads_out(entry.path, home)):
+                elif is_file(entry) and not _leads_out(entry.path, home):
                     yield prefix + entry.name, entry
 
 

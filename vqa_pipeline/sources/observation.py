@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vqa_pipeline.errors import SourceChanged, SourceError
-from vqa_pipeline.files import digest_file, list_tree
+from vqa_pipeline.files import FileStat, digest_file, list_tree, read_stat
 from vqa_pipeline.progress import Progress, follow, silent
 from vqa_pipeline.sources.containers import count_junk, open_content, split_member
 from vqa_pipeline.sources.encodings import Encoding, find_encoding
@@ -64,19 +64,23 @@ def source_base(source: Source, root: Path) -> Path:
     return find_base(_find_named_files(source, root), get_format(source).find_image_root(source, root))
 
 
-def find_source_files(source: Source, root: Path) -> list[Path]:
+def find_source_files(source: Source, root: Path) -> dict[str, FileStat]:
     """The files with rows or splits, and every file of the image root whose name a record could give, or the archive.
+
+    By their paths relative to the source's base, which are plain text: there may be millions.
 
     Raises:
         SourceError: a file or folder that the settings name does not exist.
     """
-    files = set(_find_named_files(source, root))
-    images = get_format(source).find_image_root(source, root)
+    named, images = _find_named_files(source, root), get_format(source).find_image_root(source, root)
+    base = find_base(named, images)
+    files = {name_file(path, base): read_stat(path) for path in named}
     if images and images.is_file():
-        files.add(images)
+        files[name_file(images, base)] = read_stat(images)
     elif images:
-        files |= {images / name for name in list_tree(images) if _is_unicode(name)}
-    return sorted(files)
+        above = "" if images == base else f"{name_file(images, base)}/"
+        files |= {above + name: stat for name, stat in list_tree(images).items() if _is_unicode(name)}
+    return {name: files[name] for name in sorted(files)}
 
 
 def _find_named_files(source: Source, root: Path) -> list[Path]:
@@ -89,7 +93,7 @@ def _find_named_files(source: Source, root: Path) -> list[Path]:
 
 def _is_unicode(name: str) -> bool:
     """Bytes of a name that are not UTF-8 come as lone surrogates, which no text can hold."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def describe_files(source: Source, root: Path) -> FilesSummary:
@@ -128,8 +132,8 @@ def observe_source_files(
         SourceChanged: a file went away while it was being looked at.
     """
     try:
-        base = source_base(source, root)
-        return observe_files(find_source_files(source, root), base, known, progress, f"digesting {source.name}", keep)
+        base, files = source_base(source, root), find_source_files(source, root)
+        return _digest_moved(files, base, known, progress, f"digesting {source.name}", keep)
     except FileNotFoundError as error:
         raise SourceChanged(source.name, error.filename) from error
     except OSError as error:
@@ -137,32 +141,33 @@ def observe_source_files(
         raise SourceError(source.name, "files", error.filename, reason, "Check the file and its rights.") from error
 
 
-def observe_files(
-    paths: Iterable[Path],
+def observe_files(paths: Iterable[Path], base: Path, known: Mapping[str, FileState]) -> dict[str, FileState]:
+    """The state of each file by its path relative to `base`; digests of unmoved files are taken from `known`."""
+    files = {path.relative_to(base).as_posix(): read_stat(path) for path in paths}
+    return _digest_moved(files, base, known, silent, "digesting files", forget)
+
+
+def _digest_moved(
+    files: Mapping[str, FileStat],
     base: Path,
     known: Mapping[str, FileState],
-    progress: Progress = silent,
-    task: str = "digesting files",
-    keep: Keep = forget,
+    progress: Progress,
+    task: str,
+    keep: Keep,
 ) -> dict[str, FileState]:
-    """The state of each file by its path relative to `base`; digests of unmoved files are taken from `known`.
-
-    `keep` is given the states that are known so far after every gigabyte, and every ten thousand files, digested.
-    """
+    """`keep` is given the states that are known so far after every gigabyte, and every ten thousand files, digested."""
     states: dict[str, FileState] = {}
-    moved: dict[str, Path] = {}
-    for path in paths:
-        name = path.relative_to(base).as_posix()
-        stat = path.stat()
+    moved: list[str] = []
+    for name, stat in files.items():
         before = known.get(name)
-        if before is None or (before.size, before.modified_ns) != (stat.st_size, stat.st_mtime_ns):
-            before = FileState(stat.st_size, stat.st_mtime_ns, "")
-            moved[name] = path
+        if before is None or before[:2] != stat:
+            before = FileState(*stat, "")
+            moved.append(name)
         states[name] = before
     total = sum(states[name].size for name in moved)
     since = _Since()
     for name in follow(moved, progress, task, total, "bytes", lambda name: states[name].size):
-        states[name] = states[name]._replace(sha256=digest_file(moved[name]))
+        states[name] = states[name]._replace(sha256=digest_file(base / name))
         since = _Since(since.num_bytes + states[name].size, since.num_files + 1)
         if since.num_bytes >= _KEPT_EVERY.num_bytes or since.num_files >= _KEPT_EVERY.num_files:
             keep({**known, **{name: state for name, state in states.items() if state.sha256}})
@@ -173,6 +178,6 @@ def observe_files(
 def digest_states(states: Mapping[str, FileState]) -> str:
     """Digest of names and contents, 32 hex digits; times do not count."""
     digest = hashlib.sha256()
-    for name, state in sorted(states.items()):
-        digest.update(f"{len(name)}:{name}{state.sha256}".encode())
+    for name in sorted(states):
+        digest.update(f"{len(name)}:{name}{states[name].sha256}".encode())
     return digest.hexdigest()[:32]

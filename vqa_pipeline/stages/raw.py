@@ -100,7 +100,7 @@ def read_observed(pipeline: Pipeline, source: str) -> dict[str, FileState]:
     remembered = _name_observed(pipeline, source)
     if not remembered.is_file():
         return {}
-    return {name: FileState(*state) for name, state in json.loads(remembered.read_bytes()).items()}
+    return {name: FileState._make(state) for name, state in json.loads(remembered.read_bytes()).items()}
 
 
 def _name_observed(pipeline: Pipeline, source: str) -> Path:
