@@ -130,7 +130,10 @@ def test_new_data_is_told_by_its_rows(root):
     assert vocabulary.startswith("input vocabulary: ")
     assert dataset.startswith("input dataset: ")
     assert dataset.endswith("(1 questions with other answers)")
-    assert tell(declare(root))["checkpoint"].outcome == "runs at the next tick"
+    told = tell(declare(root))
+    assert told["checkpoint"].outcome == "runs at the next tick"
+    assert told["predictions"].outcome == "runs soon", "the checkpoint there is answers the new questions meanwhile"
+    assert told["metrics"].obstacles == ("predictions runs soon",)
 
 
 def test_a_gate_that_was_not_passed_stands_in_the_way_of_all_that_follows(root):

@@ -7,6 +7,7 @@ are links on this machine alone. Nothing of an address that could be a secret is
 import inspect
 import re
 import subprocess
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,7 @@ def link_code(function: Callable[..., Any], declared_in: Path | None) -> dg.Code
         function: The stage.
         declared_in: The YAML file, whose local link Dagster adds itself; None: the pipeline was built in Python.
     """
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)  # of these links, which nobody could do anything about
     code = inspect.unwrap(function).__code__
     file, line = Path(code.co_filename).resolve(), code.co_firstlineno
     name = function.__name__
