@@ -258,6 +258,16 @@ def trained(world: World) -> Trained:
     return Trained(tuple(world.stages.checkpoints), world.stages._current["checkpoint"].manifest.data_version)
 
 
+def test_what_was_set_for_one_run_does_not_stick(world):
+    """The next night's training, and the next run by hand, have the settings of the YAML again."""
+    config = {"loggers": {"console": {}}, "ops": {"clinic__checkpoint": {"config": {"epochs": 2}}}}
+    world.job.execute_in_process(instance=world.instance, asset_selection=as_keys("checkpoint"), run_config=config)
+    world.put("what is it|cat", "how many|2", "how many|3")
+    assert trainings(world.pass_days(2)) == ["02 02:01"]
+    world.run(*as_keys("checkpoint"))
+    assert [training.epochs for training in world.stages.trained_with[-3:]] == [2, 5, 5]
+
+
 # ------------------------------------------------------------------------------------------------------------ on change
 
 
