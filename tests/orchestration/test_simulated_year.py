@@ -239,19 +239,6 @@ def test_a_week_with_thirty_events(tmp_path):
     assert len(year.trained) > 2
 
 
-def test_a_week_with_a_daemon_that_is_restarted_at_any_moment(tmp_path):
-    year = Year(tmp_path, seed=7, restarts=0.4)
-    year.live(**WEEK)
-    assert len(year.trained) > 2
-    assert year.happened["restart"] > 10
-
-
-def test_a_week_in_which_every_change_is_trained_on_at_once(tmp_path):
-    year = EagerYear(tmp_path, seed=8)
-    year.live(**WEEK)
-    assert len(year.trained) > 5
-
-
 @pytest.mark.slow
 def test_a_year_with_a_thousand_events(tmp_path):
     year = Year(tmp_path, seed=1)
