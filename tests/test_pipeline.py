@@ -60,6 +60,7 @@ def test_the_settings_are_these_classes_and_one_for_each_format():
         "CronSettings",
         "DatasetSettings",
         "EvaluationSettings",
+        "FreshnessSettings",
         "PipelineSettings",
         "SplitColumn",
         "SplitFractions",
@@ -130,6 +131,7 @@ def test_a_source_is_all_that_must_be_said():
         "name": None,
         "store": "data/store",
         "scratch": "data/scratch",
+        "freshness": {"dataset_days": None, "champion_days": None},
         "dataset": {
             "split_fractions": {"train": 0.8, "val": 0.1, "test": 0.1},
             "max_reject_fraction": 0.01,

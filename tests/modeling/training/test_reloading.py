@@ -45,7 +45,7 @@ def compare(world: World, folder: Path, *, as_trained: Path, vocabulary: AnswerV
 
 def read_with(world: World, scratch: Path, asked: Asked) -> Reading:
     packs = ImagePacks([Path(pack) for pack in train_job(world, scratch).image_packs], sorted(set(asked.shas)))
-    return Reading(CPU, 1, 4, packs, scratch / "cache")
+    return Reading(CPU, 1, 4, packs)
 
 
 def change_weights(folder: Path, change) -> None:

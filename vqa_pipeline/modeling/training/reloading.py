@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +49,6 @@ class Reading(NamedTuple):
     threads: int
     batch_size: int
     packs: ImagePacks
-    cache_folder: Path
 
 
 def compare_reloaded(
@@ -78,10 +78,11 @@ def compare_reloaded(
         checkpoint = load_checkpoint(folder, vocabulary)
     except (BackboneError, VocabularyMismatch) as error:
         return _judge(len(chosen), 0, 1.0, reading.placement.precision, f"it cannot be read: {error}")
-    answering = Answering(
-        checkpoint, reading.placement, reading.threads, reading.batch_size, reading.cache_folder, _tell_nobody
-    )
-    answered = answering.answer("val", asked.select(chosen), reading.packs, should_stop)
+    with TemporaryDirectory(prefix="reloaded-") as pixels:  # from the images on, whatever caches hold
+        answering = Answering(
+            checkpoint, reading.placement, reading.threads, reading.batch_size, Path(pixels), _tell_nobody
+        )
+        answered = answering.answer("val", asked.select(chosen), reading.packs, should_stop)
     scores = 1 / (1 + np.exp(-expected.logits[chosen]))
     num_same = int((answered.indexes[:, 0] == expected.indexes[chosen]).sum())
     difference = float(np.abs(answered.scores[:, 0] - scores).max())

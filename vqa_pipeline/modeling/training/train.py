@@ -257,8 +257,7 @@ class _Run:
 
     def _reload(self, folder: Path, best: BestAnswers) -> Reloaded:
         settings, threads = self._job.settings, self._switches.threads.value
-        cache = Path(self._job.cache_folder)
-        reading = Reading(self._placement, threads, settings.batch_size, self._packs, cache)
+        reading = Reading(self._placement, threads, settings.batch_size, self._packs)
         found = compare_reloaded(folder, self._vocabulary, self._asked, best, reading, self._should_stop)
         if found.problem:
             log(self._report, f"The checkpoint is not the model that was trained: {found.problem}.")
