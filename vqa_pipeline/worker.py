@@ -7,7 +7,6 @@ parent does. A user's mistake is the last line on stderr, with status 65 and wit
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -33,13 +32,13 @@ from vqa_pipeline.errors import (
 from vqa_pipeline.launcher import MAIN_RANK, RANK_VARIABLE, run_ranks
 from vqa_pipeline.modeling.cpu_allowance import share_cpus
 from vqa_pipeline.modeling.jobs import EVENTS_VARIABLE, JOB, PARENT_VARIABLE, PredictJob, TrainJob
+from vqa_pipeline.parent_death import ask_for_signal
 
 if TYPE_CHECKING:
     from vqa_pipeline.modeling.events import Report
 
 _PACKAGES = {"accelerate", "peft", "safetensors", "tensorboard", "tokenizers", "torch", "transformers"}
 """What the extra `training` installs."""
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 
 
 class StopRequest:
@@ -63,11 +62,8 @@ class StopRequest:
 
 def end_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent ends (Linux only), and leave at once if it did already."""
-    if not sys.platform.startswith("linux"):
-        return
     parent = int(os.environ.pop(PARENT_VARIABLE, os.getppid()))
-    ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-    if os.getppid() != parent:
+    if ask_for_signal(signal.SIGTERM) and os.getppid() != parent:
         raise SystemExit(EXIT_CANCELLED)
 
 

@@ -11,8 +11,8 @@ from live_project import STAGES, Server, read_versions, wait_until
 
 pytestmark = pytest.mark.slow
 
-LONG = {"epochs": 400}
-"""Minutes of training: long enough to be stopped at work."""
+LONG = {"epochs": 2000}
+"""Minutes of training: what several tests do of it, one after the other, is not all of it."""
 CHECKS = {
     "records/shapes": {"corrections_fit"},
     "dataset": {"ledger_balances", "has_questions", "reject_fraction", "no_leakage", "no_rejects", "drift"},
@@ -137,22 +137,32 @@ def test_trainings_take_turns_and_one_that_is_stopped_goes_on_later(server, whol
     assert server.project.find_workers() == []
 
 
-def crash(server: Server) -> None:
-    """Kill, as the kernel does when memory is out, the process of a run and that of its step."""
+def crash(server: Server, killed: set[str]) -> None:
+    """Kill, as the kernel does when memory is out, the process of a run, that of its step, or both."""
     [worker] = server.project.find_workers()
     step = worker.parent()
-    step.parent().kill()
-    step.kill()
+    for name, process in {"run": step.parent(), "step": step}.items():
+        if name in killed:
+            process.kill()
 
 
-def test_a_crashed_training_frees_the_gpu_and_the_next_one_goes_on(server, whole_run):
+def count_saved_steps(server: Server) -> int:
+    """Of the training of `clinic` that went furthest."""
+    saved = (server.project.root / "data/scratch/clinic/training").glob("*/step-*")
+    return max(int(path.name.split("-")[1]) for path in saved)
+
+
+@pytest.mark.parametrize("killed", [{"run"}, {"step"}, {"run", "step"}], ids=["run", "step", "both"])
+def test_a_crashed_training_frees_the_gpu_and_the_next_one_goes_on(server, whole_run, killed):
     first = server.launch("clinic", ["checkpoint"], LONG)
     wait_until(lambda: re.search(r"epoch \d+ done", server.read_log(first)), 120, "an epoch is done")
-    crash(server)
+    crash(server, killed)
+    wait_until(lambda: server.project.find_workers() == [], 30, "the worker has saved and ended")
     wait_until(lambda: server.status(first) == "FAILURE", 150, "the crash is noticed")
-    assert server.project.find_workers() == []
-    wait_until(lambda: read_pool(server)["runs"] == [], 120, "the GPU's slot is free")
+    wait_until(lambda: read_pool(server)["runs"] == [], 60, "the GPU's slot is free")
+    saved = count_saved_steps(server)
     second = server.launch("clinic", ["checkpoint"], LONG)
     wait_until(lambda: "going on from step" in server.read_log(second), 120, "the next training has the slot")
+    assert f"going on from step {saved:,}\n" in server.read_log(second), "nothing is trained twice"
     server.terminate(second)
     server.wait_for(second, "CANCELED", 60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import select
 import signal
 import subprocess
 import sys
@@ -47,6 +48,31 @@ if __name__ == "__main__":
         work(mark)
 """
 """The process of a run; told so, one that leads it and has its step done by a process of the step's own."""
+
+
+LEADER = """
+import multiprocessing, os, sys, time
+from vqa_pipeline.orchestration.dead_runs import end_with_leader
+
+def work(when):
+    leader = os.getppid()
+    try:
+        if when == "before":
+            end_with_leader()
+        print("at work", flush=True)
+        while when == "before" or os.getppid() == leader:
+            time.sleep(0.05)
+        end_with_leader()
+        print("it works on", flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+
+if __name__ == "__main__":
+    step = multiprocessing.get_context("spawn").Process(target=work, args=sys.argv[1:])
+    step.start()
+    step.join()
+"""
+"""Leads a run whose step asks, before its leader is gone or after it, to end with it."""
 
 
 class Process:
@@ -171,6 +197,24 @@ def test_a_step_that_outlives_its_run_s_process_keeps_the_gpu_while_it_works(wor
         assert world.settle() == []
         assert world.status(run) == STARTED
         assert [slot.run_id for slot in world.storage.get_concurrency_info("gpu").claimed_slots] == [run]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent-death signal is Linux's")
+@pytest.mark.parametrize("asked", ["before", "after"])
+def test_a_step_is_interrupted_when_its_run_s_process_is_killed(tmp_path, asked):
+    program = tmp_path / "leader.py"
+    program.write_text(LEADER)
+    command = [sys.executable, str(program), asked]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as leader:
+        try:
+            assert leader.stdout.readline() == "at work\n"
+            leader.kill()
+            readable, _, _ = select.select([leader.stdout], [], [], 20)
+            assert readable, "it works on"
+            assert leader.stdout.readline() == "interrupted\n"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(leader.pid, signal.SIGKILL)
 
 
 def test_a_run_that_waits_in_line_and_is_dead_gets_no_turn(world):

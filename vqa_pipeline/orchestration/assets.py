@@ -3,7 +3,8 @@
 What a stage does is in `stages`; here it gets a key, dependencies, a pool, and its outcome becomes Dagster's events.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from vqa_pipeline.modeling.jobs import PredictJob, TrainJob, locate_curves
 from vqa_pipeline.modeling.settings import TrainingSettings
 from vqa_pipeline.orchestration.automation import follow_after, follow_changes, observe_regularly, train
 from vqa_pipeline.orchestration.code_links import link_code
-from vqa_pipeline.orchestration.dead_runs import build_sensor, find_marks, hold_run
+from vqa_pipeline.orchestration.dead_runs import build_sensor, end_with_leader, find_marks, hold_run
 from vqa_pipeline.orchestration.descriptions import describe_asset
 from vqa_pipeline.orchestration.events import Events, describe_outcome, explaining, report
 from vqa_pipeline.orchestration.launchpad import build_run_config
@@ -143,7 +144,7 @@ class _Builder:
             tags={f"dagster/kind/{kind}": "" for kind in kinds},
         )
         def raw(context: dg.OpExecutionContext) -> dg.ObserveResult:
-            with explaining(), hold_run(self.marks, context.run_id):
+            with self._working(context.run_id):
                 outcome = observe(context.log.info, self._show_progress(context))
             version = dg.DataVersion(outcome.version.manifest.data_version)
             return dg.ObserveResult(data_version=version, metadata=describe_outcome(self.key(asset), outcome))
@@ -161,7 +162,7 @@ class _Builder:
         follow = self.answer_when if works_on_gpu else self.follow
 
         def stage(context: dg.AssetExecutionContext) -> Events:
-            with explaining(), hold_run(self.marks, context.run_id):
+            with self._working(context.run_id):
                 yield from report(self.key(asset), lambda: run(context))
 
         return _make_asset(stage, declared, follow)
@@ -174,10 +175,17 @@ class _Builder:
             training = TrainingSettings.model_validate(config.model_dump())  # type: ignore[attr-defined]
             run_worker = self._start_worker(context)
             train = partial(self.steps.train_checkpoint, self.pipeline, training, run_worker, context.log.info)
-            with explaining(), hold_run(self.marks, context.run_id):
+            with self._working(context.run_id):
                 yield from report(self.key("checkpoint"), train)
 
         return _make_asset(checkpoint, declared, self.train_when)
+
+    @contextmanager
+    def _working(self, run_id: str) -> Iterator[None]:
+        """What holds while a step of a run works."""
+        end_with_leader()
+        with explaining(), hold_run(self.marks, run_id):
+            yield
 
     def _build_dataset(self, context: dg.AssetExecutionContext) -> Outcome:
         outcome: Outcome = self.steps.build_dataset(self.pipeline, context.log.info, self._show_progress(context))

@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import dagster as dg
 import psutil
 
 from vqa_pipeline.files import make_folder
+from vqa_pipeline.parent_death import ask_for_signal
 from vqa_pipeline.pipeline import Pipeline
 
 MESSAGE = "The processes of this run are gone, killed or by a power cut; the next run goes on from what they saved."
@@ -50,6 +52,17 @@ def hold_run(marks: Path, run_id: str) -> Iterator[None]:
         file.flush()
         os.fsync(file.fileno())  # it is read after a power cut
         yield
+
+
+def end_with_leader() -> None:
+    """Have a step's process interrupted when the one that leads its run dies, as if somebody stopped the run.
+
+    A server tells such a run as failed and gives its slot to the next one after a while, whatever its steps still do;
+    and nobody can stop a run that has failed.
+    """
+    leader = multiprocessing.parent_process()
+    if leader is not None and ask_for_signal(signal.SIGINT) and not leader.is_alive():
+        signal.raise_signal(signal.SIGINT)
 
 
 def settle_dead_runs(instance: dg.DagsterInstance, marks: Path) -> list[str]:
