@@ -9,6 +9,7 @@ import pytest
 from colours_world import Runner, make_pipeline, write_source
 from fake_worker import FakeWorker
 
+from vqa_pipeline import stages
 from vqa_pipeline.deployment import Deployment
 from vqa_pipeline.stages import open_store
 from vqa_pipeline.stages.provenance import collect_manifests, write_provenance
@@ -54,6 +55,19 @@ def test_a_version_of_the_same_content_stands_for_one_that_is_gone_and_no_versio
     found = collect_manifests(store, checkpoint)
     assert [asset for asset, manifest in found.items() if manifest is None] == ["records/colours"]
     assert "| records/colours | gone from the store |" in write_provenance(store, checkpoint)
+
+
+def test_scored_on_newer_data_a_checkpoint_still_names_the_data_that_it_learned_from(project):
+    runner = Runner(make_pipeline(project))
+    before = runner.run("checkpoint")
+    write_source(project, change={16: {"answer": "crimson"}})
+    runner.run("dataset")
+    p, store = runner.pipeline, open_store(runner.pipeline)
+    stages.predict(p, runner.worker, runner.said.append)
+    metrics = stages.evaluate(p, runner.said.append).version
+    card = write_provenance(store, before["checkpoint"].version, metrics)
+    assert f"| dataset | {before['dataset'].version.manifest.version} |" in card
+    assert f"| metrics | {metrics.manifest.version} |" in card
 
 
 def test_a_champion_s_card_is_of_the_checkpoint_in_use_with_its_own_score(project):

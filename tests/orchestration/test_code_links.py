@@ -83,6 +83,29 @@ def test_of_a_host_that_nothing_is_known_of_there_is_no_link(checkout, remote):
     assert find_repository(checkout) is None
 
 
+def test_a_package_that_is_installed_inside_somebody_s_checkout_is_no_part_of_it(checkout, monkeypatch):
+    git(checkout, "remote", "add", "origin", "git@github.com:ward/vqa.git")
+    installed = checkout / ".venv" / "site-packages"
+    installed.mkdir(parents=True)
+    (installed / "installed_stage.py").write_text("def build():\n    return 1\n")
+    monkeypatch.syspath_prepend(str(installed))
+    stage = import_module("installed_stage")
+    try:
+        local, declaration = link_code(stage.build, checkout / "project" / "defs" / "defs.yaml").code_references
+    finally:
+        del sys.modules["installed_stage"]
+    assert local.file_path == str(installed / "installed_stage.py")
+    assert declaration.url.endswith("/project/defs/defs.yaml#L1")
+
+
+def test_a_declaration_that_is_a_link_out_of_the_checkout_is_not_linked(checkout, tmp_path):
+    git(checkout, "remote", "add", "origin", "git@github.com:ward/vqa.git")
+    (tmp_path / "elsewhere.yaml").write_text("type: vqa_pipeline.VqaPipeline\n")
+    link = checkout / "project" / "linked.yaml"
+    link.symlink_to(tmp_path / "elsewhere.yaml")
+    assert all("elsewhere" not in getattr(one, "url", "") for one in link_code(git, link).code_references)
+
+
 def test_without_a_repository_code_is_linked_on_this_machine_alone(tmp_path):
     assert find_repository(tmp_path) is None
     [local] = link_code(git, None).code_references

@@ -13,6 +13,7 @@ TRAINING = {
     "best_val_accuracy": 0.8125,
     "best_epoch": 4,
     "num_val_questions": 500,
+    "device": "cuda",
     "hardware": "NVIDIA H200, 140 GiB",
     "precision": "bf16",
     "threads": 8,
@@ -102,6 +103,16 @@ def test_hardware_speed_and_packages_of_all_stages_are_told():
     lines = read_lines({"dataset": make_dataset().model_copy(update={"packages": {"polars": "1.40"}})})
     assert "NVIDIA H200, 140 GiB, bf16, 8 threads: 1,234 questions/s." in lines
     assert "polars 1.40, torch 2.11." in lines
+
+
+def test_a_checkpoint_of_an_older_release_tells_what_it_recorded():
+    training = {name: value for name, value in TRAINING.items() if name != "hardware"} | {"device": "cuda"}
+    checkpoint = make_checkpoint().model_copy(update={"details": {"training": training}})
+    dataset = make_dataset()
+    del dataset.details["licenses"]
+    lines = read_lines({"dataset": dataset}, checkpoint)
+    assert "cuda, bf16, 8 threads: 1,234 questions/s." in lines
+    assert "| scans | not stated | 5,000 | 500 | 1,200 |" in lines
 
 
 def test_a_version_that_was_pruned_is_told():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -40,7 +41,7 @@ class Repository(NamedTuple):
 
     def link(self, file: Path, line: int) -> str:
         """The address of a line of a file in it."""
-        path = file.relative_to(self.root).as_posix()
+        path = quote(file.relative_to(self.root).as_posix())
         return self.pattern.format(web=self.web, commit=self.commit, path=path, line=line)
 
 
@@ -58,11 +59,18 @@ def link_code(function: Callable[..., Any], declared_in: Path | None) -> dg.Code
     links: list[dg.LocalFileCodeReference | dg.UrlCodeReference]
     links = [dg.LocalFileCodeReference(file_path=str(file), line_number=line, label=f"{file.name}: {name}")]
     for place, number, label in ((file, line, name), (declared_in, 1, "the pipeline's declaration")):
-        repository = find_repository(place.parent) if place else None
-        if place and repository:
-            url = repository.link(place.resolve(), number)
+        url = _find_url(place.resolve(), number) if place else None
+        if url:
             links.append(dg.UrlCodeReference(url=url, label=f"{label}, as committed"))
     return dg.CodeReferencesMetadataValue(code_references=links)
+
+
+@cache
+def _find_url(file: Path, line: int) -> str | None:
+    """None: its repository is not hosted, or does not hold it: an installed package may lie in somebody's checkout."""
+    repository = find_repository(file.parent)
+    is_held = repository is not None and _ask_git(file.parent, "ls-files", "--", file.name)
+    return repository.link(file, line) if repository and is_held else None
 
 
 @cache

@@ -63,7 +63,7 @@ def _tell_commit(commit: str | None) -> str:
 def _tell_sources(dataset: Manifest | None) -> str:
     if dataset is None:
         return ""
-    rows = list_sources(dataset.details["statistics"], dataset.details["licenses"])
+    rows = list_sources(dataset.details["statistics"], dataset.details.get("licenses", {}))
     return _draw_table(("source", "licence", *SPLITS), (tuple(map(_tell_count, row)) for row in rows))
 
 
@@ -100,7 +100,8 @@ def _list_settings(checkpoint: Manifest) -> list[tuple[str, str, str]]:
 def _tell_hardware(checkpoint: Manifest) -> str:
     told = checkpoint.details["training"]
     rate = f"{told['questions_per_second']:,.0f} questions/s"
-    return f"{told['hardware']}, {told['precision']}, {told['threads']} threads: {rate}."
+    hardware = told.get("hardware", told["device"])  # older releases recorded the kind alone
+    return f"{hardware}, {told['precision']}, {told['threads']} threads: {rate}."
 
 
 def _list_packages(manifests: Iterable[Manifest | None]) -> str:

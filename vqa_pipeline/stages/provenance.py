@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from vqa_pipeline.errors import DamagedVersion
+from vqa_pipeline.errors import DamagedVersion, StoreFormat
 from vqa_pipeline.schemas import Manifest
 from vqa_pipeline.store import Store, Version
 
@@ -20,8 +20,9 @@ def write_provenance(store: Store, checkpoint: Version, metrics: Version | None 
     from vqa_pipeline.reporting.provenance import provenance_markdown
 
     made_from = collect_manifests(store, checkpoint)
-    scored = collect_manifests(store, metrics) if metrics else {}
-    return provenance_markdown(checkpoint.manifest, {**made_from, **scored})
+    scored = collect_manifests(store, metrics) if metrics else {}  # perhaps on other data than it learned from
+    others = {asset: manifest for asset, manifest in scored.items() if asset not in made_from}
+    return provenance_markdown(checkpoint.manifest, {**made_from, **others})
 
 
 def write_section(store: Store, checkpoint: Version, metrics: Version | None) -> str:
@@ -42,7 +43,7 @@ def collect_manifests(store: Store, version: Version) -> dict[str, Manifest | No
 
 
 def _read(store: Store, asset: str, version: str) -> Version | None:
-    with suppress(DamagedVersion):
+    with suppress(DamagedVersion, StoreFormat):
         return store.read(asset, version)
     return None
 
