@@ -57,7 +57,7 @@ def link_code(function: Callable[..., Any], declared_in: Path | None) -> dg.Code
     file, line = Path(code.co_filename).resolve(), code.co_firstlineno
     name = function.__name__
     links: list[dg.LocalFileCodeReference | dg.UrlCodeReference]
-    links = [dg.LocalFileCodeReference(file_path=str(file), line_number=line, label=f"{file.name}: {name}")]
+    links = [dg.LocalFileCodeReference(file_path=str(file), line_number=line, label=file.name)]
     for place, number, label in ((file, line, name), (declared_in, 1, "the pipeline's declaration")):
         url = _find_url(place.resolve(), number) if place else None
         if url:
