@@ -147,6 +147,8 @@ def test_a_wrong_time_zone_is_told_with_an_example(timezone):
         ("30 6 * * mon", "UTC", "2026-11-26T00:00:00Z", "2026-11-30T06:30:00+00:00"),
         ("0 0 29 2 *", "UTC", "2026-11-26T00:00:00Z", "2028-02-29T00:00:00+00:00"),
         ("0 0 13 * fri", "UTC", "2026-11-26T00:00:00Z", "2026-11-27T00:00:00+00:00"),
+        ("0 0 */2 * 0-6", "UTC", "2026-11-25T00:00:00Z", "2026-11-27T00:00:00+00:00"),
+        ("0 0 1-31/2 * 0-6", "UTC", "2026-11-25T00:00:00Z", "2026-11-26T00:00:00+00:00"),
         ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T03:30:00+02:00"),
     ],
 )
@@ -155,9 +157,14 @@ def test_the_next_time_is_told_in_the_schedules_own_zone(cron, timezone, after, 
     assert found.isoformat() == expected
 
 
+SAME_DAYS = st.sampled_from(["*", "*/1", "*/2", "1-31", "1-31/2", "3,*", "5"])
+SAME_WEEKDAYS = st.sampled_from(["*", "*/1", "*/2", "0-6", "1-7", "sun-sat", "0-7", "mon,*", "tue"])
+"""Ways to say every day, and ways that look like it: what they do to each other is Dagster's secret."""
+
+
 @settings(max_examples=150)
 @given(
-    CRON_LINES,
+    CRON_LINES | st.tuples(SAME_DAYS, SAME_WEEKDAYS).map(lambda pair: f"0 0 {pair[0]} * {pair[1]}"),
     st.datetimes(datetime(2025, 1, 1), datetime(2029, 1, 1)),  # noqa: DTZ001 - made aware below
     st.sampled_from(["UTC", "Asia/Kolkata"]),
 )

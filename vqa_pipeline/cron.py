@@ -102,7 +102,8 @@ class CronSettings(Frozen):
     def find_next(self, after: datetime) -> datetime:
         """The first time after `after`, which is aware; in the schedule's time zone.
 
-        As cron reads it: where both days are restricted, either will do. A time that the clocks skip in spring comes
+        As Dagster reads it: where both days are restricted, either will do. A field that names all its days restricts
+        nothing beside one with a star. A time that the clocks skip in spring comes
         when they have been put forward.
         """
         minutes, hours, *_ = self._read()
@@ -120,12 +121,13 @@ class CronSettings(Frozen):
     def _includes(self, day: date) -> bool:
         _, _, days, months, weekdays = self._read()
         *_, day_text, _, weekday_text = self.cron.split()
-        by_day, by_weekday = day.day in days, day.isoweekday() % 7 in {weekday % 7 for weekday in weekdays}
+        weekdays = {weekday % 7 for weekday in weekdays}
+        by_day, by_weekday = day.day in days, day.isoweekday() % 7 in weekdays
         if day.month not in months:
             return False
-        if any("*" in text.split(",") for text in (day_text, weekday_text)):
-            return by_day and by_weekday
-        return by_day or by_weekday
+        takes_any_day = "*" in day_text.split(",") or (days == set(range(1, 32)) and "*" in weekday_text)
+        takes_any_weekday = "*" in weekday_text.split(",") or (weekdays == set(range(7)) and "*" in day_text)
+        return (by_day and by_weekday) if takes_any_day or takes_any_weekday else (by_day or by_weekday)
 
     def _read(self) -> list[set[int]]:
         return [field.read(text) for field, text in zip(_CRON_FIELDS, self.cron.split(), strict=True)]
