@@ -57,6 +57,8 @@ class FakeStages:
         self.shown_by: list[Progress] = []
         """Whom raw, records and dataset would tell how far they are."""
         self._current: dict[str, Version] = {}
+        self._published: dict[str, list[str]] = {}
+        """The rows in records and dataset: who comes later reads these, whatever the files say by then."""
 
     def observe_source(
         self, pipeline: Pipeline, source: str, log: Callable[[str], None], progress: Progress = silent
@@ -72,7 +74,7 @@ class FakeStages:
         rows = sorted(set(self.rows.get(source, [])))
         checks = self._check("records", {})
         raw = Input(version="v", data_version=compute_fingerprint(self.rows.get(source, [])))
-        return self._make(
+        outcome = self._make(
             f"records/{source}",
             compute_fingerprint(rows),
             {"num_questions": len(rows)},
@@ -80,10 +82,12 @@ class FakeStages:
             checks,
             inputs={f"raw/{source}": raw},
         )
+        self._published[f"records/{source}"] = rows
+        return outcome
 
     def build_dataset(self, pipeline: Pipeline, log: Callable[[str], None], progress: Progress = silent) -> Outcome:
         self.shown_by.append(progress)
-        rows = sorted({row for source in pipeline.settings.sources for row in self.rows.get(source.name, [])})
+        rows = self._read(pipeline, [f"records/{source.name}" for source in pipeline.settings.sources])
         bad = [row for row in rows if row.startswith("BAD")]
         checks = self._check("dataset", {"reject_fraction": f"{len(bad)} rows are bad"} if bad else {})
         if bad:
@@ -91,11 +95,12 @@ class FakeStages:
             raise GateFailed("dataset", [f"{len(bad)} rows are bad"], self.root / "candidate", checks, "**rejected**")
         numbers = {"num_questions": len(rows), "num_rows": len(rows), "nothing": None}
         inputs = {name: one.as_input() for name, one in self._current.items() if name.startswith("records/")}
-        return self._make("dataset", compute_fingerprint(rows), numbers, log, checks, inputs=inputs)
+        outcome = self._make("dataset", compute_fingerprint(rows), numbers, log, checks, inputs=inputs)
+        self._published["dataset"] = rows
+        return outcome
 
     def build_vocabulary(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
-        rows = {row for source in pipeline.settings.sources for row in self.rows.get(source.name, [])}
-        answers = sorted({row.partition("|")[2] for row in rows})
+        answers = sorted({row.partition("|")[2] for row in self._read(pipeline, ["dataset"])})
         checks = self._check("vocabulary", {})
         return self._make("vocabulary", compute_fingerprint(answers), {"num_answers": len(answers)}, log, checks)
 
@@ -135,6 +140,11 @@ class FakeStages:
     def decide_champion(self, pipeline: Pipeline, log: Callable[[str], None]) -> Outcome:
         version = compute_fingerprint(self._current["metrics"].manifest.data_version)
         return self._make("champion", version, {"promoted": 1}, log, self._check("champion", {}))
+
+    def _read(self, pipeline: Pipeline, inputs: Sequence[str]) -> list[str]:
+        """The rows in what was published; those of the files where nothing was, for tests of a single stage."""
+        files = [row for source in pipeline.settings.sources for row in self.rows.get(source.name, [])]
+        return sorted({row for name in inputs for row in self._published.get(name, files)})
 
     def _check(self, asset: str, problems: Mapping[str, str]) -> tuple[Check, ...]:
         return tuple(
