@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_HOME := $(CURDIR)
 export PYTHONWARNINGS := ignore
+# Tests run in as many processes as there are CPUs, four at most: each of them loads torch.
+PARALLEL := -n logical --maxprocesses 4
 
 .PHONY: help setup demo ui test test-slow check bench clean
 
@@ -28,10 +30,10 @@ ui: setup
 	@$(BIN)/dagster dev --workspace workspace.yaml
 
 test: setup
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(PARALLEL) --dist worksteal
 
 test-slow: setup
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -m slow $(PARALLEL) --dist loadgroup --durations 20
 
 check: setup
 	@$(BIN)/ruff check .

@@ -1,11 +1,23 @@
-"""One server for all tests that look at it: it takes long to start, and a run of everything takes longer."""
+"""One server for all tests that look at it: it takes long to start, and a run of everything takes longer.
+
+Where tests run in several processes, all of this folder run in one, one after the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from live_project import PIPELINE, STAGES, Server, live_project, serve
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before pytest-xdist reads the groups."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("live"))
 
 
 @pytest.fixture(scope="session")
