@@ -23,6 +23,9 @@ from vqa_pipeline import stages
 from vqa_pipeline.errors import TrainingError
 from vqa_pipeline.publishing import compute_fingerprint
 
+pytestmark = pytest.mark.xdist_group("simulated")
+"""Where tests run in several processes, the largest groups begin first: these take longest."""
+
 MORNING, TICK = (12, 13), 26
 """Events happen before the look at noon or the one after it: by night, all that follows from them is done."""
 HOURS, LATEST = (12, 13, 14, 15, 16, TICK, 27), 36
