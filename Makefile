@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_HOME := $(CURDIR)
 export PYTHONWARNINGS := ignore
-# Tests run in as many processes as there are CPUs, four at most: each of them loads torch.
+# Tests run in as many processes as there are CPUs, four at most: each of them loads torch, which is to use one thread.
 PARALLEL := -n logical --maxprocesses 4
 
 .PHONY: help setup demo ui test test-slow check bench clean
@@ -30,7 +30,7 @@ ui: setup
 	@$(BIN)/dagster dev --workspace workspace.yaml
 
 test: setup
-	@$(BIN)/python -m pytest -q $(PARALLEL) --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(PARALLEL) --dist worksteal
 
 test-slow: setup
 	@$(BIN)/python -m pytest -q -m slow $(PARALLEL) --dist loadgroup --durations 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 
 from hypothesis import settings
@@ -12,8 +11,3 @@ settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # processes that tests start are to be interrupted
-
-
-def pytest_collection_finish() -> None:
-    """What was imported stays: the collector of garbage need not look at all of it time and again."""
-    gc.freeze()

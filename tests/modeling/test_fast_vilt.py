@@ -255,6 +255,7 @@ def test_no_random_number_is_drawn_in_evaluation(models) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("training", "changes"),
     [(False, {"attention_mask": None}), (True, {"image_index": torch.tensor([1, 0, 1])})],

@@ -168,6 +168,7 @@ def test_frozen_layers_below_those_that_learn_are_not_computed_twice() -> None:
     assert calls == [1, 2, 1]
 
 
+@pytest.mark.slow
 def test_a_compiled_forward_gives_the_same_logits_and_gradients_and_every_shape_is_compiled_for_itself() -> None:
     """With the backend that finds the graphs and computes them as they are, which is quick."""
     from torch._dynamo import config

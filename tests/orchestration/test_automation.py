@@ -1,7 +1,8 @@
 """When things happen by themselves, on the pipeline's own graph: a simulated clock ticks, what is requested really runs.
 
 Times are UTC. A day begins at noon; the clock is read at a minute past 12, 13, 14, 15, 16, 2 and 3, and the cron of most
-tests says 02:00, so a night's training is requested at 02:01. The real daemon reads it twice a minute.
+tests says 02:00, so a night's training is requested at 02:01. The real daemon reads it twice a minute. What is marked as
+slow takes five seconds and more, and happens in the simulated year or its months, too.
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ def test_a_change_that_was_taken_back_before_the_tick_trains_nothing(world):
     assert trainings(world.pass_days(2)) == []
 
 
+@pytest.mark.slow
 def test_going_back_to_what_was_trained_on_before_uses_that_version_again(world):
     """A, B trained, A: B's checkpoint stays published, A's is the current one again."""
     first, before = world.stages.rows["scans"], trained(world)
@@ -128,6 +130,7 @@ def test_going_back_to_what_was_trained_on_before_uses_that_version_again(world)
     assert trained(world) == both._replace(current=before.current)
 
 
+@pytest.mark.slow
 def test_two_changes_in_one_day_are_one_training(world):
     world.put("what is it|cat", "how many|4")
     assert requested(look(world, 12, 13, 14, 15)) >= {"dataset", "vocabulary"}
@@ -148,6 +151,7 @@ def test_a_failed_training_is_tried_again_once_a_night_until_it_works(world):
     assert trainings(world.pass_days(1)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asset", "times", "follower"),
     [
@@ -310,11 +314,13 @@ def test_at_night_the_old_checkpoint_answers_the_new_questions_by_day(world):
     assert answering[0] < "02 02" < answering[1]
 
 
+@pytest.mark.slow
 def test_on_change_a_cosmetic_change_trains_nothing(eager):
     eager.put("how many|2", "what is it|cat", "what is it|cat")
     assert trainings(eager.pass_days(2)) == []
 
 
+@pytest.mark.slow
 def test_on_change_bad_data_trains_nothing_until_it_is_mended(eager):
     eager.put("what is it|cat", "BAD|4")
     assert trainings(eager.pass_days(2)) == []
@@ -322,6 +328,7 @@ def test_on_change_bad_data_trains_nothing_until_it_is_mended(eager):
     assert trainings(eager.pass_days(1)) == ["03 16:01"]
 
 
+@pytest.mark.slow
 def test_on_change_a_failed_training_is_tried_again_once_a_night(eager):
     eager.stages.failures["checkpoint"] = TrainingError("the GPU is on fire")
     eager.put("what is it|cat", "how many|4")
@@ -330,6 +337,7 @@ def test_on_change_a_failed_training_is_tried_again_once_a_night(eager):
     assert trainings(eager.pass_days(2)) == ["05 02:01"]
 
 
+@pytest.mark.slow
 def test_on_change_a_change_during_a_training_gets_its_own(eager):
     def change() -> None:
         eager.stages.while_training = lambda: None
@@ -341,6 +349,7 @@ def test_on_change_a_change_during_a_training_gets_its_own(eager):
     assert trainings(eager.pass_days(2)) == ["01 16:01", "02 12:01"], "it waits until what the change brings is made"
 
 
+@pytest.mark.slow
 def test_on_change_a_change_of_settings_trains(eager):
     eager.declare(**ON_CHANGE, training={"backbone": "tiny", "epochs": 6})
     assert trainings(eager.pass_days(2)) == ["01 12:01"]
