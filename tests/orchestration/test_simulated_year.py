@@ -37,8 +37,7 @@ Events = list[tuple[int, "Callable[[Year], None]"]]
 class Year:
     """The world, the plain rules beside it, and the events that befall both."""
 
-    SETTINGS: Mapping[str, Any] = {"observe": "0 12,13,2,3 * * *"}
-    """In the afternoon no file changes: looks at them would only take time."""
+    SETTINGS: Mapping[str, Any] = {}
 
     def __init__(self, root: Path, seed: int, restarts: float = 0.0) -> None:
         """`restarts`: how likely the daemon ends and starts again before a look."""
