@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_HOME := $(CURDIR)
 export PYTHONWARNINGS := ignore
-# Tests run in as many processes as there are CPUs, four at most: each of them loads torch, which is to use one thread.
+# Tests run in as many processes as there are CPUs, four at most: each of them loads torch.
 PARALLEL := -n logical --maxprocesses 4
 
 .PHONY: help setup demo ui test test-slow check bench clean

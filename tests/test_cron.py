@@ -157,14 +157,14 @@ def test_the_next_time_is_told_in_the_schedules_own_zone(cron, timezone, after, 
     assert found.isoformat() == expected
 
 
-SAME_DAYS = st.sampled_from(["*", "*/1", "*/2", "1-31", "1-31/2", "3,*", "5"])
-SAME_WEEKDAYS = st.sampled_from(["*", "*/1", "*/2", "0-6", "1-7", "sun-sat", "0-7", "mon,*", "tue"])
-"""Ways to say every day, and ways that look like it: what they do to each other is Dagster's secret."""
+LIKE_EVERY_DAY = st.sampled_from(["*", "*/1", "*/2", "1-31", "1-31/2", "3,*", "5"])
+LIKE_EVERY_WEEKDAY = st.sampled_from(["*", "*/1", "*/2", "0-6", "1-7", "sun-sat", "0-7", "mon,*", "tue"])
+"""Every day, and what looks like it: whether one restricts the other hangs on how both are written."""
 
 
 @settings(max_examples=150)
 @given(
-    CRON_LINES | st.tuples(SAME_DAYS, SAME_WEEKDAYS).map(lambda pair: f"0 0 {pair[0]} * {pair[1]}"),
+    CRON_LINES | st.tuples(LIKE_EVERY_DAY, LIKE_EVERY_WEEKDAY).map(lambda pair: f"0 0 {pair[0]} * {pair[1]}"),
     st.datetimes(datetime(2025, 1, 1), datetime(2029, 1, 1)),  # noqa: DTZ001 - made aware below
     st.sampled_from(["UTC", "Asia/Kolkata"]),
 )

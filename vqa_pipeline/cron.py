@@ -102,9 +102,8 @@ class CronSettings(Frozen):
     def find_next(self, after: datetime) -> datetime:
         """The first time after `after`, which is aware; in the schedule's time zone.
 
-        As Dagster reads it: where both days are restricted, either will do. A field that names all its days restricts
-        nothing beside one with a star. A time that the clocks skip in spring comes
-        when they have been put forward.
+        As Dagster reads it: where both days are restricted, either will do; a field that names all its days restricts
+        nothing beside one with a star. A time that the clocks skip in spring comes when they have been put forward.
         """
         minutes, hours, *_ = self._read()
         zone = ZoneInfo(self.timezone)

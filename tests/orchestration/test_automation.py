@@ -2,7 +2,7 @@
 
 Times are UTC. A day begins at noon; the clock is read at a minute past 12, 13, 14, 15, 16, 2 and 3, and the cron of most
 tests says 02:00, so a night's training is requested at 02:01. The real daemon reads it twice a minute. What is marked as
-slow takes five seconds and more, and happens in the simulated year or its months, too.
+slow takes long, and happens in the simulated year or its months, too.
 """
 
 from __future__ import annotations
@@ -151,7 +151,6 @@ def test_a_failed_training_is_tried_again_once_a_night_until_it_works(world):
     assert trainings(world.pass_days(1)) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asset", "times", "follower"),
     [
